@@ -1,0 +1,1 @@
+"""The records: what enters, what is stored. One file a record."""

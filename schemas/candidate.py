@@ -1,0 +1,42 @@
+"""A candidate: a proposed box on a sampled frame, with what the verifier said of it.
+
+    Candidate(instance_id="id1", frame=16, box_xyxy=(12, 40, 88, 130), score=0.71,
+              verdict="accepted", confidence=0.9, rationale="red, round", verifier="...")
+
+The candidate that a verifier accepted is the instance's anchor.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from schemas.record import Record, column
+
+Box = tuple[float, float, float, float]
+
+Verdict = Literal["accepted", "refused", "not_asked", "excluded"]
+
+
+class Candidate(Record):
+    """One proposed box and its verdict (MATRIX A.2, steps 1 and 2)."""
+
+    schema_version: ClassVar[int] = 1
+
+    instance_id: str = column("Whose pool it is in")
+    frame: int = column("Frame of the clip, from 0", ge=0)
+    box_xyxy: Box = column("Left, top, right, bottom; the right and bottom edges are exclusive", unit="px")
+    score: float = column("The detector's class-conditioned confidence", unit="0..1", ge=0, le=1)
+    verdict: Verdict = column(
+        "accepted: the anchor; refused by the verifier; not_asked: a better one was accepted before; "
+        "excluded: it overlaps a box accepted for another instance of the same class"
+    )
+    confidence: float | None = column("The verifier's confidence in its answer", unit="0..1", default=None, ge=0, le=1)
+    rationale: str | None = column("The verifier's reason", default=None)
+
+
+class Anchor(Record):
+    """The accepted box from which an instance's mask is propagated."""
+
+    instance_id: str = column("Whose anchor")
+    frame: int = column("Frame of the clip, from 0", ge=0)
+    box_xyxy: Box = column("Left, top, right, bottom; right and bottom exclusive", unit="px")

@@ -1,0 +1,39 @@
+"""A clip: one shot of a source, [start, end). The unit of a row.
+
+    Clip(clip_id="clip-81b2...", source_id="src-5f0c...", shot_index=0, n_shots=1,
+         start=Rational(num=0, den=1), end=Rational(num=1001, den=100), fps=..., n_frames=240, ...)
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import ClassVar
+
+from schemas.record import Rational, Record, column, content_hash
+
+
+class Clip(Record):
+    """One shot of a source, with exact times."""
+
+    schema_version: ClassVar[int] = 1
+
+    clip_id: str = column("Derived from the video's bytes, the exact span and the caption; it never moves")
+    source_id: str = column("The source it was cut from")
+    video: str = column("Path of the source's video as the manifest writes it")
+    video_sha256: str = column("SHA-256 of the source's video file", unit="hex")
+    shot_index: int = column("Which clip of its source, from 0", ge=0)
+    n_shots: int = column("How many clips its source was cut into", ge=1)
+    start: Rational = column("First frame's time, exact", unit="s")
+    end: Rational = column("End of the last frame, exact, exclusive", unit="s")
+    start_s: float = column("`start` rounded to a float, for queries", unit="s", ge=0)
+    end_s: float = column("`end` rounded to a float, for queries", unit="s", ge=0)
+    n_frames: int = column("Frames whose time lies in [start, end)", ge=1)
+    fps: Rational = column("Average frame rate of the source", unit="frames/s")
+    width: int = column("Width as displayed, rotation applied", unit="px", ge=1)
+    height: int = column("Height as displayed, rotation applied", unit="px", ge=1)
+    caption: str | None = column("The source's caption", default=None)
+    caption_shared: bool = column("True if the caption was written for several shots, of which this is one")
+
+    @staticmethod
+    def id_of(video_sha256: str, start: Fraction, end: Fraction, caption: str | None) -> str:
+        return "clip-" + content_hash("clip", video_sha256, start, end, caption, length=16)

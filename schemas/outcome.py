@@ -1,0 +1,50 @@
+"""An outcome: what became of a row. Every input ends as exactly one.
+
+    Outcome(row_id="clip-81b2...", kind="clip", status="rejected", stage="ground_instances",
+            reason="no_interaction_left", detail="id2 'a cup': none of 12 candidates verified")
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from schemas.record import Record, column
+
+Status = Literal["accepted", "rejected", "failed"]
+
+
+class Outcome(Record):
+    """Accepted, rejected(stage, reason) or failed(stage, error)."""
+
+    schema_version: ClassVar[int] = 1
+
+    row_id: str = column("The manifest line, source or clip it is about: 'line-3', 'src-...', 'clip-...'")
+    kind: Literal["source", "clip"] = column("A source that gave no clip, or a clip")
+    status: Status = column("accepted: in the dataset. rejected: judged and dropped. failed: could not be judged")
+    stage: str = column("The stage that decided")
+    reason: str | None = column("A short fixed word for counting; null if accepted", default=None)
+    detail: str | None = column("What was seen, measured or raised", default=None)
+    retryable: bool = column("True if running again may end otherwise: a server's error, not a broken file")
+
+
+class RowRejected(Exception):
+    """Raised by a stage that judged a row and drops it. `reason` is a fixed word, `detail` is for people."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+
+class RowFailed(Exception):
+    """Raised by a stage that could not judge a row. The shard goes on without it."""
+
+    def __init__(self, reason: str, detail: str = "", *, retryable: bool) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail, self.retryable = reason, detail, retryable
+
+
+class ServiceDown(Exception):
+    """Raised where no further row can be done either: server unreachable, wrong key, full disk.
+
+    The shard fails at once with this message, which says what to do, and is rerun alone.
+    """

@@ -1,0 +1,212 @@
+"""What every stored row has in common: one described Pydantic class that is also an Arrow schema.
+
+    class Box(Record):
+        schema_version: ClassVar[int] = 1
+        score: float = column("How sure the detector was", unit="0..1")
+
+    Box.arrow_schema()   # score: double not null, {"description": ..., "unit": "0..1"}
+
+The class is the only place where a column is named, typed and described. Parquet is written by
+`write_table`, which refuses what a plain `pa.Table.from_pylist` would drop or fill in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import types
+import typing
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticUndefined
+
+R = TypeVar("R", bound="Record")
+
+
+class SchemaError(ValueError):
+    """A row or a file does not have exactly the columns its record declares."""
+
+
+def column(description: str, *, unit: str | None = None, default: Any = PydanticUndefined, **limits: Any) -> Any:
+    """A described column. `limits` are Pydantic's own: ge, le, min_length, pattern, ..."""
+    extra: dict[str, Any] | None = {"unit": unit} if unit else None
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class Record(BaseModel):
+    """An immutable row. Unknown columns are refused; NaN and infinity are not values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: ClassVar[int] = 1
+
+    @classmethod
+    def arrow_schema(cls) -> pa.Schema:
+        """The columns as stored, with description, unit and schema version in the metadata."""
+        return pa.schema(
+            _arrow_fields(cls),
+            metadata={
+                "triptych.record": cls.__name__,
+                "triptych.schema_version": str(cls.schema_version),
+                "triptych.description": (cls.__doc__ or "").strip().split("\n")[0],
+            },
+        )
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Self:
+        return cls.model_validate_json(data)
+
+
+class Rational(Record):
+    """An exact number of seconds (or frames a second), as the container states it."""
+
+    num: int = column("Numerator")
+    den: int = column("Denominator", gt=0)
+
+    @classmethod
+    def of(cls, value: Fraction | int) -> Rational:
+        value = Fraction(value)
+        return cls(num=value.numerator, den=value.denominator)
+
+    @property
+    def fraction(self) -> Fraction:
+        return Fraction(self.num, self.den)
+
+    def __float__(self) -> float:
+        return self.num / self.den
+
+
+def content_hash(*parts: Any, length: int = 32) -> str:
+    """Hex digest of any nesting of JSON values, records, configs and rationals; the same in every process.
+
+    Sets are refused: their order, and so the digest, changes from process to process.
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_jsonable, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Fraction):
+        return [value.numerator, value.denominator]
+    raise TypeError(f"content_hash: {type(value).__name__} has no stable content; pass records or JSON values")
+
+
+# --- Arrow -----------------------------------------------------------------------------------
+
+_SCALARS: dict[Any, pa.DataType] = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    bytes: pa.binary(),
+}
+
+
+def _arrow_fields(record: type[Record]) -> list[pa.Field]:
+    fields = []
+    for name, info in record.model_fields.items():
+        if not info.description:
+            raise SchemaError(f"{record.__name__}.{name} has no description; every stored column says what it holds")
+        metadata = {"description": info.description}
+        if isinstance(info.json_schema_extra, dict) and "unit" in info.json_schema_extra:
+            metadata["unit"] = str(info.json_schema_extra["unit"])
+        dtype, nullable = _arrow_type(info.annotation)
+        fields.append(pa.field(name, dtype, nullable=nullable, metadata=metadata))
+    return fields
+
+
+def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
+    """(type, nullable) of a field's annotation."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in args if a is not type(None)]
+        if len(inner) == 1 and len(args) == 2:
+            return _arrow_type(inner[0])[0], True
+    if origin is Literal:
+        return pa.string(), False
+    if origin is list:
+        dtype, nullable = _arrow_type(args[0])
+        return pa.list_(pa.field("item", dtype, nullable=nullable)), False
+    if origin is tuple and len(set(args)) == 1:  # tuple[float, float, float, float]: a box
+        dtype, _ = _arrow_type(args[0])
+        return pa.list_(pa.field("item", dtype, nullable=False), len(args)), False
+    if isinstance(annotation, type) and issubclass(annotation, Record):
+        return pa.struct(_arrow_fields(annotation)), False
+    if annotation in _SCALARS:
+        return _SCALARS[annotation], False
+    raise SchemaError(f"no Arrow type for {annotation!r}; use scalars, Literal, list, fixed tuple, Record or X | None")
+
+
+def to_table(record: type[R], rows: Sequence[R | dict[str, Any]]) -> pa.Table:
+    """Rows as an Arrow table with exactly the record's columns.
+
+    Raises SchemaError for a row of another type, an unknown or missing column or a forbidden null.
+    """
+    schema = record.arrow_schema()
+    values = []
+    for number, row in enumerate(rows):
+        if isinstance(row, dict):
+            unknown, missing = set(row) - set(schema.names), set(schema.names) - set(row)
+            if unknown or missing:
+                raise SchemaError(
+                    f"{record.__name__} row {number}: unknown columns {sorted(unknown)}, missing {sorted(missing)}"
+                )
+            values.append(row)
+        elif type(row) is record:
+            values.append(row.model_dump())
+        else:
+            raise SchemaError(f"{record.__name__} row {number} is a {type(row).__name__}")
+    try:
+        table = pa.Table.from_pylist(values, schema=schema)
+        table.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaError(f"{record.__name__}: {error}") from error
+    for field, chunks in zip(schema, table.columns, strict=True):
+        if not field.nullable and chunks.null_count:
+            raise SchemaError(f"{record.__name__}.{field.name} holds {chunks.null_count} nulls and may hold none")
+    return table
+
+
+def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: Path) -> None:
+    """Write rows to one Parquet file that appears whole or not at all; same rows, same bytes."""
+    table = to_table(record, rows)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", compression_level=9)
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_table(record: type[R], path: Path) -> list[R]:
+    """Read back what `write_table` wrote; SchemaError if the file is of another record or version."""
+    table = pq.read_table(path)
+    if not table.schema.equals(record.arrow_schema(), check_metadata=False):
+        raise SchemaError(f"{path}: columns are not those of {record.__name__} version {record.schema_version}")
+    return [record.model_validate(row) for row in table.to_pylist()]
+
+
+# --- Files -----------------------------------------------------------------------------------
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write aside, then rename: a reader, or a restart after a kill, never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One name a process and thread: two workers that write the same content must not share it.
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        aside.write_bytes(data)
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
