@@ -40,3 +40,13 @@ class Anchor(Record):
     instance_id: str = column("Whose anchor")
     frame: int = column("Frame of the clip, from 0", ge=0)
     box_xyxy: Box = column("Left, top, right, bottom; right and bottom exclusive", unit="px")
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes; 0 if either has no area."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

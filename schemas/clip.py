@@ -1,7 +1,7 @@
 """A clip: one shot of a source, [start, end). The unit of a row.
 
-    Clip(clip_id="clip-81b2...", source_id="src-5f0c...", shot_index=0, n_shots=1,
-         start=Rational(num=0, den=1), end=Rational(num=1001, den=100), fps=..., n_frames=240, ...)
+Clip(clip_id="clip-81b2...", source_id="src-5f0c...", shot_index=0, n_shots=1,
+     start=Rational(num=0, den=1), end=Rational(num=1001, den=100), fps=..., n_frames=240, ...)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Clip(Record):
 
     schema_version: ClassVar[int] = 1
 
-    clip_id: str = column("Derived from the video's bytes, the exact span and the caption; it never moves")
+    clip_id: str = column("Derived from the source's content and the exact span; it never moves")
     source_id: str = column("The source it was cut from")
     video: str = column("Path of the source's video as the manifest writes it")
     video_sha256: str = column("SHA-256 of the source's video file", unit="hex")
@@ -35,5 +35,10 @@ class Clip(Record):
     caption_shared: bool = column("True if the caption was written for several shots, of which this is one")
 
     @staticmethod
-    def id_of(video_sha256: str, start: Fraction, end: Fraction, caption: str | None) -> str:
-        return "clip-" + content_hash("clip", video_sha256, start, end, caption, length=16)
+    def id_of(source_id: str, start: Fraction, end: Fraction) -> str:
+        return "clip-" + content_hash("clip", source_id, start, end, length=16)
+
+    @property
+    def video_span(self) -> list[object]:
+        """What a stage that looks at the pictures depends on: the bytes and the span, not the path."""
+        return [self.video_sha256, self.start, self.end]

@@ -1,7 +1,7 @@
 """An instance: an entity of an interaction, `id1`..`id5`.
 
-    Instance(instance_id="id2", class_name="ball", noun="a red ball",
-             appearance="The ball is red.", spatial="It is on the ground.")
+Instance(instance_id="id2", class_name="ball", noun="a red ball",
+         appearance="The ball is red.", spatial="It is on the ground.")
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An interaction (triplet): who does what to whom.
 
-    ("boy", "kicks", "ball") -> Interaction(subject_id="id1", verb="kick", object_id="id2",
-                                            contactness=5, dynamism=5, confidence=0.9, ...)
+("boy", "kicks", "ball") -> Interaction(subject_id="id1", verb="kick", object_id="id2",
+                                        contactness=5, dynamism=5, confidence=0.9, ...)
 """
 
 from __future__ import annotations

@@ -29,14 +29,14 @@ class MaskTrack(Record):
     width: int = column("Mask width", unit="px", ge=1)
     anchor_frame: int = column("Frame the track was propagated from, both ways", ge=0)
     counts: list[str] = column("One a frame: COCO compressed run lengths")
-    box_xyxy: list[Box | None] = column("One a frame: tight box, right and bottom exclusive; null where absent", unit="px")
+    box_xyxy: list[Box | None] = column(
+        "One a frame: tight box, right and bottom exclusive; null where absent", unit="px"
+    )
     area: list[int] = column("One a frame: pixels of the mask", unit="px")
     present: list[bool] = column("One a frame: does the mask hold a pixel")
 
     @classmethod
-    def of(
-        cls, instance_id: str, counts: Sequence[str], *, height: int, width: int, anchor_frame: int
-    ) -> MaskTrack:
+    def of(cls, instance_id: str, counts: Sequence[str], *, height: int, width: int, anchor_frame: int) -> MaskTrack:
         """A track from its frames' run lengths; boxes, areas and presence are derived."""
         rles = [_rle(c, height, width) for c in counts]
         areas = [int(a) for a in coco.area(rles)]

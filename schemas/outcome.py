@@ -1,7 +1,7 @@
 """An outcome: what became of a row. Every input ends as exactly one.
 
-    Outcome(row_id="clip-81b2...", kind="clip", status="rejected", stage="ground_instances",
-            reason="no_interaction_left", detail="id2 'a cup': none of 12 candidates verified")
+Outcome(row_id="clip-81b2...", kind="clip", status="rejected", stage="ground_instances",
+        reason="no_interaction_left", detail="id2 'a cup': none of 12 candidates verified")
 """
 
 from __future__ import annotations
@@ -28,15 +28,24 @@ class Outcome(Record):
 
 
 class RowRejected(Exception):
-    """Raised by a stage that judged a row and drops it. `reason` is a fixed word, `detail` is for people."""
+    """Raised by a stage that judged a row and drops it.
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    reason:   a fixed word, for counting
+    detail:   what was seen, for people
+    evidence: the stage's result as far as it got, stored beside the outcome: every verdict is kept
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, evidence: Record | None = None) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.evidence = reason, detail, evidence
 
 
 class RowFailed(Exception):
-    """Raised by a stage that could not judge a row. The shard goes on without it."""
+    """Raised by a stage that could not judge a row. The shard goes on without it.
+
+    retryable: True if the same question may be answered when it is asked again (a server's error);
+               False if it never will be (a broken file)
+    """
 
     def __init__(self, reason: str, detail: str = "", *, retryable: bool) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)

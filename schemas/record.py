@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
 R = TypeVar("R", bound="Record")
@@ -156,28 +156,28 @@ def to_table(record: type[R], rows: Sequence[R | dict[str, Any]]) -> pa.Table:
     Raises SchemaError for a row of another type, an unknown or missing column or a forbidden null.
     """
     schema = record.arrow_schema()
-    values = []
-    for number, row in enumerate(rows):
-        if isinstance(row, dict):
-            unknown, missing = set(row) - set(schema.names), set(schema.names) - set(row)
-            if unknown or missing:
-                raise SchemaError(
-                    f"{record.__name__} row {number}: unknown columns {sorted(unknown)}, missing {sorted(missing)}"
-                )
-            values.append(row)
-        elif type(row) is record:
-            values.append(row.model_dump())
-        else:
-            raise SchemaError(f"{record.__name__} row {number} is a {type(row).__name__}")
+    values = [_checked(record, number, row).model_dump() for number, row in enumerate(rows)]
     try:
         table = pa.Table.from_pylist(values, schema=schema)
-        table.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SchemaError(f"{record.__name__}: {error}") from error
-    for field, chunks in zip(schema, table.columns, strict=True):
-        if not field.nullable and chunks.null_count:
-            raise SchemaError(f"{record.__name__}.{field.name} holds {chunks.null_count} nulls and may hold none")
+    table.validate(full=True)
     return table
+
+
+def _checked(record: type[R], number: int, row: R | dict[str, Any]) -> R:
+    if isinstance(row, dict):
+        unknown, missing = set(row) - set(record.model_fields), set(record.model_fields) - set(row)
+        if unknown or missing:
+            # Pydantic alone would fill a missing nullable column.
+            raise SchemaError(f"{record.__name__} row {number}: unknown {sorted(unknown)}, missing {sorted(missing)}")
+        try:
+            return record.model_validate(row)
+        except ValidationError as error:
+            raise SchemaError(f"{record.__name__} row {number}: {error}") from error
+    if type(row) is not record:
+        raise SchemaError(f"{record.__name__} row {number} is a {type(row).__name__}")
+    return row
 
 
 def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: Path) -> None:
@@ -194,6 +194,11 @@ def read_table(record: type[R], path: Path) -> list[R]:
     if not table.schema.equals(record.arrow_schema(), check_metadata=False):
         raise SchemaError(f"{path}: columns are not those of {record.__name__} version {record.schema_version}")
     return [record.model_validate(row) for row in table.to_pylist()]
+
+
+def read_rows(record: type[R], folder: Path) -> list[R]:
+    """All rows of a table: a folder of Parquet files, in the order of their names."""
+    return [row for path in sorted(folder.glob("*.parquet")) for row in read_table(record, path)]
 
 
 # --- Files -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A source: one input video file, with or without a caption.
 
-    {"video": "dog.mp4", "caption": "A woman throws a red ball to a dog."}     a manifest's line
-    Source(source_id="src-5f0c...", video="dog.mp4", video_sha256="9b1e...", ...)  after its bytes were read
+{"video": "dog.mp4", "caption": "A woman throws a red ball to a dog."}     a manifest's line
+Source(source_id="src-5f0c...", video="dog.mp4", video_sha256="9b1e...", ...)  after its bytes were read
 """
 
 from __future__ import annotations

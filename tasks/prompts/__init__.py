@@ -1,0 +1,25 @@
+"""The prompts, as data: one Markdown file each, known by its hash.
+
+load("count_interactions") -> Prompt(name="count_interactions", text="You read ...", sha256="9f3c...")
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A model's instructions. The hash goes into the key and the record of whatever they made."""
+
+    name: str
+    text: str
+    sha256: str
+
+
+def load(name: str) -> Prompt:
+    """The prompt in `<name>.md`. Raises FileNotFoundError if there is none."""
+    data = resources.files(__name__).joinpath(f"{name}.md").read_bytes()
+    return Prompt(name, data.decode(), hashlib.sha256(data).hexdigest())

@@ -1,0 +1,23 @@
+"""A track check: one number measured on one mask track, and what it was held against.
+
+TrackCheck(instance_id="id2", measure="presence", value=0.96, threshold=0.3, passed=True)
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from schemas.record import Record, column
+
+
+class TrackCheck(Record):
+    """One measure of one track."""
+
+    schema_version: ClassVar[int] = 1
+
+    instance_id: str = column("Whose track")
+    measure: str = column("presence, gap, area_min, area_max, swell, leaps, duplicate")
+    value: float = column("What was measured")
+    threshold: float = column("What it was held against")
+    passed: bool = column("False drops the track")
+    detail: str | None = column("What the number is about", default=None)

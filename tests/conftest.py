@@ -1,0 +1,18 @@
+"""Shared by all tests: an unexpected ERROR in a log fails the test that logged it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_unexpected_errors(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Mark a test with `logs_errors` where an ERROR is what it is about."""
+    yield
+    if request.node.get_closest_marker("logs_errors"):
+        return
+    errors = [r for phase in ("setup", "call") for r in caplog.get_records(phase) if r.levelno >= logging.ERROR]
+    assert not errors, [r.getMessage() for r in errors]

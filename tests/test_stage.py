@@ -1,0 +1,203 @@
+"""tasks.stage: content-keyed results, and what becomes of rows, shards and services."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.outcome import RowFailed, RowRejected, ServiceDown
+from schemas.provenance import MadeBy
+from schemas.record import Record, column
+from schemas.source import Source
+from tasks.read_manifest import Inputs
+from tasks.stage import Row, Shard, Stage, StageConfig, Work, chain_of, load_shard, recall, run_stage
+
+
+class Length(Record):
+    """How long a caption is."""
+
+    n: int = column("Characters")
+
+
+class Config(StageConfig):
+    factor: int = 1
+
+
+def source(caption: str) -> Source:
+    return Source(source_id=f"src-{caption}", line=1, video="v.mp4", video_sha256="0", n_bytes=0, caption=caption)
+
+
+class Counter:
+    """A stage that counts its calls and does what a test tells it to."""
+
+    def __init__(self, *, concurrency: int = 1, **does: Any) -> None:
+        self.calls: list[str] = []
+        self.does = does
+        self.concurrency = concurrency
+
+    def compute(self, row: Row[Source]) -> Length:
+        caption = row.payload.caption or ""
+        self.calls.append(caption)
+        act = self.does.get(caption)
+        if isinstance(act, BaseException):
+            raise act
+        if act is not None:
+            act()
+        return Length(n=len(caption))
+
+    def stage(self, factor: int = 1, model: str = "m", version: int = 1) -> Stage[Source, Length]:
+        return Stage(
+            name="measure",
+            version=version,
+            result=Length,
+            config=Config(factor=factor),
+            made_by=[MadeBy.of("measure", {"backend": "b", "model": model})],
+            inputs=lambda row: row.payload.caption,
+            compute=self.compute,
+            concurrency=self.concurrency,
+        )
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(root=tmp_path / "work", inputs=Inputs(folder=tmp_path))
+
+
+def run(work: Work, counter: Counter, captions: str, **changes: Any) -> Shard[Source]:
+    shard = Shard[Source].of([source(c) for c in captions])
+    return load_shard(run_stage(work, shard, counter.stage(**changes)), Source)
+
+
+def test_the_same_key_is_never_computed_twice(work: Work) -> None:
+    counter = Counter()
+    first = run(work, counter, "abc")
+    second = run(work, counter, "cab")  # another shard of the same rows
+    assert counter.calls == ["a", "b", "c"]
+    assert {r.payload.source_id: r.made for r in first.rows} == {r.payload.source_id: r.made for r in second.rows}
+    assert work.result(first.rows[0], "measure", Length) == Length(n=1)
+
+
+@pytest.mark.parametrize("change", [{"factor": 2}, {"model": "other"}, {"version": 2}])
+def test_a_changed_config_model_or_version_computes_again(work: Work, change: dict[str, Any]) -> None:
+    counter = Counter()
+    run(work, counter, "ab")
+    run(work, counter, "ab", **change)
+    assert counter.calls == ["a", "b", "a", "b"]
+
+
+def test_only_what_changed_is_computed(work: Work) -> None:
+    counter = Counter()
+    run(work, counter, "abc")
+    run(work, counter, "abd")
+    assert counter.calls == ["a", "b", "c", "d"]
+
+
+def test_a_bad_row_ends_alone_and_a_verdict_is_kept_with_its_evidence(work: Work) -> None:
+    counter = Counter(
+        b=RowRejected("dull", "nothing to see", evidence=Length(n=7)), c=RowFailed("broken", "no end", retryable=False)
+    )
+    shard = run(work, counter, "abcd")
+    outcomes = [r.outcome for r in shard.rows]
+    assert [o and (o.status, o.reason, o.retryable) for o in outcomes] == [
+        None,
+        ("rejected", "dull", False),
+        ("failed", "broken", False),
+        None,
+    ]
+    made = work.load("measure", shard.rows[1].made["measure"], Length)
+    assert made is not None
+    assert made.result == Length(n=7)
+    run(work, counter, "abcd")
+    assert counter.calls == list("abcd"), "judged rows, and rows that can never be judged, are not asked again"
+
+
+@pytest.mark.parametrize("error", [RowFailed("busy", "429", retryable=True), KeyError("surprise")])
+@pytest.mark.logs_errors
+def test_a_passing_failure_is_tried_again(work: Work, error: Exception) -> None:
+    shard = run(work, Counter(b=error), "abc")
+    assert [r.outcome is None for r in shard.rows] == [True, False, True]
+    assert shard.retryable == 1
+    again = Counter()
+    assert run(work, again, "abc").alive == run(work, again, "abc").rows
+    assert again.calls == ["b"]
+
+
+def test_ended_rows_skip_later_stages(work: Work) -> None:
+    counter = Counter(b=RowRejected("dull"))
+    shard = run(work, counter, "abc")
+    stage = counter.stage(model="second")
+    after = load_shard(run_stage(work, shard, stage), Source)
+    assert counter.calls == ["a", "b", "c", "a", "c"]
+    assert (after.step, after.chain) == (2, chain_of([counter.stage(), stage]))
+
+
+def test_a_dead_service_fails_the_shard_at_once_and_keeps_what_is_done(work: Work) -> None:
+    counter = Counter(c=ServiceDown("no server at http://127.0.0.1:9: start it"))
+    with pytest.raises(ServiceDown, match="start it"):
+        run(work, counter, "abcdefgh")
+    assert counter.calls == ["a", "b", "c"]
+    again = Counter()
+    run(work, again, "abcdefgh")
+    assert again.calls == list("cdefgh")
+
+
+def test_a_dead_service_stops_the_other_threads_rows(work: Work) -> None:
+    def slow() -> None:
+        time.sleep(0.05)
+
+    does = dict.fromkeys("bcdefgh", slow)
+    counter = Counter(concurrency=2, a=ServiceDown("gone"), **does)
+    with pytest.raises(ServiceDown):
+        run(work, counter, "abcdefgh")
+    assert len(counter.calls) <= 3
+
+
+def test_a_full_disk_is_a_service_that_is_down(work: Work) -> None:
+    with pytest.raises(ServiceDown, match=r"cannot write to .*Make room"):
+        run(work, Counter(a=OSError(errno.ENOSPC, "No space left on device")), "abc")
+
+
+@pytest.mark.logs_errors
+def test_when_all_rows_surprise_it_is_no_matter_of_rows(work: Work) -> None:
+    with pytest.raises(ServiceDown, match=r"all 3 rows failed.*TypeError"):
+        run(work, Counter(a=TypeError("x"), b=TypeError("x"), c=TypeError("x")), "abc")
+
+
+def test_rows_keep_their_order_whatever_the_threads_do(work: Work) -> None:
+    barrier = threading.Barrier(2, timeout=5)
+    counter = Counter(concurrency=2, a=lambda: (barrier.wait(), time.sleep(0.05)), b=barrier.wait)
+    shard = run(work, counter, "abcd")
+    assert [r.payload.caption for r in shard.rows] == list("abcd")
+    state = work.state_path(shard.shard_id, [counter.stage()])
+    before = state.read_bytes()
+    run(work, Counter(), "abcd")
+    assert state.read_bytes() == before
+
+
+def test_an_unreadable_result_is_made_again(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter()
+    shard = run(work, counter, "a")
+    work.result_path("measure", shard.rows[0].made["measure"]).write_bytes(b"")
+    run(work, counter, "a")
+    assert counter.calls == ["a", "a"]
+    assert "made again" in caplog.text
+
+
+def test_a_lost_result_of_an_earlier_stage_is_a_passing_failure(work: Work) -> None:
+    shard = run(work, Counter(), "a")
+    work.result_path("measure", shard.rows[0].made["measure"]).unlink()
+    with pytest.raises(RowFailed, match="result_missing"):
+        work.result(shard.rows[0], "measure", Length)
+
+
+def test_recall_answers_only_what_is_known(work: Work) -> None:
+    counter = Counter(b=RowRejected("dull"))
+    run(work, counter, "ab")
+    known = [recall(work, counter.stage(), Row[Source](payload=source(c))) for c in "abz"]
+    assert [k and k.outcome and k.outcome.reason for k in known] == [None, "dull", None]
+    assert [k is None for k in known] == [False, False, True]
