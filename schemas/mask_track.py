@@ -39,11 +39,12 @@ class MaskTrack(Record):
     def of(cls, instance_id: str, counts: Sequence[str], *, height: int, width: int, anchor_frame: int) -> MaskTrack:
         """A track from its frames' run lengths; boxes, areas and presence are derived."""
         rles = [_rle(c, height, width) for c in counts]
-        areas = [int(a) for a in coco.area(rles)]
-        boxes: list[Box | None] = [
-            (float(x), float(y), float(x + w), float(y + h)) if area else None
-            for (x, y, w, h), area in zip(coco.toBbox(rles), areas, strict=True)
-        ]
+        # One by one: given over 255 masks at once, pycocotools 2.0.11 overflows beside numpy 2.
+        areas = [int(coco.area(rle)) for rle in rles]
+        boxes: list[Box | None] = []
+        for rle, area in zip(rles, areas, strict=True):
+            x, y, w, h = (float(v) for v in coco.toBbox(rle))
+            boxes.append((x, y, x + w, y + h) if area else None)
         return cls(
             instance_id=instance_id,
             height=height,

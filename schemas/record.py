@@ -184,7 +184,9 @@ def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: Path)
     """Write rows to one Parquet file that appears whole or not at all; same rows, same bytes."""
     table = to_table(record, rows)
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=9)
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", compression_level=9) as writer:
+        if table.num_rows:  # `datasets` cannot read a row group without rows
+            writer.write_table(table)
     write_atomic(path, sink.getvalue().to_pybytes())
 
 

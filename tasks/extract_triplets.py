@@ -10,15 +10,20 @@ agree. Then the thresholds, the pruning of instances that no kept interaction na
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import Field
 
+from schemas.clip import Clip
 from schemas.instance import Instance
 from schemas.interaction import Interaction, InteractionType
 from schemas.outcome import RowFailed, RowRejected
+from schemas.provenance import MadeBy
 from schemas.record import Record, column
-from tasks.stage import StageConfig
+from tasks.backends.openai_api import EndpointConfig
+from tasks.stage import Stage, StageConfig, Work
 
 
 class ExtractConfig(StageConfig):
@@ -93,3 +98,145 @@ class CaptionReader(Protocol):
 
     def describe(self, caption: str, relations: list[Relation], mentions: list[Mention]) -> list[Instance]:
         """Noun, appearance and place of each mention: exactly one Instance a mention, same ids, same order."""
+
+
+class Extraction(Record):
+    """What became of a clip's caption."""
+
+    interactions: list[Interaction] = column("Every interaction that was listed, kept or not")
+    instances: list[Instance] = column("The entities that a kept interaction names")
+    made_by: list[MadeBy] = column("Backend and model")
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(subject, object) of each kept interaction: all that the later stages need of it."""
+        return [(i.subject_id, i.object_id) for i in self.interactions if i.kept]
+
+
+def extract_triplets(caption: str | None, reader: CaptionReader, config: ExtractConfig) -> Extraction:
+    """Triplets of one caption.
+
+    Raises RowRejected (no_caption, no_interaction, below_thresholds, over_cap) and RowFailed
+    (turns_disagree, and whatever the reader raises).
+    """
+    if not caption or not caption.strip():
+        raise RowRejected("no_caption", "nothing is said about this video")
+    listing = agreed_listing(caption, reader, config.recounts)
+    mentions = {m.instance_id: m for m in listing.mentions}
+    interactions = []
+    for relation in listing.relations:
+        rating = reader.rate(caption, relation, [mentions[relation.subject_id], mentions[relation.object_id]])
+        interactions.append(judge(relation, rating, config))
+    interactions = keep_salient(interactions, config)
+    extraction = Extraction(interactions=interactions, instances=[], made_by=makers(reader))
+    kept_ids = {i for pair in extraction.pairs for i in pair}
+    if not kept_ids:
+        why = "; ".join(f"{i.verb}: {i.drop_reason}" for i in interactions)
+        raise RowRejected("below_thresholds", why, evidence=extraction)
+    kept_mentions = [m for m in listing.mentions if m.instance_id in kept_ids]
+    kept_relations = [r for r, i in zip(listing.relations, interactions, strict=True) if i.kept]
+    instances = reader.describe(caption, kept_relations, kept_mentions)
+    return extraction.model_copy(update={"instances": instances})
+
+
+def agreed_listing(caption: str, reader: CaptionReader, recounts: int) -> Listing:
+    """The listing, once the count of the first turn and the list of the second agree."""
+    seen = []
+    for attempt in range(1 + recounts):
+        count = reader.count_interactions(caption, attempt)
+        if count is None:
+            raise RowRejected("no_interaction", "no living subject acts on something else in this caption")
+        listing = reader.list_interactions(caption, attempt)
+        trouble = listing_trouble(listing)
+        if count == len(listing.relations) and not trouble:
+            return listing
+        seen.append(trouble or f"counted {count}, listed {len(listing.relations)}")
+    # Final: the replies are in the cache, so that the same questions would be answered alike again.
+    raise RowFailed("turns_disagree", f"{len(seen)} times: {'; '.join(seen)}", retryable=False)
+
+
+def listing_trouble(listing: Listing) -> str | None:
+    """Why a listing breaks the paper's rules (one entity one id, living subject, separate object), or None."""
+    counts = Counter(m.instance_id for m in listing.mentions)
+    if repeated := [i for i, n in counts.items() if n > 1]:
+        return f"{', '.join(repeated)} listed twice"
+    living = {m.instance_id: m.living for m in listing.mentions}
+    for relation in listing.relations:
+        if relation.subject_id == relation.object_id:
+            return f"{relation.subject_id} {relation.verb} itself"
+        if missing := {relation.subject_id, relation.object_id} - set(living):
+            return f"{', '.join(sorted(missing))} named but not listed"
+        if not living[relation.subject_id]:
+            return f"{relation.subject_id} acts but is not living"
+    return None
+
+
+def judge(relation: Relation, rating: Rating, config: ExtractConfig) -> Interaction:
+    """A rated interaction, kept or dropped by the thresholds (MATRIX 3.1)."""
+    reason = None
+    if rating.confidence < config.min_confidence:
+        reason = f"confidence {rating.confidence:g} < {config.min_confidence:g}"
+    elif rating.contactness < config.min_contactness:
+        reason = f"contactness {rating.contactness} < {config.min_contactness}"
+    elif rating.dynamism < config.min_dynamism:
+        reason = f"dynamism {rating.dynamism} < {config.min_dynamism}"
+    return Interaction(**relation.model_dump(), **rating.model_dump(), kept=reason is None, drop_reason=reason)
+
+
+def keep_salient(interactions: list[Interaction], config: ExtractConfig) -> list[Interaction]:
+    """Drop interactions until at most `max_instances` ids are named (MATRIX A.3).
+
+    Salience of an id: contactness + dynamism of its interactions, weighted by confidence. Ids join in
+    that order through their interactions, so what is kept stays connected as triplets.
+    """
+    salience: dict[str, float] = {}
+    for it in interactions:
+        for i in (it.subject_id, it.object_id) if it.kept else ():
+            salience[i] = salience.get(i, 0.0) + (it.contactness + it.dynamism) * it.confidence
+    if len(salience) <= config.max_instances:
+        return interactions
+    if config.over_cap == "reject":
+        raise RowRejected("over_cap", f"{len(salience)} instances, at most {config.max_instances} are tracked")
+    result = list(interactions)
+    kept_ids: set[str] = set()
+    places = [place for place, it in enumerate(interactions) if it.kept]
+    places.sort(key=lambda p: -salience[interactions[p].subject_id] - salience[interactions[p].object_id])
+    for place in places:
+        it = interactions[place]
+        widened = kept_ids | {it.subject_id, it.object_id}
+        if len(widened) <= config.max_instances:
+            kept_ids = widened
+        else:
+            reason = f"over_cap: {config.max_instances} instances are more salient"
+            result[place] = it.model_copy(update={"kept": False, "drop_reason": reason})
+    return result
+
+
+def makers(reader: CaptionReader) -> list[MadeBy]:
+    return [MadeBy.of("extract_triplets", reader.identity)]
+
+
+def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: Path) -> CaptionReader:
+    match config.llm:
+        case "rules":
+            from tasks.backends.caption_rules import CaptionRules
+
+            return CaptionRules()
+        case "openai":
+            from tasks.backends.openai_captions import OpenAICaptions
+
+            return OpenAICaptions(endpoint, cache)
+
+
+def stage(work: Work, config: ExtractConfig, endpoint: EndpointConfig) -> Stage[Clip, Extraction]:
+    reader = load_backend(config, endpoint, work.root / "llm")
+    return Stage(
+        name="extract_triplets",
+        version=1,
+        result=Extraction,
+        config=config,
+        made_by=makers(reader),
+        inputs=lambda row: row.payload.caption,
+        compute=lambda row: extract_triplets(row.payload.caption, reader, config),
+        concurrency=reader.concurrency,
+    )

@@ -14,7 +14,14 @@ import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Anchor
-from tasks.stage import StageConfig
+from schemas.clip import Clip
+from schemas.mask_track import MaskTrack
+from schemas.outcome import RowFailed
+from schemas.provenance import MadeBy
+from schemas.record import Record, column
+from tasks.ground_instances import Grounding
+from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.video import read_clip
 
 
 class PropagateConfig(StageConfig):
@@ -34,3 +41,61 @@ class Propagator(Protocol):
 
         Raises RowFailed for an anchor it cannot start from (zero area, outside the frame).
         """
+
+
+class Tracks(Record):
+    """A clip's mask tracks."""
+
+    tracks: list[MaskTrack] = column("One an anchor")
+    made_by: list[MadeBy] = column("The propagator")
+
+
+def propagate_masks(frames: np.ndarray, anchors: list[Anchor], propagator: Propagator) -> Tracks:
+    """frames (N, H, W, 3) uint8 RGB + anchors -> one track of N masks each."""
+    n_frames, height, width = frames.shape[:3]
+    counts = propagator.propagate(frames, anchors)
+    for anchor in anchors:
+        if (got := len(counts[anchor.instance_id])) != n_frames:
+            raise RowFailed("wrong_length", f"{anchor.instance_id}: {got} masks for {n_frames} frames", retryable=False)
+    return Tracks(
+        tracks=[
+            MaskTrack.of(a.instance_id, counts[a.instance_id], height=height, width=width, anchor_frame=a.frame)
+            for a in anchors
+        ],
+        made_by=makers(propagator),
+    )
+
+
+def makers(propagator: Propagator) -> list[MadeBy]:
+    return [MadeBy.of("propagate_masks", propagator.identity)]
+
+
+def load_backend(config: PropagateConfig) -> Propagator:
+    match config.masks:
+        case "flow":
+            from tasks.backends.flow import FlowPropagator
+
+            return FlowPropagator()
+
+
+def stage(work: Work, config: PropagateConfig) -> Stage[Clip, Tracks]:
+    propagator = load_backend(config)
+
+    def anchors(row: Row[Clip]) -> list[Anchor]:
+        return work.result(row, "ground_instances", Grounding).anchors
+
+    def compute(row: Row[Clip]) -> Tracks:
+        clip = row.payload
+        frames = read_clip(work.inputs.verified(clip.video, clip.video_sha256), clip)
+        return propagate_masks(frames, anchors(row), propagator)
+
+    return Stage(
+        name="propagate_masks",
+        version=1,
+        result=Tracks,
+        config=config,
+        made_by=makers(propagator),
+        inputs=lambda row: [row.payload.video_span, anchors(row)],
+        compute=compute,
+        concurrency=propagator.concurrency,
+    )

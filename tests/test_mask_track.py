@@ -47,3 +47,12 @@ def test_iou_is_that_of_the_bits(mask: np.ndarray, seed: int) -> None:
     union = (mask | other).sum()
     expected = (mask & other).sum() / union if union else 1.0
     assert mask_iou([encode_mask(mask)], [encode_mask(other)], *mask.shape)[0] == pytest.approx(expected)
+
+
+def test_a_track_of_many_frames() -> None:
+    """pycocotools cannot measure more than 255 masks at once."""
+    counts = [encode_mask(np.ones((2, 3), bool))] * 300
+    track = MaskTrack.of("id1", counts, height=2, width=3, anchor_frame=0)
+    assert track.area == [6] * 300
+    assert track.masks().shape == (300, 2, 3)
+    assert mask_iou(counts, counts, 2, 3).shape == (300,)

@@ -1,0 +1,150 @@
+"""Ask a dataset: what happened to a clip, what failed and how to rerun it.
+
+    python -m flows.ask --root data                   the latest snapshot's yield, and all snapshots
+    python -m flows.ask --root data clip clip-81b2    its whole story, stage by stage (also src-..., a video's name)
+    python -m flows.ask --root data failed            what failed, why, and what to do
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tasks.publish_snapshot import latest_snapshot, read_snapshot
+
+RERUN = "Run the same command (or the deployment) again: only these rows are redone."
+MEND = "Mend or replace the input, then run again: a changed input is a new one."
+
+
+def summary(root: Path, snapshot: Path) -> Iterator[str]:
+    manifest = read_snapshot(snapshot)
+    yield f"{manifest.snapshot_id}: {manifest.tally}"
+    yield ""
+    yield f"{'stage':<18} {'unit':<8} {'given':>6} {'rejected':>9} {'failed':>7} {'passed':>7}"
+    for step in manifest.funnel:
+        yield (
+            f"{step.stage:<18} {step.unit:<8} {step.given:>6} {step.rejected:>9} {step.failed:>7} {step.passed:>7}"
+        )
+    yield ""
+    for count in manifest.outcomes:
+        yield f"{count.n:>6} {count.status} {count.stage} {count.reason or ''}".rstrip()
+    yield ""
+    yield "snapshots: " + ", ".join(sorted(p.parent.name for p in (root / "snapshots").glob("*/manifest.json")))
+
+
+def failed(snapshot: Path) -> Iterator[str]:
+    rows = _table(snapshot, "outcomes").filter(pl.col("status") == "failed").sort("retryable", "stage", "row_id")
+    if rows.is_empty():
+        yield "nothing failed"
+    for retryable, remedy in ((True, RERUN), (False, MEND)):
+        chosen = rows.filter(pl.col("retryable") == retryable)
+        for row in chosen.to_dicts():
+            where = f" {row['video']}" if row["video"] else ""
+            yield f"{row['row_id']}{where}: {row['stage']} {row['reason']}: {_line(row['detail'])}"
+        if not chosen.is_empty():
+            yield f"  -> {remedy}"
+
+
+def stories(snapshot: Path, name: str) -> Iterator[str]:
+    """The story of each clip, source or line that `name` means: an id (or its beginning), a video, the user's id."""
+    outcomes = _table(snapshot, "outcomes")
+    sources = _table(snapshot, "sources").filter((pl.col("external_id") == name) | (pl.col("video") == name))
+    meant = (
+        outcomes["row_id"].str.starts_with(name)
+        | outcomes["source_id"].str.starts_with(name).fill_null(False)
+        | outcomes["source_id"].is_in(sources["source_id"].implode()).fill_null(False)
+    )
+    found = outcomes.filter(meant).sort("video", "start_s", nulls_last=True)
+    if found.is_empty():
+        sys.exit(f"{snapshot.name} knows no {name!r}; give the beginning of an id, a video's path or your own id")
+    for number, row in enumerate(found.to_dicts()):
+        if number:
+            yield ""
+        yield from story(snapshot, row)
+
+
+def story(snapshot: Path, outcome: dict[str, Any]) -> Iterator[str]:
+    """One row's way through the stages."""
+    yield f"{outcome['row_id']}: {outcome['status']}" + _because(outcome)
+    if outcome["video"]:
+        yield f"  source     {outcome['source_id']} {outcome['video']}"
+    if outcome["start_s"] is not None:
+        yield f"  span       {outcome['start_s']:.3f} to {outcome['end_s']:.3f} s"
+    if outcome["caption"]:
+        yield f"  caption    {_line(outcome['caption'])}"
+    if outcome["kind"] != "clip":
+        return
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        return _table(snapshot, table).filter(pl.col("clip_id") == outcome["row_id"]).to_dicts()
+
+    for it in rows("interactions") + rows("dropped_interactions"):
+        end = "kept" if it["kept"] else f"dropped: {it['drop_reason']}"
+        scores = f"contact {it['contactness']}, dynamism {it['dynamism']}, confidence {it['confidence']:g}"
+        yield f"  triplet    {it['subject_id']} {it['verb']} {it['object_id']} ({scores}) {end}"
+    for i in rows("instances"):
+        box = ", ".join(f"{v:.0f}" for v in i["anchor_box_xyxy"])
+        yield f"  instance   {i['instance_id']} {i['noun']!r}: anchor [{box}] on frame {i['anchor_frame']}"
+    for c in rows("candidates"):
+        if c["verdict"] == "not_asked":
+            continue
+        box = ", ".join(f"{v:.0f}" for v in c["box_xyxy"])
+        yield (
+            f"  candidate  {c['instance_id']} frame {c['frame']} [{box}] score {c['score']:.2f}: "
+            f"{c['verdict']}: {_line(c['rationale'])}"
+        )
+    for c in rows("track_checks"):
+        end = "passed" if c["passed"] else "FAILED"
+        yield f"  check      {c['instance_id']} {c['measure']} {c['value']:.3g} (limit {c['threshold']:g}) {end}"
+    for maker in (m for clip in rows("clips") for m in clip["made_by"]):
+        yield f"  made by    {maker['stage']}: {maker['backend']}, {maker['model']}"
+
+
+def _because(outcome: dict[str, Any]) -> str:
+    if outcome["status"] == "accepted":
+        return ""
+    return f" in {outcome['stage']}: {outcome['reason']}: {_line(outcome['detail'])}"
+
+
+def _line(text: str | None) -> str:
+    """Untrusted text on one line: control characters would write to the terminal."""
+    return json.dumps(text or "", ensure_ascii=False)[1:-1]
+
+
+def _table(snapshot: Path, name: str) -> pl.DataFrame:
+    return pl.read_parquet(sorted((snapshot / name).glob("*.parquet")))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.ask", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the flow's --root (default: data)")
+    parser.add_argument("--snapshot", help="ask this one, not the latest")
+    questions = parser.add_subparsers(dest="question")
+    questions.add_parser("clip", help="the whole story of a clip or source").add_argument("name")
+    questions.add_parser("failed", help="what failed and how to rerun it")
+    asked = parser.parse_args(arguments)
+
+    snapshot = asked.root / "snapshots" / asked.snapshot if asked.snapshot else latest_snapshot(asked.root / "snapshots")
+    if snapshot is None or not snapshot.is_dir():
+        sys.exit(f"no snapshot in {asked.root / 'snapshots'}: nothing was published there yet; is --root right?")
+    match asked.question:
+        case "clip":
+            lines = stories(snapshot, asked.name)
+        case "failed":
+            lines = failed(snapshot)
+        case _:
+            lines = summary(asked.root, snapshot)
+    for line in lines:
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

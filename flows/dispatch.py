@@ -1,0 +1,269 @@
+"""Where shards run: in this process, or each as a deployed flow run of its own.
+
+A deployed shard is a flow run with a deployment, so Prefect's UI shows it and offers Retry on it alone.
+Its parent creates one run a shard under an idempotency key, so a parent that is run again finds the
+shards it had. When a retried shard completes and no sibling is left unfinished, `rearm_parent` queues
+the failed parent again, which publishes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.automations import Automation
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.deployments import run_deployment
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run as current_run
+from prefect.states import AwaitingRetry
+from pydantic import BaseModel, ConfigDict, Field
+
+PARENT_TAG = "triptych-parent:"
+UNFINISHED = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+SILENCE = timedelta(seconds=90)  # three heartbeats, see prefect.yaml
+
+
+class DispatchConfig(BaseModel):
+    """Where shards run. No part of any key: the same work is the same work anywhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deployment: str | None = Field(
+        None, description="Deployment that runs a shard, as FLOW/NAME; empty: shards run in this process"
+    )
+    routes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Stages that need another machine: stage -> deployment, as FLOW/NAME",
+    )
+    poll_s: float = Field(5.0, gt=0, description="How often the parent looks at its shards")
+    server_patience_s: float = Field(900.0, gt=0, description="How long the parent bears an unreachable Prefect server")
+    crash_retries: int = Field(2, ge=0, description="How often a shard whose process died is queued again by itself")
+
+
+class Job(BaseModel):
+    """One shard's work: the parameters of its flow run, but for the stages."""
+
+    name: str
+    parameters: dict[str, Any]
+    stages: list[str]
+
+
+class ShardsFailed(RuntimeError):
+    """Some shards failed. The others are done; nothing is published until these are too."""
+
+    def __init__(self, failures: dict[str, str], n_jobs: int, remedy: str) -> None:
+        lines = [f"  {name}: {why}" for name, why in failures.items()]
+        super().__init__("\n".join([f"{len(failures)} of {n_jobs} shards failed. {remedy}", *lines]))
+        self.failures = failures
+
+
+def run_shards(shard_flow: Callable[..., Any], jobs: Sequence[Job], config: DispatchConfig, log: Any) -> None:
+    """Run every job to its end. Raises ShardsFailed, after all others are through, if any could not be done."""
+    if not jobs:
+        return
+    if config.deployment is None:
+        _run_here(shard_flow, jobs, log)
+    else:
+        _Deployed(jobs, config, config.deployment, log).run()
+
+
+def _run_here(shard_flow: Callable[..., Any], jobs: Sequence[Job], log: Any) -> None:
+    failures = {}
+    for number, job in enumerate(jobs, start=1):
+        log.info("shard %d of %d: %s", number, len(jobs), job.name)
+        state: State[Any] = shard_flow(**job.parameters, stages=job.stages, return_state=True)
+        if not state.is_completed():
+            failures[job.name] = state.message or state.name or "no message"
+    if failures:
+        raise ShardsFailed(failures, len(jobs), "Mend the cause and run the same command again: only these are redone.")
+
+
+def legs(stages: Sequence[str], default: str, routes: dict[str, str]) -> list[tuple[str, list[str]]]:
+    """Neighbouring stages that go to the same deployment, together: [(deployment, stages), ...]."""
+    result: list[tuple[str, list[str]]] = []
+    for stage in stages:
+        deployment = routes.get(stage, default)
+        if result and result[-1][0] == deployment:
+            result[-1][1].append(stage)
+        else:
+            result.append((deployment, [stage]))
+    return result
+
+
+class _Deployed:
+    """Submits shards as deployed flow runs and follows them until each has ended."""
+
+    def __init__(self, jobs: Sequence[Job], config: DispatchConfig, deployment: str, log: Any) -> None:
+        self.config, self.log = config, log
+        self.parent_id = str(current_run.id)
+        self.todo = {job.name: legs(job.stages, deployment, config.routes) for job in jobs}
+        self.jobs = {job.name: job for job in jobs}
+        self.runs: dict[str, UUID] = {}
+        self.crashes: Counter[str] = Counter()
+        self.failures: dict[str, str] = {}
+
+    def run(self) -> None:
+        _ensure_silent_runs_crash(self.log)
+        for name in self.jobs:
+            self._submit(name, first=True)
+        line = ""
+        while self.runs:
+            time.sleep(self.config.poll_s)
+            counts = Counter(self._follow(name, run) for name, run in self._read().items())
+            now = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+            if now != line:
+                line = now
+                done = len(self.jobs) - len(self.runs) - len(self.failures)
+                self.log.info("%d of %d shards done (%s)", done, len(self.jobs), now)
+        if self.failures:
+            remedy = (
+                "Mend the cause, then press Retry on each of them in the Prefect UI (this run is then queued "
+                "again by itself), or retry this run to queue them all."
+            )
+            raise ShardsFailed(self.failures, len(self.jobs), remedy)
+
+    def _submit(self, name: str, *, first: bool = False) -> None:
+        deployment, stages = self.todo[name][0]
+        run = self._patiently(
+            lambda: run_deployment(
+                deployment,
+                parameters={**self.jobs[name].parameters, "stages": stages},
+                flow_run_name=f"{name} {stages[0]}..{stages[-1]}" if len(stages) > 1 else f"{name} {stages[0]}",
+                tags=[f"{PARENT_TAG}{self.parent_id}"],
+                idempotency_key=f"{self.parent_id}:{name}:{stages[0]}",
+                as_subflow=False,  # a subflow's dummy task is bound to one attempt of its parent
+                timeout=0,
+            )
+        )
+        self.runs[name] = run.id
+        # The parent was retried, by hand or by a crash: its unfinished shards get another try too.
+        if first and run.state is not None and run.state.type in UNFINISHED:
+            self._rearm(run)
+
+    def _follow(self, name: str, run: FlowRun) -> str:
+        state = run.state
+        if state is None or not state.is_final():
+            return state.name.lower() if state and state.name else "pending"
+        if state.is_completed():
+            del self.runs[name]
+            self.todo[name].pop(0)
+            if self.todo[name]:
+                self._submit(name)
+                return "pending"
+            return "completed"
+        if state.type == StateType.CRASHED and self.crashes[name] < self.config.crash_retries:
+            self.crashes[name] += 1
+            self.log.warning("%s crashed and is queued again: %s", name, state.message)
+            self._rearm(run)
+            return "queued again"
+        del self.runs[name]
+        self.failures[name] = state.message or str(state.name)
+        return str(state.name).lower()
+
+    def _read(self) -> dict[str, FlowRun]:
+        names = {run_id: name for name, run_id in self.runs.items()}
+
+        def read() -> list[FlowRun]:
+            found: list[FlowRun] = []
+            ids = list(names)
+            with get_client(sync_client=True) as client:
+                for start in range(0, len(ids), 100):  # a page of the API holds 200
+                    chosen = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + 100]))
+                    found += client.read_flow_runs(flow_run_filter=chosen)
+            return found
+
+        return {names[run.id]: run for run in self._patiently(read)}
+
+    def _rearm(self, run: FlowRun) -> None:
+        def arm() -> None:
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(run.id, AwaitingRetry(), force=True)
+
+        self._patiently(arm)
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:
+        """The shards live on while the server is away, so the parent does too."""
+        give_up = time.monotonic() + self.config.server_patience_s
+        while True:
+            try:
+                return call()
+            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                status = getattr(getattr(error, "response", None), "status_code", 503)
+                if status < 500 or time.monotonic() > give_up:
+                    raise
+                self.log.warning("the Prefect server does not answer (%r); waiting", error)
+                time.sleep(self.config.poll_s)
+
+
+def rearm_parent(flow: Any, run: FlowRun, state: State[Any]) -> None:
+    """on_completion of a shard: queue its parent again if that had given up and now nothing is missing."""
+    tag = next((t for t in run.tags if t.startswith(PARENT_TAG)), None)
+    if tag is None:
+        return
+    log = logging.getLogger("prefect.flow_runs")
+    with get_client(sync_client=True) as client:
+        unfinished = FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[tag]),
+            id=FlowRunFilterId(not_any_=[run.id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=sorted(set(StateType) - {StateType.COMPLETED}))),
+        )
+        if client.read_flow_runs(flow_run_filter=unfinished, limit=1):
+            return
+        try:
+            parent = client.read_flow_run(UUID(tag.removeprefix(PARENT_TAG)))
+        except ObjectNotFound:
+            return
+        if parent.deployment_id is not None and parent.state is not None and parent.state.type in UNFINISHED:
+            client.set_flow_run_state(parent.id, AwaitingRetry(), force=True)
+            log.info("all shards of %s are done: it is queued again to publish", parent.name)
+
+
+def _ensure_silent_runs_crash(log: Any) -> None:
+    """Have the server crash runs whose worker died with them; else they stay Running for ever."""
+    name = "triptych: crash runs that fell silent"
+    heartbeat = "prefect.flow-run.heartbeat"
+    ends = {f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")}
+    try:
+        with get_client(sync_client=True) as client:
+            if client.read_automations_by_name(name):
+                return
+        Automation(
+            name=name,
+            trigger=EventTrigger(
+                after={heartbeat},
+                expect={heartbeat, *ends},
+                match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=SILENCE,
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    name=None,
+                    state=StateType.CRASHED,
+                    force=False,
+                    message="No heartbeat: its process or machine died.",
+                )
+            ],
+        ).create()
+    except httpx.HTTPError as error:
+        log.warning("runs whose worker dies may stay Running: the automation could not be made (%r)", error)

@@ -1,0 +1,437 @@
+"""Videos in and out: frames with their exact times, decoded with PyAV and nothing else.
+
+    for time, frame in iter_frames(Path("dog.mp4"), start=Fraction(1), end=Fraction(2)):
+        ...                                     # Fraction(1001, 1000), (720, 1280, 3) uint8 RGB
+
+Time 0 is the presentation time of the video's first frame, so that times are never negative, whatever
+the container counts from (an MPEG stream from hours, an edit list from behind the first frame). Times
+are whole multiples of the stream's time base: exact, with variable frame rates too.
+
+No damaged frame is ever handed out: a video whose bytes are broken or end early is refused with
+UnreadableVideo, which says how many of the announced frames could be decoded. (MPEG transport streams and
+bare H.264 announce nothing: what is there is the video.)
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import av
+import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+
+from schemas.clip import Clip
+from schemas.outcome import RowFailed
+from schemas.record import write_atomic
+
+MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
+MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
+
+# Containers that hold pictures and times and nothing else. Above all no playlists (HLS, concat, image
+# sequences): FFmpeg tells them by content, whatever the file is called, and opens what they name.
+_CONTAINERS = (
+    "mov,matroska,webm,avi,flv,asf,mpegts,mpeg,ogg,mxf,nut,ivf,gif,h264,hevc,m4v,mpegvideo,obu,yuv4mpegpipe,dv"
+)
+# These store pictures without presentation times; what FFmpeg reports for them is decoding order.
+_UNTIMED_CONTAINERS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
+
+_TAIL_TOLERANCE_S = Fraction(1, 2)  # containers announce their length loosely
+_EARLIER_S = 10  # how far before the start a second seek goes when the first one landed behind it
+_MAX_SEEK = 2**62
+
+
+class UnreadableVideo(RowFailed):
+    """The file's bytes are no intact video. `reason`: "unreadable_video" or "truncated_video"."""
+
+    def __init__(self, detail: str, *, reason: str = "unreadable_video") -> None:
+        super().__init__(reason, detail, retryable=False)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's headers and its first frame say."""
+
+    width: int  # px as displayed: rotation applied, not stretched by the pixels' aspect ratio
+    height: int
+    rotation: int  # 0, 90, 180 or 270 degrees that the coded picture is turned counter-clockwise
+    fps: Fraction  # average frames/s, > 0
+    time_base: Fraction  # s; every frame's time is a whole multiple of it
+    duration: Fraction | None  # s, as the container announces it
+    codec: str
+
+
+class DecodedFrame(NamedTuple):
+    """A frame as the decoder gives it: neither rotated nor converted."""
+
+    time: Fraction  # s since the video's first frame
+    duration: Fraction  # s
+    picture: av.VideoFrame
+
+
+# --- Reading ---------------------------------------------------------------------------------
+
+
+def probe(path: Path) -> VideoInfo:
+    """Read a video's headers and its first frame. Raises UnreadableVideo; RowFailed if there is no such file."""
+    with _opened(path) as (container, stream):
+        decoding = _Decoding(container, stream)
+        first = next(decoding.frames()).picture
+        rotation = round(first.rotation / 90) * 90 % 360
+        sideways = rotation in (90, 270)
+        # The stream's size rather than the frame's: it holds for every frame, should the size change.
+        width, height = stream.codec_context.width, stream.codec_context.height
+        return VideoInfo(
+            width=height if sideways else width,
+            height=width if sideways else height,
+            rotation=rotation,
+            fps=decoding.fps,
+            time_base=_fraction(stream.time_base),
+            duration=decoding.announced_s,
+            codec=stream.codec_context.name,
+        )
+
+
+def decode_span(path: Path, start: Fraction | None = None, end: Fraction | None = None) -> Iterator[DecodedFrame]:
+    """The frames whose time lies in [start, end), in order of presentation; times strictly increase.
+
+    A frame without a time follows the one before it at that one's duration; a frame whose time does not
+    come after the one before it is put one tick behind it.
+    Raises UnreadableVideo at the first damaged frame, or at the end of a file that ends early.
+    """
+    for frame in _frames_from(path, start or Fraction(0)):
+        if end is not None and frame.time >= end:
+            return
+        if start is None or frame.time >= start:
+            yield frame
+
+
+def iter_frames(
+    path: Path, start: Fraction | None = None, end: Fraction | None = None, *, max_side: int | None = None
+) -> Iterator[tuple[Fraction, np.ndarray]]:
+    """(time in s, (H, W, 3) uint8 RGB) of the frames whose time lies in [start, end).
+
+    Time 0 is the first frame's. Rotation is applied. max_side, in px, bounds the longer side; frames are
+    never enlarged. Raises UnreadableVideo.
+    """
+    painter = _Painter(probe(path), max_side)
+    for frame in decode_span(path, start, end):
+        yield frame.time, painter.rgb(frame.picture)
+
+
+def read_clip(path: Path, clip: Clip, max_side: int | None = None) -> np.ndarray:
+    """All frames of a clip: (N, H, W, 3) uint8 RGB, N = clip.n_frames.
+
+    Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES or are not n_frames many.
+    """
+    return read_frames(path, clip, range(clip.n_frames), max_side)
+
+
+def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | None = None) -> np.ndarray:
+    """Some frames of a clip: (len(indices), H, W, 3) uint8 RGB. indices: increasing, in [0, clip.n_frames).
+
+    Decodes up to the last one asked for and keeps nothing else. Raises as `read_clip` does.
+    """
+    if any(b <= a for a, b in itertools.pairwise(indices)) or not all(0 <= i < clip.n_frames for i in indices):
+        raise ValueError(f"{clip.clip_id}: frames {list(indices)} do not increase within its {clip.n_frames} frames")
+    painter = _Painter(probe(path), max_side)
+    pictures = _allocate(clip, len(indices), painter.height, painter.width)
+    wanted = {frame: row for row, frame in enumerate(indices)}
+    n_seen = 0
+    for frame in decode_span(path, clip.start.fraction, clip.end.fraction):
+        if n_seen in wanted:
+            pictures[wanted[n_seen]] = painter.rgb(frame.picture)
+        n_seen += 1
+        if len(indices) < clip.n_frames and n_seen > indices[-1]:
+            return pictures
+    if n_seen != clip.n_frames:
+        raise RowFailed(
+            "frame_count_changed",
+            f"{clip.clip_id}: {n_seen} frames in its span, {clip.n_frames} when it was cut; is it the same file?",
+            retryable=False,
+        )
+    return pictures
+
+
+def sample_indices(n_frames: int, t: int) -> list[int]:
+    """The t frames at the centres of t equal parts of a clip; all frames if it has no more than t.
+
+    sample_indices(10, 2) -> [2, 7]
+    """
+    if n_frames <= t:
+        return list(range(n_frames))
+    return [(2 * i + 1) * n_frames // (2 * t) for i in range(t)]
+
+
+def _allocate(clip: Clip, n: int, height: int, width: int) -> np.ndarray:
+    n_bytes = n * height * width * 3
+    if n_bytes > MAX_CLIP_BYTES:
+        raise RowFailed(
+            "clip_too_large",
+            f"{clip.clip_id}: {n} frames of {width}x{height} are {n_bytes / 2**30:.1f} GiB decoded, the limit is "
+            f"{MAX_CLIP_BYTES / 2**30:.1f}; cut shorter clips (max_clip_s) or read smaller frames (max_side)",
+            retryable=False,
+        )
+    return np.empty((n, height, width, 3), np.uint8)
+
+
+# --- Decoding --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its video stream; what FFmpeg raises inside becomes UnreadableVideo."""
+    try:
+        # The scheme keeps a name like "concat:a|b" from being taken for a protocol.
+        with av.open(
+            f"file:{path.absolute()}", options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+        ) as container:
+            yield container, _video_stream(container)
+    except (av.error.FileNotFoundError, av.error.PermissionError) as error:
+        raise RowFailed("missing_video", f"{path.name}: {error.strerror}", retryable=True) from error
+    except av.FFmpegError as error:
+        raise UnreadableVideo(f"{path.name}: {error.strerror}") from error
+
+
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The first stream that moves. Raises UnreadableVideo if there is none that can be decoded."""
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not moving:
+        raise UnreadableVideo(f"it holds {len(container.streams)} streams, none of them video")
+    stream = moving[0]
+    codec = stream.codec_context
+    if codec is None or codec.width * codec.height == 0:
+        raise UnreadableVideo("its video stream has no size")
+    if codec.width * codec.height > MAX_FRAME_PIXELS:
+        raise UnreadableVideo(f"frames of {codec.width}x{codec.height} exceed {MAX_FRAME_PIXELS} pixels")
+    # Not by frames: then it depends on the threads' timing whether damage is told with the right frame or at all.
+    stream.thread_type = "SLICE"
+    return stream
+
+
+def _frames_from(path: Path, start: Fraction) -> Iterator[DecodedFrame]:
+    """Frames from a keyframe at or before `start` on; from the first one where no seek can be relied on."""
+    for target in (start, start - _EARLIER_S):
+        if target <= 0:
+            break
+        with _opened(path) as (container, stream):
+            decoding = _Decoding(container, stream)
+            first, frames = decoding.seek(target)
+            # Some containers find the nearest keyframe, not the one before, or none at all.
+            if first is not None and first.time <= start:
+                yield first
+                yield from frames
+                return
+    with _opened(path) as (container, stream):
+        yield from _Decoding(container, stream).frames()
+
+
+class _Decoding:
+    """One pass over a stream's packets: gives the frames their times and notices what is missing."""
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+        self._container, self._stream = container, stream
+        self._tick = _fraction(stream.time_base)
+        self._origin: int | None = stream.start_time
+        self._timed = container.format.name not in _UNTIMED_CONTAINERS
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+        if not rate or not self._tick:
+            raise UnreadableVideo("it states no frame rate")
+        self.fps = _fraction(rate)
+        # Without times in the container, its length is only guessed from the bit rate.
+        announced = container.duration if self._timed else None
+        self.announced_s = Fraction(announced, av.time_base) if announced else None
+        self._seeked = False
+        self._first_dts: int | None = None
+        self._n_packets = 0
+        self._n_frames = 0
+        self._reached: dict[int, int] = {}  # end of each stream's last packet, in its own ticks
+
+    def seek(self, target: Fraction) -> tuple[DecodedFrame | None, Iterator[DecodedFrame]]:
+        """Go to a keyframe at or before `target`, as far as the container can tell: (first frame, later ones).
+
+        There is no first frame where the container has no times, or nothing decodable at that place.
+        """
+        if not self._timed or self._origin is None:
+            return None, iter(())
+        self._seeked = True
+        frames = self.frames()
+        try:
+            stamp = min(self._origin + int(target / self._tick), _MAX_SEEK)
+            self._container.seek(stamp, stream=self._stream)
+            return next(frames, None), frames
+        except (av.FFmpegError, UnreadableVideo):
+            return None, frames  # what is damaged is found again by decoding from the beginning
+
+    def frames(self) -> Iterator[DecodedFrame]:
+        """The frames from here on. Raises UnreadableVideo where one is damaged, or the file ends early."""
+        previous: DecodedFrame | None = None
+        packets = self._packets()
+        for packet in packets:
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError as error:
+                raise self._damage(packets, error.strerror or "it cannot be decoded") from error
+            for picture in pictures:
+                if picture.is_corrupt:
+                    raise self._damage(packets, "it is damaged")
+                previous = self._dated(picture, previous)
+                self._n_frames += 1
+                yield previous
+        self._check_complete()
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """The video's packets. Those of other streams only tell how far the file reaches."""
+        try:
+            for packet in self._container.demux():
+                index = packet.stream.index
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if stamp is not None:
+                    self._reached[index] = max(self._reached.get(index, 0), stamp + (packet.duration or 0))
+                if index != self._stream.index:
+                    continue
+                if packet.size:
+                    self._n_packets += 1
+                    if self._first_dts is None:
+                        self._first_dts = packet.dts
+                yield packet
+        except av.FFmpegError as error:
+            raise UnreadableVideo(f"after packet {self._n_packets}: {error.strerror}; {self._tally()}") from error
+
+    def _dated(self, picture: av.VideoFrame, previous: DecodedFrame | None) -> DecodedFrame:
+        duration = picture.duration * self._tick if picture.duration else 1 / self.fps
+        follows = previous.time + previous.duration if previous else Fraction(0)
+        if picture.pts is None or not self._timed:
+            return DecodedFrame(follows, duration, picture)
+        if self._origin is None:
+            self._origin = picture.pts
+        time = (picture.pts - self._origin) * self._tick
+        if previous is None:
+            return DecodedFrame(max(time, Fraction(0)), duration, picture)
+        if time <= previous.time:
+            time = previous.time + self._tick
+        return DecodedFrame(time, duration, picture)
+
+    def _damage(self, packets: Iterator[av.Packet], what: str) -> UnreadableVideo:
+        n_later = sum(1 for packet in packets if packet.size)
+        # The last packet of a file that was cut off is half a packet.
+        cut_off = n_later == 0 or self._n_missing_packets() > 0
+        return UnreadableVideo(
+            f"next frame after {self._n_frames}: {what}; {self._tally()}",
+            reason="truncated_video" if cut_off else "unreadable_video",
+        )
+
+    def _check_complete(self) -> None:
+        """At the end of the file: was it the end that the container announced?"""
+        if missing := self._n_missing_packets():
+            raise UnreadableVideo(f"{missing} packets are missing; {self._tally()}", reason="truncated_video")
+        if self._n_frames == 0:
+            raise UnreadableVideo(f"no frame could be decoded from {self._n_packets} packets")
+        tolerance_s = max(_TAIL_TOLERANCE_S, 2 / self.fps)
+        if self.announced_s is not None and self._length_s() < self.announced_s - tolerance_s:
+            raise UnreadableVideo(
+                f"it ends at {float(self._length_s()):.3f} s of {float(self.announced_s):.3f}; {self._tally()}",
+                reason="truncated_video",
+            )
+
+    def _length_s(self) -> Fraction:
+        """How far the packets reached: of any stream, as the container announces the length of its longest."""
+        streams = self._container.streams
+        end_s = max(ticks * _fraction(streams[index].time_base) for index, ticks in self._reached.items())
+        return end_s - Fraction(self._container.start_time or 0, av.time_base)
+
+    def _n_missing_packets(self) -> int:
+        """Packets that the container's index lists and that did not come; 0 where it lists only some."""
+        index = self._stream.index_entries
+        first = 0
+        if self._seeked:
+            if self._first_dts is None:
+                return 0
+            first = max(0, index.search_timestamp(self._first_dts, any_frame=True))
+        return max(0, len(index) - first - self._n_packets)
+
+    def _tally(self) -> str:
+        n_announced = self._stream.frames or round((self.announced_s or 0) * self.fps)
+        return f"{self._n_frames} of {n_announced or 'an unknown number of'} announced frames decoded"
+
+
+def _fraction(value: Fraction | None) -> Fraction:
+    """A plain Fraction: PyAV's own rationals mix with nothing else."""
+    return Fraction(value.numerator, value.denominator) if value else Fraction(0)
+
+
+# --- Pictures --------------------------------------------------------------------------------
+
+
+class Scaler:
+    """Turns decoded pictures into (height, width, 3) uint8 arrays of one size."""
+
+    def __init__(self, width: int, height: int, *, pixels: Literal["rgb24", "bgr24"], interpolation: str) -> None:
+        self.width, self.height = width, height
+        self._pixels, self._interpolation = pixels, interpolation
+        self._reformatter = VideoReformatter()  # kept: it holds the tables of its last scaling
+
+    def array(self, picture: av.VideoFrame) -> np.ndarray:
+        """(height, width, 3) uint8, not rotated. Raises UnreadableVideo for a pixel format that cannot be converted."""
+        try:
+            return self._reformatter.reformat(
+                picture, self.width, self.height, self._pixels, interpolation=self._interpolation, threads=1
+            ).to_ndarray()
+        except (av.FFmpegError, ValueError) as error:
+            raise UnreadableVideo(f"a frame of format {picture.format.name} cannot be converted: {error}") from error
+
+
+class _Painter:
+    """Upright RGB frames of a video, all of one size."""
+
+    def __init__(self, info: VideoInfo, max_side: int | None) -> None:
+        self.width, self.height = fit(info.width, info.height, max_side)
+        self._quarter_turns = info.rotation // 90
+        coded = (self.height, self.width) if self._quarter_turns % 2 else (self.width, self.height)
+        smaller = self.width < info.width or self.height < info.height
+        self._scaler = Scaler(*coded, pixels="rgb24", interpolation="AREA" if smaller else "BICUBIC")
+
+    def rgb(self, picture: av.VideoFrame) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return np.ascontiguousarray(np.rot90(self._scaler.array(picture), self._quarter_turns))
+
+
+def fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:
+    """(width, height) in px with the longer side at most max_side, in proportion; never larger than given."""
+    longer = max(width, height)
+    if max_side is None or longer <= max_side:
+        return width, height
+    return max(1, round(width * max_side / longer)), max(1, round(height * max_side / longer))
+
+
+# --- Writing ---------------------------------------------------------------------------------
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: Fraction | int) -> None:
+    """Write (H, W, 3) uint8 RGB frames as H.264 in MP4: same frames, same bytes; whole or not at all.
+
+    An odd width or height is made even by repeating the last column or row, as 4:2:0 asks for.
+    Raises ValueError without frames.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{path}: a video needs at least one frame")
+    height, width = first.shape[:2]
+    sink = io.BytesIO()
+    with av.open(sink, "w", format="mp4", options={"fflags": "bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps))
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        stream.options = {"threads": "1", "crf": "18", "preset": "veryfast"}
+        for frame in itertools.chain([first], frames):
+            even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        container.mux(stream.encode())
+    write_atomic(path, sink.getvalue())

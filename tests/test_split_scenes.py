@@ -1,0 +1,240 @@
+"""tasks/split_scenes.py: PySceneDetect's cuts, exact times, and no frame lost."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scenedetect.detectors import AdaptiveDetector, ContentDetector
+
+from schemas.outcome import RowFailed, RowRejected
+from schemas.source import Source
+from tasks import split_scenes as stage
+from tasks.split_scenes import (
+    SplitConfig,
+    SplitResult,
+    Timeline,
+    cut_equally,
+    cut_windows,
+    find_cuts,
+    shots_from_cuts,
+    split_scenes,
+)
+from tasks.video import probe, read_clip
+from tests import hostile
+
+ANY_LENGTH = SplitConfig(min_clip_s=0)
+
+
+def source_of(path: Path, *, caption: str | None = "A man kicks a ball.", start_s=None, end_s=None) -> Source:
+    return Source(
+        source_id="src-1", line=1, video=path.name, video_sha256="ab" * 32, n_bytes=path.stat().st_size,
+        caption=caption, start_s=start_s, end_s=end_s,
+    )  # fmt: skip
+
+
+def pieces_of(result: SplitResult) -> list:
+    return sorted([*result.clips, *(drop.clip for drop in result.dropped)], key=lambda clip: clip.shot_index)
+
+
+# --- Cuts ------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 200), st.lists(st.integers(-5, 250)))
+def test_every_frame_is_in_exactly_one_shot(n_frames: int, cuts: list[int]) -> None:
+    shots = shots_from_cuts(n_frames, cuts)
+    assert [frame for shot in shots for frame in shot] == list(range(n_frames))
+    assert all(len(shot) > 0 for shot in shots)
+    assert {shot.start for shot in shots} == {0} | {cut for cut in cuts if 0 < cut < n_frames}
+
+
+def test_known_cuts_are_found_to_the_frame(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40, 55, 30]), fps=Fraction(30_000, 1001))
+    result = split_scenes(path, source_of(path), SplitConfig(min_clip_s=1.0))
+    assert result.dropped == []
+    assert [clip.n_frames for clip in result.clips] == [40, 55, 30]
+    edges = [Fraction(frame * 1001, 30_000) for frame in (0, 40, 95, 125)]
+    assert [(c.start.fraction, c.end.fraction) for c in result.clips] == list(itertools.pairwise(edges))
+    assert all((c.n_shots, c.caption_shared, c.width, c.height) == (3, True, 160, 96) for c in result.clips)
+    assert [c.shot_index for c in result.clips] == [0, 1, 2]
+    assert len({c.clip_id for c in result.clips}) == 3
+    for clip in result.clips:
+        assert len(read_clip(path, clip)) == clip.n_frames
+
+
+def test_the_same_file_gives_the_same_clips(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40, 40]))
+    assert split_scenes(path, source_of(path), ANY_LENGTH) == split_scenes(path, source_of(path), ANY_LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "caption", "shared"), [([60], "A dog.", False), ([30, 30], "A dog.", True), ([30, 30], None, False)]
+)
+def test_a_caption_is_shared_where_there_are_several_shots(tmp_path: Path, lengths, caption, shared) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots(lengths))
+    clips = split_scenes(path, source_of(path, caption=caption), ANY_LENGTH).clips
+    assert [(c.caption, c.caption_shared) for c in clips] == [(caption, shared)] * len(lengths)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(stage._Content, ContentDetector), (stage._Adaptive, AdaptiveDetector)],
+)
+def test_scores_equal_those_of_pyscenedetect_to_the_last_bit(ours, theirs) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (12, 36, 64, 3), np.uint8)
+    a, b = ours(), theirs()
+    scores = [
+        (a._calculate_frame_score(None, frame), b._calculate_frame_score(None, frame)) for frame in [*frames, frames[0]]
+    ]
+    assert all(x == y for x, y in scores)
+    assert sum(x > 0 for x, _ in scores) == 12
+    assert ours.process_frame is theirs.process_frame  # and those scores are what it decides on
+
+
+def command_line_cuts(path: Path, detector: str) -> list[int]:
+    """Frames that begin a shot, from 0, as PySceneDetect's own program lists them."""
+    command = [sys.executable, "-m", "scenedetect", "-i", str(path), detector, "list-scenes", "-n"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [int(start) - 1 for start in re.findall(r"^ \| +\d+ +\| +(\d+) \|", listing, re.MULTILINE)][1:]
+
+
+@pytest.mark.parametrize("detector", ["content", "adaptive"])
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(60_000, 1001)])
+def test_the_command_line_finds_the_same_cuts(tmp_path: Path, detector, fps: Fraction) -> None:
+    frames = hostile.shots([45, 9, 60, 50, 3, 40, 8, 60], width=480, height=270)  # some closer than 0.6 s
+    frames[80] = 255  # a flash
+    path = hostile.make_video(tmp_path / "a.mp4", frames, fps=fps)
+    timeline, cuts = find_cuts(path, probe(path), None, None, SplitConfig(detector=detector))
+    assert len(timeline.times) == len(frames)
+    assert cuts == command_line_cuts(path, f"detect-{detector}")
+    assert len(cuts) >= 3
+
+
+# --- Spans -----------------------------------------------------------------------------------
+
+
+def test_only_the_asked_span_is_cut(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([60, 60]))
+    clips = split_scenes(path, source_of(path, start_s=1.0, end_s=3.1), ANY_LENGTH).clips
+    assert [(c.start.fraction, c.end.fraction, c.n_frames) for c in clips] == [(1, 2, 30), (2, Fraction(31, 10), 33)]
+    assert [len(read_clip(path, clip)) for clip in clips] == [30, 33]
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(2.0, None), (1e300, None), (0.001, 0.002)])
+def test_a_span_without_frames_is_rejected(tmp_path: Path, start_s, end_s) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([60]))
+    with pytest.raises(RowRejected) as rejection:
+        split_scenes(path, source_of(path, start_s=start_s, end_s=end_s), ANY_LENGTH)
+    assert rejection.value.reason == "empty_span"
+
+
+# --- Lengths ---------------------------------------------------------------------------------
+
+
+def test_short_shots_are_dropped_with_a_reason(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([25, 45, 20]))
+    result = split_scenes(path, source_of(path), SplitConfig(min_clip_s=1.5, max_clip_s=5))
+    assert [(c.shot_index, c.n_shots, c.n_frames) for c in result.clips] == [(1, 3, 45)]  # exactly 1.5 s is kept
+    assert [(d.clip.n_frames, d.reason) for d in result.dropped] == [(25, "too_short"), (20, "too_short")]
+    assert result.dropped[0].detail == "0.833 s < 1.5 s"
+
+
+@pytest.mark.parametrize("long_clips", ["split", "reject"])
+def test_long_shots_are_split_or_dropped(tmp_path: Path, long_clips) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([100, 30]))
+    config = SplitConfig(min_clip_s=0.5, max_clip_s=1.5, long_clips=long_clips)
+    result = split_scenes(path, source_of(path), config)
+    if long_clips == "split":
+        assert [c.n_frames for c in result.clips] == [34, 33, 33, 30]
+        assert result.dropped == []
+    else:
+        assert [c.n_frames for c in result.clips] == [30]
+        assert [(d.clip.n_frames, d.reason) for d in result.dropped] == [(100, "too_long")]
+
+
+def test_windows_cut_each_shot_and_keep_the_rest_apart(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([70, 40]))
+    result = split_scenes(path, source_of(path), SplitConfig(window_s=1.0, min_clip_s=0.5))
+    assert [c.n_frames for c in pieces_of(result)] == [30, 30, 10, 30, 10]
+    assert [d.clip.shot_index for d in result.dropped] == [2, 4]
+    assert all(c.caption_shared for c in result.clips)
+
+
+gaps = st.lists(st.fractions(Fraction(1, 1000), Fraction(5), max_denominator=1000), min_size=1, max_size=40)
+
+
+@given(gaps, st.fractions(Fraction(1, 100), Fraction(20), max_denominator=100), st.data())
+def test_parts_hold_every_frame_once_and_are_short_enough(gaps: list[Fraction], limit_s: Fraction, data) -> None:
+    edges = list(itertools.accumulate(gaps, initial=Fraction(0)))
+    timeline = Timeline(edges[:-1], edges[-1])
+    start = data.draw(st.integers(0, len(gaps) - 1))
+    shot = range(start, data.draw(st.integers(start + 1, len(gaps))))
+    for parts in (cut_equally(timeline, shot, limit_s), cut_windows(timeline, shot, limit_s)):
+        assert [frame for part in parts for frame in part] == list(shot)
+    for part in cut_equally(timeline, shot, limit_s):
+        assert len(part) == 1 or timeline.length(part) <= limit_s
+
+
+def test_a_frame_that_lasts_for_centuries_is_cut_at_once() -> None:
+    timeline = Timeline([Fraction(0), Fraction(1, 30), Fraction(10**10), Fraction(10**10) + 1], Fraction(10**10) + 2)
+    assert cut_equally(timeline, range(4), Fraction(2)) == [range(1), range(1, 2), range(2, 4)]
+    assert cut_windows(timeline, range(4), Fraction(2)) == [range(2), range(2, 4)]
+
+
+def test_a_shot_that_is_short_enough_stays_whole() -> None:
+    timeline = Timeline([Fraction(i) for i in range(10)], Fraction(10))
+    assert cut_equally(timeline, range(10), Fraction(10)) == [range(10)]
+    assert cut_windows(timeline, range(10), Fraction(10)) == [range(10)]
+    assert cut_equally(timeline, range(10), Fraction(9)) == [range(5), range(5, 10)]
+
+
+@pytest.mark.parametrize("limits", [{"min_clip_s": 5, "max_clip_s": 4}, {"window_s": 0.5, "min_clip_s": 1}])
+def test_limits_that_no_clip_can_meet_are_refused(limits: dict) -> None:
+    with pytest.raises(ValidationError, match="fits"):
+        SplitConfig(**limits)
+
+
+# --- Odd and broken files --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", hostile.BROKEN)
+def test_a_broken_file_fails(tmp_path: Path, name: str) -> None:
+    path = hostile.BROKEN[name](tmp_path / "a.mp4")
+    with pytest.raises(RowFailed) as failure:
+        split_scenes(path, source_of(path), ANY_LENGTH)
+    assert failure.value.reason in {"unreadable_video", "truncated_video"}
+
+
+def test_a_single_frame_is_too_short(tmp_path: Path) -> None:
+    path = hostile.one_frame(tmp_path / "a.mp4")
+    result = split_scenes(path, source_of(path), ANY_LENGTH)
+    assert [(d.reason, d.detail) for d in result.dropped] == [("too_short", "a single frame")]
+    assert result.clips == []
+
+
+@pytest.mark.parametrize(
+    ("make", "n_frames"),
+    [(hostile.slow, 5), (hostile.fast, 60), (hostile.variable_rate, 60), (hostile.odd_size, 30)],
+)
+def test_odd_files_are_cut_without_losing_a_frame(tmp_path: Path, make, n_frames: int) -> None:
+    path = make(tmp_path / "a.mp4")
+    pieces = pieces_of(split_scenes(path, source_of(path), SplitConfig(min_clip_s=0, max_clip_s=0.5)))
+    assert sum(piece.n_frames for piece in pieces) == n_frames
+    assert all(a.end == b.start for a, b in itertools.pairwise(pieces))
+    for piece in pieces[:3]:
+        assert len(read_clip(path, piece)) == piece.n_frames
+
+
+def test_rotation_is_in_the_size(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40, 40]), rotation=90)
+    clips = split_scenes(path, source_of(path), ANY_LENGTH).clips
+    assert [(c.width, c.height, c.n_frames) for c in clips] == [(96, 160, 40), (96, 160, 40)]
