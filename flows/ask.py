@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import polars as pl
 
 from tasks.publish_snapshot import latest_snapshot, read_snapshot
 
+SHOWN_REFUSALS = 3
 RERUN = "Run the same command (or the deployment) again: only these rows are redone."
 MEND = "Mend or replace the input, then run again: a changed input is a new one."
 
@@ -91,19 +93,30 @@ def story(snapshot: Path, outcome: dict[str, Any]) -> Iterator[str]:
     for i in rows("instances"):
         box = ", ".join(f"{v:.0f}" for v in i["anchor_box_xyxy"])
         yield f"  instance   {i['instance_id']} {i['noun']!r}: anchor [{box}] on frame {i['anchor_frame']}"
-    for c in rows("candidates"):
-        if c["verdict"] == "not_asked":
-            continue
-        box = ", ".join(f"{v:.0f}" for v in c["box_xyxy"])
-        yield (
-            f"  candidate  {c['instance_id']} frame {c['frame']} [{box}] score {c['score']:.2f}: "
-            f"{c['verdict']}: {_line(c['rationale'])}"
-        )
+    yield from _candidate_lines(rows("candidates"))
     for c in rows("track_checks"):
         end = "passed" if c["passed"] else "FAILED"
         yield f"  check      {c['instance_id']} {c['measure']} {c['value']:.3g} (limit {c['threshold']:g}) {end}"
     for maker in (m for clip in rows("clips") for m in clip["made_by"]):
         yield f"  made by    {maker['stage']}: {maker['backend']}, {maker['model']}"
+
+
+def _candidate_lines(candidates: list[dict[str, Any]]) -> Iterator[str]:
+    """What was asked of the verifier: every yes, and the first refusals of each instance."""
+    refusals: Counter[str] = Counter()
+    for c in candidates:
+        if c["verdict"] == "not_asked":
+            continue
+        if c["verdict"] != "accepted":
+            refusals[c["instance_id"]] += 1
+            if refusals[c["instance_id"]] > SHOWN_REFUSALS:
+                continue
+        box = ", ".join(f"{v:.0f}" for v in c["box_xyxy"])
+        said = f"{c['verdict']}: {_line(c['rationale'])}"
+        yield f"  candidate  {c['instance_id']} frame {c['frame']} [{box}] score {c['score']:.2f} {said}"
+    for instance_id, n in refusals.items():
+        if n > SHOWN_REFUSALS:
+            yield f"  candidate  {instance_id}: {n - SHOWN_REFUSALS} more refused or excluded"
 
 
 def _because(outcome: dict[str, Any]) -> str:

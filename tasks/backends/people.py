@@ -1,0 +1,104 @@
+"""People in a picture: the HOG detector whose weights ship with OpenCV 4 (5.0 dropped it).
+
+    PeopleDetector().detect(rgb)  ->  [PersonBox(box_xyxy=(212.0, 31.5, 291.0, 338.2), score=0.8)]
+
+It was trained on standing pedestrians: it also fires on doors and on cups. So it proposes, and colours or
+another check must agree before anybody believes it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from schemas.candidate import Box
+
+LONG_SIDE_PX = 400  # a person fills 100 px or more of it where a caption speaks of one
+MARGIN_SHARE = 0.15  # of the long side: the window wants room around the body, also at the picture's edge
+PYRAMID_STEP = 1.06
+MERGE_IOU = 0.4
+CERTAIN_MARGIN = 2.0  # SVM margin from which on more margin means no more certainty
+
+# A 64 x 128 training window holds a body about 36 px wide and 98 px high in its middle.
+BODY_WIDTH_SHARE, BODY_HEIGHT_SHARE = 36 / 64, 98 / 128
+
+
+class PersonBox(NamedTuple):
+    """A person's box in pixels of the picture it was found in, right and bottom exclusive."""
+
+    box_xyxy: Box
+    score: float  # 0..1, from the SVM's margin
+
+
+class PeopleDetector:
+    """HOG + linear SVM over an image pyramid; about 40 ms a frame."""
+
+    def __init__(self) -> None:
+        # OpenCV does not promise that one descriptor may be used by several threads at once.
+        self._local = threading.local()
+
+    def detect(self, rgb: np.ndarray) -> list[PersonBox]:
+        """rgb (H, W, 3) uint8 -> people, best first. The same picture gives the same boxes in any thread."""
+        height, width = rgb.shape[:2]
+        scale = LONG_SIDE_PX / max(height, width)
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        margin = round(LONG_SIDE_PX * MARGIN_SHARE)
+        padded = cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+        windows, margins = self._descriptor().detectMultiScale(
+            padded, hitThreshold=0.0, winStride=(8, 8), scale=PYRAMID_STEP, groupThreshold=0
+        )
+        if len(windows) == 0:
+            return []
+        bodies = _bodies(np.asarray(windows, np.float64)) - margin
+        factor = np.array([width / small.shape[1], height / small.shape[0]] * 2)
+        merged = merge_boxes(bodies * factor, np.ravel(margins))
+        return [_inside(box, score, width, height) for box, score in merged]
+
+    def _descriptor(self) -> cv2.HOGDescriptor:
+        if not hasattr(self._local, "hog"):
+            self._local.hog = cv2.HOGDescriptor()
+            self._local.hog.setSVMDetector(cv2.HOGDescriptor.getDefaultPeopleDetector())
+        return self._local.hog
+
+
+def _bodies(windows: np.ndarray) -> np.ndarray:
+    """(N, 4) windows x, y, w, h -> (N, 4) boxes x0, y0, x1, y1 of the bodies inside them."""
+    centre = windows[:, :2] + windows[:, 2:] / 2
+    half = windows[:, 2:] * (BODY_WIDTH_SHARE / 2, BODY_HEIGHT_SHARE / 2)
+    return np.hstack([centre - half, centre + half])
+
+
+def merge_boxes(boxes: np.ndarray, margins: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """(N, 4) boxes, (N,) SVM margins -> groups around the strongest boxes: (margin-weighted mean box, best margin).
+
+    A lone hit is worth half of what a hit is worth that several scales and places agree on.
+    """
+    order = np.lexsort((*boxes.T[::-1], -margins))  # ties are broken by place: the finding order is a thread's affair
+    boxes, margins = boxes[order], margins[order]
+    free = np.ones(len(boxes), bool)
+    groups = []
+    for i in range(len(boxes)):
+        if not free[i]:
+            continue
+        group = free & (iou_with(boxes[i], boxes) >= MERGE_IOU)
+        free &= ~group
+        mean = np.average(boxes[group], axis=0, weights=margins[group] + 1e-3)
+        groups.append((mean, float(margins[i]) * (1.0 if group.sum() > 1 else 0.5)))
+    return sorted(groups, key=lambda group: -group[1])
+
+
+def iou_with(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(4,) and (N, 4) boxes -> (N,) intersection over union."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return shared / np.maximum(np.prod(box[2:] - box[:2]) + areas - shared, 1e-9)
+
+
+def _inside(box: np.ndarray, margin: float, width: int, height: int) -> PersonBox:
+    x0, y0, x1, y1 = (float(v) for v in np.clip(box, 0, (width, height, width, height)))
+    return PersonBox((x0, y0, x1, y1), min(margin / CERTAIN_MARGIN, 1.0))
