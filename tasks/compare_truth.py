@@ -143,7 +143,11 @@ def compare_snapshot(snapshot: Path, truths: Sequence[Truth]) -> TruthReport:
     """Compare a published snapshot with the truth of its input."""
     instances, interactions, tracks = (
         _by_clip(read_rows(record, snapshot / table))
-        for table, record in (("instances", InstanceRow), ("interactions", InteractionRow), ("mask_tracks", MaskTrackRow))
+        for table, record in (
+            ("instances", InstanceRow),
+            ("interactions", InteractionRow),
+            ("mask_tracks", MaskTrackRow),
+        )
     )
     curated = Curated(
         sources=read_rows(Source, snapshot / "sources"),

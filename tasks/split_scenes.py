@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,10 +27,9 @@ from scenedetect.scene_manager import compute_downscale_factor
 
 from schemas.clip import Clip
 from schemas.outcome import RowRejected
-from schemas.provenance import MadeBy
 from schemas.record import Rational, Record, column
 from schemas.source import Source
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.stage import StageConfig
 from tasks.video import DecodedFrame, Scaler, VideoInfo, decode_span, probe
 
 
@@ -107,7 +105,8 @@ def split_scenes(path: Path, source: Source, config: SplitConfig) -> SplitResult
     RowRejected("empty_span") if no frame lies in it.
     """
     info = probe(path)
-    timeline, cuts = find_cuts(path, info, _exact(source.start_s), _exact(source.end_s), config)
+    start, end = (_first_tick(seconds, info.time_base) for seconds in (source.start_s, source.end_s))
+    timeline, cuts = find_cuts(path, info, start, end, config)
     if not timeline.times:
         raise RowRejected("empty_span", f"no frame between {source.start_s} and {source.end_s} s")
     pieces = [piece for shot in shots_from_cuts(len(timeline.times), cuts) for piece in _pieces(timeline, shot, config)]
@@ -290,36 +289,6 @@ def _decimal(seconds: float) -> Fraction:
     return Fraction(repr(seconds))
 
 
-def _exact(seconds: float | None) -> Fraction | None:
-    return None if seconds is None else _decimal(seconds)
-
-
-# --- The stage -------------------------------------------------------------------------------
-
-
-def stage(work: Work, config: SplitConfig) -> Stage[Source, SplitResult]:
-    def compute(row: Row[Source]) -> SplitResult:
-        source = row.payload
-        return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config)
-
-    model = f"{config.detector} detector, PySceneDetect {version('scenedetect-headless')}"
-    return Stage(
-        name="split_scenes",
-        version=1,
-        result=SplitResult,
-        config=config,
-        made_by=[MadeBy.of("split_scenes", {"backend": "scenedetect", "model": model, "av": version("av")})],
-        inputs=lambda row: row.payload.source_id,  # which is derived from the bytes, the span and the caption
-        compute=compute,
-        concurrency=2,  # decoding has threads of its own
-    )
-
-
-def load_split(work: Work, row: Row[Source]) -> SplitResult:
-    """What a source was split into, under the path that it has now: the key knows no paths."""
-    split = work.result(row, "split_scenes", SplitResult)
-    path = {"video": row.payload.video}
-    return SplitResult(
-        clips=[clip.model_copy(update=path) for clip in split.clips],
-        dropped=[d.model_copy(update={"clip": d.clip.model_copy(update=path)}) for d in split.dropped],
-    )
+def _first_tick(seconds: float | None, tick: Fraction) -> Fraction | None:
+    """The first time not before `seconds` that a frame can have; so times stay multiples of the stream's tick."""
+    return None if seconds is None else -(-_decimal(seconds) // tick) * tick

@@ -35,6 +35,8 @@ from schemas.record import write_atomic
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
 MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
 
+MAX_SECONDS = 10**8  # three years: a broken time stamp; exact times beyond do not fit in 64 bits
+
 # Containers that hold pictures and times and nothing else. Above all no playlists (HLS, concat, image
 # sequences): FFmpeg tells them by content, whatever the file is called, and opens what they name.
 _CONTAINERS = (
@@ -109,6 +111,8 @@ def decode_span(path: Path, start: Fraction | None = None, end: Fraction | None 
     for frame in _frames_from(path, start or Fraction(0)):
         if end is not None and frame.time >= end:
             return
+        if frame.time + frame.duration > MAX_SECONDS:
+            raise UnreadableVideo(f"{path.name}: a frame claims to be shown until {float(frame.time):.0f} s")
         if start is None or frame.time >= start:
             yield frame
 
@@ -135,11 +139,12 @@ def read_clip(path: Path, clip: Clip, max_side: int | None = None) -> np.ndarray
 
 
 def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | None = None) -> np.ndarray:
-    """Some frames of a clip: (len(indices), H, W, 3) uint8 RGB. indices: increasing, in [0, clip.n_frames).
+    """Some frames of a clip: (len(indices), H, W, 3) uint8 RGB. indices: some, increasing, in [0, clip.n_frames).
 
     Decodes up to the last one asked for and keeps nothing else. Raises as `read_clip` does.
     """
-    if any(b <= a for a, b in itertools.pairwise(indices)) or not all(0 <= i < clip.n_frames for i in indices):
+    increase = all(a < b for a, b in itertools.pairwise(indices))
+    if not indices or not increase or not 0 <= indices[0] <= indices[-1] < clip.n_frames:
         raise ValueError(f"{clip.clip_id}: frames {list(indices)} do not increase within its {clip.n_frames} frames")
     painter = _Painter(probe(path), max_side)
     pictures = _allocate(clip, len(indices), painter.height, painter.width)
@@ -306,7 +311,7 @@ class _Decoding:
             raise UnreadableVideo(f"after packet {self._n_packets}: {error.strerror}; {self._tally()}") from error
 
     def _dated(self, picture: av.VideoFrame, previous: DecodedFrame | None) -> DecodedFrame:
-        duration = picture.duration * self._tick if picture.duration else 1 / self.fps
+        duration = (picture.duration or max(1, round(1 / self.fps / self._tick))) * self._tick
         follows = previous.time + previous.duration if previous else Fraction(0)
         if picture.pts is None or not self._timed:
             return DecodedFrame(follows, duration, picture)
@@ -354,7 +359,9 @@ class _Decoding:
         if self._seeked:
             if self._first_dts is None:
                 return 0
-            first = max(0, index.search_timestamp(self._first_dts, any_frame=True))
+            first = index.search_timestamp(self._first_dts, any_frame=True)
+            if first < 0:
+                return 0
         return max(0, len(index) - first - self._n_packets)
 
     def _tally(self) -> str:

@@ -35,7 +35,7 @@ from markupsafe import Markup
 from schemas.candidate import Box
 from schemas.mask_track import decode_mask
 from schemas.outcome import RowFailed
-from schemas.record import write_atomic
+from schemas.record import Record, write_atomic
 from schemas.snapshot import (
     CandidateRow,
     ClipRow,
@@ -44,7 +44,6 @@ from schemas.snapshot import (
     InteractionRow,
     MaskTrackRow,
     Named,
-    OfClip,
     OutcomeRow,
     SnapshotManifest,
     TrackCheckRow,
@@ -57,7 +56,7 @@ from tasks.video import iter_frames, probe, write_video
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-R = TypeVar("R", bound=OfClip | ClipRow)
+R = TypeVar("R", bound=Record)
 Colour = tuple[int, int, int]  # RGB, 0..255
 
 EMBEDDED_BACKENDS = frozenset({"rules", "colour", "flow"})  # no weights; the report says what that means
@@ -65,6 +64,7 @@ EMBEDDED_BACKENDS = frozenset({"rules", "colour", "flow"})  # no weights; the re
 MAX_SIDE_PX = 480  # pictures in the report, longer side
 MAX_VIDEO_FRAMES = 300  # of a longer clip, every 2nd, 3rd, ... frame is shown
 MAX_VIDEO_FPS = 30
+MAX_FPS_DENOMINATOR = 60_060  # an encoder holds a rate's parts in 32 bits
 JPEG_QUALITY = 85
 MAX_ROWS_PER_REASON = 20  # rejected and failed rows that are listed
 MAX_CASES = 24  # clips rejected in ground_instances that are shown with pictures
@@ -96,7 +96,7 @@ def write_report(
         cards=make_cards(snapshot, work, clip_ids, folder, truth),
         ended=ended_groups(snapshot, manifest, work, folder),
         statistics=charts(manifest),
-        root=shlex.quote(str(work.root.parent)),
+        root=shlex.quote(str(work.root.parent)),  # the flow's --root holds the work
     )
     index = folder / "index.html"
     write_atomic(index, page.encode())
@@ -116,8 +116,8 @@ def _template() -> jinja2.Template:
 
 
 def percent(share: float | None) -> str:
-    """0.934 -> "93 %"; a rate of nothing is a dash."""
-    return "–" if share is None else f"{100 * share:.0f} %"
+    """0.938 -> "93 %": rounded down, so that 100 % means all. A rate of nothing is a dash."""
+    return "–" if share is None else f"{math.floor(100 * share + 1e-9)} %"
 
 
 def score(value: float | None) -> str:
@@ -138,12 +138,11 @@ def _scan(snapshot: Path, table: str) -> pl.LazyFrame:
 
 
 def read_rows(snapshot: Path, table: str, record: type[R], clip_ids: Sequence[str]) -> dict[str, list[R]]:
-    """The rows of some clips, by clip. The other clips' rows, masks above all, are never held."""
+    """The rows of some clips, by clip, every asked one. The other clips' rows, masks above all, are never held."""
     frame = _scan(snapshot, table).filter(pl.col("clip_id").is_in(list(clip_ids))).collect()
-    rows: dict[str, list[R]] = defaultdict(list)
+    rows: dict[str, list[R]] = {clip_id: [] for clip_id in clip_ids}
     for values in frame.iter_rows(named=True):
-        row = record.model_validate(values)
-        rows[row.clip_id].append(row)
+        rows[values["clip_id"]].append(record.model_validate(values))
     return rows
 
 
@@ -403,7 +402,7 @@ def draw_clip(clip: ClipRow, tracks: Sequence[MaskTrackRow], work: Work, folder:
                 yield picture
 
     film = f"clips/{clip.clip_id}.mp4"
-    write_video(folder / film, painted(), clip.fps.fraction / step)
+    write_video(folder / film, painted(), (clip.fps.fraction / step).limit_denominator(MAX_FPS_DENOMINATOR))
     frames = [(index, f"clips/{clip.clip_id}-{index}.jpg") for index in sorted(review)]
     for index, name in frames:
         write_jpeg(folder / name, review[index])
@@ -417,12 +416,13 @@ def video_step(clip: ClipRow) -> int:
 
 
 def paint_masks(frame: np.ndarray, tracks: Sequence[MaskTrackRow], index: int) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, of the masks' shape if not of their size -> a copy with frame `index`'s masks."""
+    """(H, W, 3) uint8 RGB -> a copy with the masks of frame `index`, which are scaled to it."""
     height, width = frame.shape[:2]
     picture = frame.copy()
     labels = []
     for track in tracks:
-        if not track.present[index]:
+        box = track.box_xyxy[index]
+        if box is None:
             continue
         mask = decode_mask(track.counts[index], track.height, track.width).astype(np.uint8) * 255
         small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA) >= 128
@@ -430,9 +430,8 @@ def paint_masks(frame: np.ndarray, tracks: Sequence[MaskTrackRow], index: int) -
         picture[small] = (0.6 * picture[small] + 0.4 * np.array(colour)).astype(np.uint8)
         outline, _ = cv2.findContours(small.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, 1, cv2.LINE_AA)
-        if (box := track.box_xyxy[index]) is not None:
-            scale = width / track.width
-            labels.append((track.instance_id, (round(box[0] * scale), round(box[1] * scale)), colour))
+        scale = width / track.width
+        labels.append((track.instance_id, (round(box[0] * scale), round(box[1] * scale)), colour))
     for text, corner, colour in labels:  # last, so that no mask covers them
         draw_label(picture, text, corner, colour)
     return picture

@@ -17,25 +17,10 @@ from scenedetect import ContentDetector, detect
 
 from schemas.mask_track import decode_masks
 from schemas.source import ManifestRow
-from tasks.draw_scenes import (
-    COLOURS,
-    DROPPED,
-    FPS,
-    HEIGHT,
-    SCENES,
-    WIDTH,
-    Canvas,
-    Truth,
-    disc,
-    draw_scenes,
-    draw_shot,
-    encode_video,
-    flight,
-    joint,
-    paint_backdrop,
-    read_truths,
-    step,
-)
+from tasks.draw_scenes import COLOURS, DROPPED, SCENES, Truth, draw_scenes, draw_shot, encode_video, read_truths
+from tasks.draw_scenes.backdrops import paint_backdrop
+from tasks.draw_scenes.canvas import FPS, HEIGHT, WIDTH, Canvas, disc, flight
+from tasks.draw_scenes.figures import joint, step
 
 N_SCENES = 3  # push, throw and a source of three shots
 
