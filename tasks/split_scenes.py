@@ -2,7 +2,7 @@
 
     Source("news.mp4", caption="A man kicks a ball. ...") with a cut at 4.004 s ->
         Clip(shot_index=0, n_shots=2, start=0/1, end=1001/250, n_frames=120, caption_shared=True, ...)
-        Clip(shot_index=1, n_shots=2, start=1001/250, end=2002/250, n_frames=120, caption_shared=True, ...)
+        Clip(shot_index=1, n_shots=2, start=1001/250, end=1001/125, n_frames=120, caption_shared=True, ...)
 
 The whole span of the source is decoded once, small, and handed to PySceneDetect's own detectors, so that
 a file that is damaged or ends early fails here. Every frame of the span belongs to exactly one piece, and
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,9 +28,10 @@ from scenedetect.scene_manager import compute_downscale_factor
 
 from schemas.clip import Clip
 from schemas.outcome import RowRejected
+from schemas.provenance import MadeBy
 from schemas.record import Rational, Record, column
 from schemas.source import Source
-from tasks.stage import StageConfig
+from tasks.stage import Row, Stage, StageConfig, Work
 from tasks.video import DecodedFrame, Scaler, VideoInfo, decode_span, probe
 
 
@@ -292,3 +294,34 @@ def _decimal(seconds: float) -> Fraction:
 def _first_tick(seconds: float | None, tick: Fraction) -> Fraction | None:
     """The first time not before `seconds` that a frame can have; so times stay multiples of the stream's tick."""
     return None if seconds is None else -(-_decimal(seconds) // tick) * tick
+
+
+# --- The stage -------------------------------------------------------------------------------
+
+
+def stage(work: Work, config: SplitConfig) -> Stage[Source, SplitResult]:
+    def compute(row: Row[Source]) -> SplitResult:
+        source = row.payload
+        return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config)
+
+    model = f"{config.detector} detector, PySceneDetect {version('scenedetect-headless')}"
+    return Stage(
+        name="split_scenes",
+        version=1,
+        result=SplitResult,
+        config=config,
+        made_by=[MadeBy.of("split_scenes", {"backend": "scenedetect", "model": model, "av": version("av")})],
+        inputs=lambda row: row.payload.source_id,  # which is derived from the bytes, the span and the caption
+        compute=compute,
+        concurrency=2,  # decoding has threads of its own
+    )
+
+
+def load_split(work: Work, row: Row[Source]) -> SplitResult:
+    """What a source was split into, under the path that it has now: the key knows no paths."""
+    split = work.result(row, "split_scenes", SplitResult)
+    path = {"video": row.payload.video}
+    return SplitResult(
+        clips=[clip.model_copy(update=path) for clip in split.clips],
+        dropped=[d.model_copy(update={"clip": d.clip.model_copy(update=path)}) for d in split.dropped],
+    )

@@ -46,6 +46,7 @@ from tasks.write_report import (
     css,
     heat_map,
     mark_nouns,
+    percent,
     presence_bar,
     spread,
     video_step,
@@ -240,7 +241,7 @@ class World:
 
 
 def _step(stage: str, unit: str, outcomes: Sequence[OutcomeRow]) -> FunnelStep:
-    of_kind = [row for row in outcomes if row.kind == unit.removesuffix("s").replace("source", "source")]
+    of_kind = [row for row in outcomes if row.kind == unit.removesuffix("s")]
     n = Counter(row.status for row in of_kind if row.stage == stage)
     given, passed = len(of_kind), len(of_kind) - n["rejected"] - n["failed"]
     return FunnelStep(
@@ -419,6 +420,16 @@ def test_a_rejected_clip_shows_its_best_candidate_with_the_box(world: World) -> 
     assert np.abs(inside - 128).max() < 14
 
 
+def test_each_candidate_has_a_picture_of_its_own(world: World) -> None:
+    clip_id = world.reject_in_grounding()
+    world.candidate(clip_id, "id1", "accepted", "it is a boy", BOY, frame=5)
+    index, page = report_on(world)
+    names = [f"clips/{clip_id}-candidate{number}.jpg" for number in range(2)]
+    assert page.attributes("img", "src") == names
+    second = cv2.imread(str(index.parent / names[1]))
+    assert np.abs(second[BOY[3] - 1, 12] - 128.0).max() < 14  # no edge of the first one's box
+
+
 def test_a_rejected_clip_without_its_video_keeps_its_verdicts(world: World) -> None:
     world.reject_in_grounding()
     (world.folder / "inputs" / "v.mp4").unlink()
@@ -500,6 +511,13 @@ def test_the_truth_is_reported_with_the_worst_first(world: World) -> None:
     assert page.text.index("noun of id2") < page.text.index("noun of id1")
     assert "unmet 2 0 accepted failed at split_scenes" in page.text
     assert "met 1 0" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(1.0, "100 %"), (0.999, "99 %"), (0.29, "29 %"), (0.0, "0 %"), (None, "–")]
+)
+def test_a_share_is_complete_only_if_it_is(share: float | None, shown: str) -> None:
+    assert percent(share) == shown
 
 
 def test_without_a_truth_nothing_is_said_of_it(world: World) -> None:
