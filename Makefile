@@ -25,9 +25,9 @@ check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
-	$(BIN)/python -m benchmarks.split_scenes
-	$(BIN)/python -m benchmarks.mask_storage
-	$(BIN)/python -m benchmarks.flow_overhead
+	$(BIN)/python -m benchmarks.bench_split
+	$(BIN)/python -m benchmarks.bench_masks
+	$(BIN)/python -m benchmarks.bench_flow
 
 clean:
 	rm -rf $(VENV) $(DEMO)

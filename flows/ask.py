@@ -1,8 +1,8 @@
 """Ask a dataset: what happened to a clip, what failed and how to rerun it.
 
-    python -m flows.ask --root data                   the latest snapshot's yield, and all snapshots
-    python -m flows.ask --root data clip clip-81b2    its whole story, stage by stage (also src-..., a video's name)
-    python -m flows.ask --root data failed            what failed, why, and what to do
+python -m flows.ask --root data                   the latest snapshot's yield, and all snapshots
+python -m flows.ask --root data clip clip-81b2    its whole story, stage by stage (also src-..., a video's name)
+python -m flows.ask --root data failed            what failed, why, and what to do
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def summary(root: Path, snapshot: Path) -> Iterator[str]:
     yield ""
     yield f"{'stage':<18} {'unit':<8} {'given':>6} {'rejected':>9} {'failed':>7} {'passed':>7}"
     for step in manifest.funnel:
-        yield (
-            f"{step.stage:<18} {step.unit:<8} {step.given:>6} {step.rejected:>9} {step.failed:>7} {step.passed:>7}"
-        )
+        yield (f"{step.stage:<18} {step.unit:<8} {step.given:>6} {step.rejected:>9} {step.failed:>7} {step.passed:>7}")
     yield ""
     for count in manifest.outcomes:
         yield f"{count.n:>6} {count.status} {count.stage} {count.reason or ''}".rstrip()
@@ -145,7 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
     questions.add_parser("failed", help="what failed and how to rerun it")
     asked = parser.parse_args(arguments)
 
-    snapshot = asked.root / "snapshots" / asked.snapshot if asked.snapshot else latest_snapshot(asked.root / "snapshots")
+    snapshot = (
+        asked.root / "snapshots" / asked.snapshot if asked.snapshot else latest_snapshot(asked.root / "snapshots")
+    )
     if snapshot is None or not snapshot.is_dir():
         sys.exit(f"no snapshot in {asked.root / 'snapshots'}: nothing was published there yet; is --root right?")
     match asked.question:

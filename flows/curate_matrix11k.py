@@ -17,10 +17,10 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import CliApp
 
-from flows.dispatch import DispatchConfig, Job, ShardsFailed, rearm_parent, run_shards
+from flows.dispatch import DispatchConfig, Job, ShardsFailed, crash_silent_parents, rearm_parent, run_shards
 from schemas.clip import Clip
 from schemas.outcome import ServiceDown
 from schemas.source import Source
@@ -51,7 +51,9 @@ class CurateMatrix11k(BaseModel):
     allow_outside: bool = Field(False, description="Let a manifest name files outside its own folder")
     shard_size: int = Field(SHARD_SIZE, ge=1, description="Clips a shard")
 
-    truth: Path | None = Field(None, description="Folder that tasks/draw_scenes.py drew: the report compares with its truth")
+    truth: Path | None = Field(
+        None, description="Folder that tasks/draw_scenes.py drew: the report compares with its truth"
+    )
 
     split: split_scenes.SplitConfig = split_scenes.SplitConfig()
     extract: extract_triplets.ExtractConfig = extract_triplets.ExtractConfig()
@@ -94,6 +96,7 @@ def curate_matrix11k(config: CurateMatrix11k) -> Path:
     Raises ManifestError, ShardsFailed, LedgerError.
     """
     log = get_run_logger()
+    crash_silent_parents(config.dispatch, log)
     listing = read_listing(config)
     ledger = split_sources(config, listing, log)
     shards = curate_clips(config, ledger, log)
@@ -233,10 +236,10 @@ def show_yield(snapshot: Path, report: Path, log: Any) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    config = CliApp.run(CurateMatrix11k, cli_args=arguments, cli_prog_name="python -m flows.curate_matrix11k")
     try:
+        config = CliApp.run(CurateMatrix11k, cli_args=arguments)
         curate_matrix11k(config)
-    except (ManifestError, ShardsFailed, LedgerError, ServiceDown) as error:
+    except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 

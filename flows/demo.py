@@ -1,6 +1,6 @@
 """The demo: draw a small captioned input whose true masks are known, curate it, report it against the truth.
 
-    python -m flows.demo --folder demo        # or: make demo
+python -m flows.demo --folder demo        # or: make demo
 """
 
 from __future__ import annotations

@@ -12,15 +12,16 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect import get_client
-from prefect.automations import Automation
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -28,17 +29,14 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.deployments import run_deployment
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import deployment as current_deployment
 from prefect.runtime import flow_run as current_run
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Crashed
 from pydantic import BaseModel, ConfigDict, Field
 
 PARENT_TAG = "triptych-parent:"
 UNFINISHED = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
-SILENCE = timedelta(seconds=90)  # three heartbeats, see prefect.yaml
 
 
 class DispatchConfig(BaseModel):
@@ -55,6 +53,9 @@ class DispatchConfig(BaseModel):
     )
     poll_s: float = Field(5.0, gt=0, description="How often the parent looks at its shards")
     server_patience_s: float = Field(900.0, gt=0, description="How long the parent bears an unreachable Prefect server")
+    silence_s: float = Field(
+        90.0, gt=0, description="A run without a heartbeat for this long is dead (prefect.yaml: 30 s)"
+    )
     crash_retries: int = Field(2, ge=0, description="How often a shard whose process died is queued again by itself")
 
 
@@ -119,15 +120,17 @@ class _Deployed:
         self.runs: dict[str, UUID] = {}
         self.crashes: Counter[str] = Counter()
         self.failures: dict[str, str] = {}
+        self.looked_s = time.monotonic()
 
     def run(self) -> None:
-        _ensure_silent_runs_crash(self.log)
         for name in self.jobs:
             self._submit(name, first=True)
         line = ""
         while self.runs:
             time.sleep(self.config.poll_s)
-            counts = Counter(self._follow(name, run) for name, run in self._read().items())
+            found = self._read()
+            self._look_for_silence(found)
+            counts = Counter(self._follow(name, run) for name, run in found.items())
             now = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
             if now != line:
                 line = now
@@ -146,7 +149,7 @@ class _Deployed:
             lambda: run_deployment(
                 deployment,
                 parameters={**self.jobs[name].parameters, "stages": stages},
-                flow_run_name=f"{name} {stages[0]}..{stages[-1]}" if len(stages) > 1 else f"{name} {stages[0]}",
+                flow_run_name=name,
                 tags=[f"{PARENT_TAG}{self.parent_id}"],
                 idempotency_key=f"{self.parent_id}:{name}:{stages[0]}",
                 as_subflow=False,  # a subflow's dummy task is bound to one attempt of its parent
@@ -192,6 +195,18 @@ class _Deployed:
 
         return {names[run.id]: run for run in self._patiently(read)}
 
+    def _look_for_silence(self, found: dict[str, FlowRun]) -> None:
+        if time.monotonic() - self.looked_s < self.config.silence_s / 3:
+            return
+        self.looked_s = time.monotonic()
+
+        def look() -> None:
+            with get_client(sync_client=True) as client:
+                for run in found.values():
+                    crash_if_silent(client, run, self.config.silence_s)
+
+        self._patiently(look)
+
     def _rearm(self, run: FlowRun) -> None:
         def arm() -> None:
             with get_client(sync_client=True) as client:
@@ -236,34 +251,42 @@ def rearm_parent(flow: Any, run: FlowRun, state: State[Any]) -> None:
             log.info("all shards of %s are done: it is queued again to publish", parent.name)
 
 
-def _ensure_silent_runs_crash(log: Any) -> None:
-    """Have the server crash runs whose worker died with them; else they stay Running for ever."""
-    name = "triptych: crash runs that fell silent"
-    heartbeat = "prefect.flow-run.heartbeat"
-    ends = {f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")}
-    try:
-        with get_client(sync_client=True) as client:
-            if client.read_automations_by_name(name):
-                return
-        Automation(
-            name=name,
-            trigger=EventTrigger(
-                after={heartbeat},
-                expect={heartbeat, *ends},
-                match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=SILENCE,
-            ),
-            actions=[
-                ChangeFlowRunState(
-                    name=None,
-                    state=StateType.CRASHED,
-                    force=False,
-                    message="No heartbeat: its process or machine died.",
-                )
-            ],
-        ).create()
-    except httpx.HTTPError as error:
-        log.warning("runs whose worker dies may stay Running: the automation could not be made (%r)", error)
+def crash_if_silent(client: SyncPrefectClient, run: FlowRun, silence_s: float) -> bool:
+    """Crash a Running run whose heartbeats stopped: a process that dies with its worker cannot say so itself.
+
+    Prefect offers an automation for this, but it also fires on runs whose last heartbeat arrives after
+    their end, and then crashes them while they wait for their retry (Prefect issues 18653 and 21932).
+    A run that never sent a heartbeat is left alone: its worker has them switched off.
+    """
+    state = run.state
+    if state is None or not state.is_running():
+        return False
+    wanted = {
+        "occurred": {"since": state.timestamp.isoformat()},
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+        "order": "DESC",
+    }
+    found = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1}).json()["events"]
+    if not found:
+        return False
+    last = datetime.fromisoformat(found[0]["occurred"])
+    if (datetime.now(UTC) - last).total_seconds() < silence_s:
+        return False
+    client.set_flow_run_state(run.id, Crashed(message="No heartbeat: its process or its machine died."))
+    return True
+
+
+def crash_silent_parents(config: DispatchConfig, log: Any) -> None:
+    """Crash earlier runs of this deployment that died without a word; else they stay Running for ever."""
+    if current_deployment.id is None:
+        return
+    with get_client(sync_client=True) as client:
+        same = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[UUID(str(current_deployment.id))]),
+            id=FlowRunFilterId(not_any_=[UUID(str(current_run.id))]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+        )
+        for run in client.read_flow_runs(flow_run_filter=same):
+            if crash_if_silent(client, run, config.silence_s):
+                log.warning("%s had died while running and is marked as crashed", run.name)

@@ -69,16 +69,44 @@ def encode_mask(mask: np.ndarray) -> str:
 
 
 def decode_mask(counts: str, height: int, width: int) -> np.ndarray:
-    """COCO compressed run lengths -> (H, W) bool."""
-    return coco.decode(_rle(counts, height, width)).astype(bool)
+    """COCO compressed run lengths -> (H, W) bool. Raises ValueError if they are not those of such a mask."""
+    return decode_masks([counts], height, width)[0]
 
 
 def decode_masks(counts: Sequence[str], height: int, width: int) -> np.ndarray:
-    """N run lengths -> (N, H, W) bool."""
-    if not counts:
-        return np.zeros((0, height, width), bool)
-    stacked = coco.decode([_rle(c, height, width) for c in counts])
-    return np.moveaxis(stacked, 2, 0).astype(bool)
+    """N run lengths -> (N, H, W) bool, columns contiguous in memory, as the runs go.
+
+    Raises ValueError if one is not that of a mask of this size.
+    """
+    # Not pycocotools' decode: it checks and stores pixel by pixel, which takes five times as long.
+    columns = np.empty((len(counts), width * height), bool)
+    for mask, text in zip(columns, counts, strict=True):
+        runs = run_lengths(text)
+        if ((runs < 0) | (runs > mask.size)).any() or runs.sum() != mask.size:
+            raise ValueError(f"run lengths {text[:40]!r} are not those of a {width}x{height} mask")
+        mask[:] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return columns.reshape(len(counts), width, height).swapaxes(1, 2)
+
+
+def run_lengths(counts: str) -> np.ndarray:
+    """COCO compressed run lengths -> (R,) int64 pixels: background, object, background, ...
+
+    A number is written in groups of five bits, the lowest first, one character (48 + group) each. Bit 5 says that
+    more groups follow; bit 4 of the last group is the sign. From the fourth number on, what is written is
+    the difference from the number two before. Raises ValueError if the text does not end with a number.
+    """
+    groups = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(groups < 32)
+    if not last.size or last[-1] != groups.size - 1:
+        raise ValueError(f"{counts[-40:]!r} does not end COCO run lengths")
+    first = np.concatenate([[0], last[:-1] + 1])
+    n_groups = last - first + 1
+    place = np.arange(groups.size) - np.repeat(first, n_groups)
+    runs = np.add.reduceat((groups & 31) << (5 * place), first)
+    runs -= np.where(groups[last] & 16, 1 << (5 * n_groups), 0)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs
 
 
 def mask_iou(a: Sequence[str], b: Sequence[str], height: int, width: int) -> np.ndarray:

@@ -187,3 +187,33 @@ def test_large_frames_are_worked_on_small_and_come_back_at_their_size():
     found = propagate(frames, anchor("id1", large, 0))["id1"]
     assert found.shape == large.shape
     assert iou(found, large).min() > 0.95
+
+
+def test_a_figure_of_several_colours_pushes_a_box_behind_a_post():
+    def figure(x: float) -> np.ndarray:
+        """(H, W) int: 1 head, 2 shirt, 3 trousers."""
+        parts = np.zeros((HEIGHT, WIDTH), np.uint8)
+        left = round(x)
+        cv2.rectangle(parts, (left - 6, 88), (left + 6, 122), 3, -1)
+        cv2.rectangle(parts, (left - 9, 56), (left + 9, 90), 2, -1)
+        cv2.rectangle(parts, (left + 9, 66), (left + 24, 72), 2, -1)
+        cv2.circle(parts, (left, 46), 10, 1, -1)
+        return parts
+
+    def push(t: int) -> list[Layer]:
+        parts = figure(30 + 4 * t)
+        box = np.zeros((HEIGHT, WIDTH), bool)
+        box[96:122, 54 + 4 * t : 82 + 4 * t] = True
+        return [
+            (parts == 1, (230, 190, 160)),
+            (parts == 2, BLUE),
+            (parts == 3, GREY),
+            (box, RED),
+            (bar(150, 162), GREEN),
+        ]
+
+    frames, (head, shirt, trousers, box, _) = scene(36, push)
+    person = head | shirt | trousers
+    found = propagate(frames, anchor("person", person, 3), anchor("box", box, 0))
+    assert iou(found["person"], person).mean() > 0.9
+    assert iou(found["box"], box).mean() > 0.9

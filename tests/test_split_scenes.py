@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from schemas.clip import Clip
 from schemas.outcome import RowFailed, RowRejected
+from schemas.record import to_table
 from schemas.source import Source
 from tasks import split_scenes as stage
 from tasks.split_scenes import (
@@ -129,7 +131,15 @@ def test_only_the_asked_span_is_cut(tmp_path: Path) -> None:
     assert [len(read_clip(path, clip)) for clip in clips] == [30, 33]
 
 
-@pytest.mark.parametrize(("start_s", "end_s"), [(2.0, None), (1e300, None), (0.001, 0.002)])
+def test_a_span_that_ends_within_a_frame_stays_storable(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([30]))
+    (dropped,) = split_scenes(path, source_of(path, end_s=1e-300), ANY_LENGTH).dropped
+    assert dropped.clip.n_frames == 1
+    assert 0 < dropped.clip.end.fraction <= Fraction(1, 1000)
+    to_table(Clip, [dropped.clip])
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(2.0, None), (1e300, None), (0.01, 0.02)])
 def test_a_span_without_frames_is_rejected(tmp_path: Path, start_s, end_s) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([60]))
     with pytest.raises(RowRejected) as rejection:

@@ -63,6 +63,7 @@ def test_a_span_is_what_decoding_everything_gives_there(tmp_path: Path, name: st
         start, end = everything[first][0], everything[min(first + 7, 89)][0]
         span = [(f.time, f.picture.to_ndarray().tobytes()) for f in decode_span(path, start, end)]
         assert span == [frame for frame in everything if start <= frame[0] < end]
+        assert [f.time for f in decode_span(path, start)] == [time for time, _ in everything[first:]]
 
 
 def test_a_span_far_behind_the_end_is_empty(tmp_path: Path) -> None:
@@ -98,6 +99,15 @@ def test_time_zero_is_the_first_shown_frame(tmp_path: Path, first: int, n_shown:
 def test_absurd_frame_rates_stay_exact(tmp_path: Path) -> None:
     assert [t for t, _ in iter_frames(hostile.slow(tmp_path / "slow.mp4"))] == [0, 1000, 2000, 3000, 4000]
     assert [t for t, _ in iter_frames(hostile.fast(tmp_path / "fast.mp4"))] == [Fraction(i, 1000) for i in range(60)]
+
+
+def test_a_time_stamp_centuries_ahead_is_refused(tmp_path: Path) -> None:
+    stamps = [0, 1, 2, 10**10]
+    path = hostile.make_video(
+        tmp_path / "a.mkv", hostile.numbered(4), pts=lambda i: stamps[i], time_base=Fraction(1, 30), options={"bf": "0"}
+    )
+    with pytest.raises(UnreadableVideo, match="claims"):
+        list(decode_span(path))
 
 
 class FakePicture:
@@ -164,8 +174,9 @@ def test_read_frames_gives_the_asked_ones(tmp_path: Path) -> None:
     frames = read_frames(path, clip, sample_indices(30, 4), max_side=80)
     assert frames.shape == (4, 48, 80, 3)
     assert [hostile.number_of(frame) for frame in frames] == [15 + i for i in (3, 11, 18, 26)]
-    with pytest.raises(ValueError, match="do not increase"):
-        read_frames(path, clip, [3, 30])
+    for indices in ([3, 30], [-1, 3], [3, 3], []):
+        with pytest.raises(ValueError, match="do not increase"):
+            read_frames(path, clip, indices)
 
 
 @pytest.mark.parametrize("n_frames", [29, 31])

@@ -1,0 +1,65 @@
+"""A model server that reads: `LocalEndpoint` whose replies come from the caption rules, under the LLM's own schemas.
+
+    with LocalEndpoint(answers=read_caption) as server: ...
+    python -m tests.reader --port 8000            the same as a program, until it is stopped
+
+The client, the prompts, the HTTP and the checks are those of a run with a real LLM; only the model is rules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from typing import Any
+
+from tasks.backends.caption_rules import CaptionRules
+from tasks.extract_triplets import Mention, Relation
+from tests.endpoint import LocalEndpoint
+
+RULES = CaptionRules()
+
+
+def read_caption(request: dict[str, Any]) -> dict[str, Any] | None:
+    """The reply to one of the four turns; None (a sampled reply) to any other question."""
+    asked = json.loads(request["messages"][-1]["content"])
+    caption = asked["caption"]
+    match request["response_format"]["json_schema"]["name"]:
+        case "CountReply":
+            return {"count": RULES.count_interactions(caption, 0)}
+        case "ListReply":
+            listing = RULES.list_interactions(caption, 0)
+            return {
+                "entities": [
+                    {"id": m.instance_id, "class_name": m.class_name, "living": m.living} for m in listing.mentions
+                ],
+                "interactions": [r.model_dump() for r in listing.relations],
+            }
+        case "RatingReply":
+            rating = RULES.rate(caption, Relation(**asked["interaction"]), _mentions(asked))
+            return rating.model_dump()
+        case "DescribeReply":
+            relations = [Relation(**r) for r in asked["interactions"]]
+            return {
+                "descriptions": [
+                    {"id": i.instance_id, "noun": i.noun, "appearance": i.appearance, "spatial": i.spatial}
+                    for i in RULES.describe(caption, relations, _mentions(asked))
+                ]
+            }
+    return None
+
+
+def _mentions(asked: dict[str, Any]) -> list[Mention]:
+    return [Mention(instance_id=e["id"], class_name=e["class_name"], living=e["living"]) for e in asked["entities"]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.reader", description=__doc__.split("\n")[0])
+    parser.add_argument("--port", type=int, default=8000)
+    with LocalEndpoint(answers=read_caption, port=parser.parse_args().port) as server:
+        print(server.base_url, flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()
