@@ -1,6 +1,6 @@
 """The flow's time over that of its bare stage functions: 64 clips in one shard, embedded backends.
 
-    python -m benchmarks.bench_flow                 # two runs each, about 15 minutes on two slow cores
+    python -m benchmarks.bench_flow                 # two runs each, about 10 minutes on two slow cores
     python -m benchmarks.bench_flow --clips 8 --repeats 3
 
 `flow` is the whole of `curate_matrix11k` in one process, against a Prefect server that is up already, from
@@ -41,7 +41,7 @@ from schemas.clip import Clip
 from schemas.outcome import RowFailed, RowRejected
 from schemas.source import Source
 from tasks.check_tracks import check_tracks
-from tasks.draw_scenes import draw_scenes, read_truths
+from tasks.draw_scenes import SCENES, draw_scenes, read_truths
 from tasks.extract_triplets import Extraction, extract_triplets
 from tasks.extract_triplets import load_backend as load_reader
 from tasks.ground_instances import Grounding, ground_instances
@@ -83,7 +83,7 @@ def draw_clips(folder: Path, n_clips: int) -> Path:
     left, seed = n_clips, 0
     while left:
         part = f"seed-{seed}"
-        draw_scenes(folder / part, seed=seed)
+        draw_scenes(folder / part, seed=seed, n_scenes=min(left, len(SCENES)))
         for truth in read_truths(folder / part):
             n_shots = len(truth.cuts) + 1
             if truth.n_frames > 1 and n_shots <= left and truth.id != "duplicate":

@@ -31,7 +31,17 @@ from tasks.draw_scenes import read_truths
 from tasks.plan_shards import SHARD_SIZE, plan_clip_shards, plan_shards
 from tasks.publish_snapshot import Ledger, LedgerError, latest_snapshot, publish_snapshot, read_snapshot
 from tasks.read_manifest import Inputs, Listing, ManifestError, inputs_folder, read_manifest
-from tasks.stage import Row, Shard, Stage, Work, chain_of, load_shard, recall, run_stage
+from tasks.stage import (
+    Row,
+    Shard,
+    Stage,
+    Work,
+    chain_of,
+    full_disk_is_a_service_down,
+    load_shard,
+    recall,
+    run_stage,
+)
 from tasks.write_report import write_report
 from tasks.write_shard import ShardDone, find_done, require_done, write_shard
 
@@ -127,7 +137,8 @@ def run_shard_stage(config: CurateMatrix11k, name: str, shard: Path) -> Path:
 
 @task(name=WRITE, task_run_name=WRITE, cache_policy=NO_CACHE)
 def write_tables(config: CurateMatrix11k, shard: Path) -> None:
-    write_shard(config.work, load_shard(shard, Clip))
+    with full_disk_is_a_service_down(WRITE, config.root):
+        write_shard(config.work, load_shard(shard, Clip))
 
 
 @task(name="read_manifest", task_run_name="read_manifest", cache_policy=NO_CACHE)
@@ -144,21 +155,23 @@ def read_listing(config: CurateMatrix11k) -> Listing:
 def publish(config: CurateMatrix11k, ledger: Ledger, shards: list[tuple[Shard[Clip], ShardDone]]) -> Path:
     names = SOURCE_STAGES + CLIP_STAGES
     stages = [config.stage(name) for name in names]
-    return publish_snapshot(
-        config.work,
-        config.snapshots,
-        config.dataset,
-        ledger,
-        shards,
-        configs={name: stage.config.model_dump(mode="json") for name, stage in zip(names, stages, strict=True)},
-        made_by=[maker for stage in stages for maker in stage.made_by],
-    )
+    with full_disk_is_a_service_down("publish_snapshot", config.root):
+        return publish_snapshot(
+            config.work,
+            config.snapshots,
+            config.dataset,
+            ledger,
+            shards,
+            configs={name: stage.config.model_dump(mode="json") for name, stage in zip(names, stages, strict=True)},
+            made_by=[maker for stage in stages for maker in stage.made_by],
+        )
 
 
 @task(name="write_report", task_run_name="write_report", cache_policy=NO_CACHE)
 def report_on(config: CurateMatrix11k, snapshot: Path) -> Path:
     truth = compare_snapshot(snapshot, read_truths(config.truth)) if config.truth else None
-    return write_report(snapshot, config.work, config.root / "reports" / snapshot.name, truth)
+    with full_disk_is_a_service_down("write_report", config.root):
+        return write_report(snapshot, config.work, config.root / "reports" / snapshot.name, truth)
 
 
 # --- Planning --------------------------------------------------------------------------------
@@ -188,12 +201,24 @@ def split_sources(config: CurateMatrix11k, listing: Listing, log: Any) -> Ledger
 
 
 def curate_clips(config: CurateMatrix11k, ledger: Ledger, log: Any) -> list[tuple[Shard[Clip], ShardDone]]:
-    """Every clip through the stages, in shards; those that are done already are left as they are."""
+    """Every clip through the stages, then the parts of those that turned out to be crowded.
+
+    The parts are entered into the ledger.
+    """
+    whole = [clip for split in ledger.splits.values() for clip in split.clips]
+    shards = curate_shards(config, whole, log)
+    if config.extract.over_cap == "split":
+        ledger.parts = cut_crowded(config, shards, log)
+        shards += curate_shards(config, [part for parts in ledger.parts.values() for part in parts], log)
+    return shards
+
+
+def curate_shards(config: CurateMatrix11k, clips: list[Clip], log: Any) -> list[tuple[Shard[Clip], ShardDone]]:
+    """Clips in shards; the shards that are done already are left as they are."""
     work = config.work
     chain = chain_of([config.stage(name) for name in CLIP_STAGES])
     latest = latest_snapshot(config.snapshots)
     earlier = [entry.clip_ids for entry in read_snapshot(latest).shards] if latest else []
-    clips = [clip for split in ledger.splits.values() for clip in split.clips]
     shards = plan_clip_shards(clips, config.shard_size, earlier)
     done = {shard.shard_id: find_done(work, shard.shard_id, chain) for shard in shards}
     todo = [shard for shard in shards if (d := done[shard.shard_id]) is None or d.retryable]
@@ -201,6 +226,22 @@ def curate_clips(config: CurateMatrix11k, ledger: Ledger, log: Any) -> list[tupl
     jobs = [_job(config, shard, (*CLIP_STAGES, WRITE)) for shard in todo]
     run_shards(curate_matrix11k_shard, jobs, config.dispatch, log)
     return [(shard, require_done(work, shard.shard_id, chain)) for shard in shards]
+
+
+def cut_crowded(
+    config: CurateMatrix11k, shards: list[tuple[Shard[Clip], ShardDone]], log: Any
+) -> dict[str, list[Clip]]:
+    """The parts of each clip that names more instances than are tracked: {clip_id: parts}."""
+    work, extract = config.work, config.stage("extract_triplets")
+    parts = {}
+    for shard, _ in shards:
+        for row in load_shard(work.state_path(shard.shard_id, [extract]), Clip).rows:
+            clip = row.payload
+            if (n_parts := extract_triplets.n_parts_of(work, row, config.extract)) > 1:
+                path = work.inputs.verified(clip.video, clip.video_sha256)
+                parts[clip.clip_id] = split_scenes.cut_parts(path, clip, n_parts)
+    log.info("%d crowded clips are cut into %d parts", len(parts), sum(map(len, parts.values())))
+    return parts
 
 
 def shard_before(config: CurateMatrix11k, planned: Path, stage: str) -> Path:

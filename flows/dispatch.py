@@ -8,7 +8,6 @@ the failed parent again, which publishes.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import deployment as current_deployment
 from prefect.runtime import flow_run as current_run
 from prefect.states import AwaitingRetry, Crashed
@@ -228,16 +228,15 @@ class _Deployed:
                 time.sleep(self.config.poll_s)
 
 
-def rearm_parent(flow: Any, run: FlowRun, state: State[Any]) -> None:
+def rearm_parent(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     """on_completion of a shard: queue its parent again if that had given up and now nothing is missing."""
-    tag = next((t for t in run.tags if t.startswith(PARENT_TAG)), None)
+    tag = next((t for t in flow_run.tags if t.startswith(PARENT_TAG)), None)
     if tag is None:
         return
-    log = logging.getLogger("prefect.flow_runs")
     with get_client(sync_client=True) as client:
         unfinished = FlowRunFilter(
             tags=FlowRunFilterTags(all_=[tag]),
-            id=FlowRunFilterId(not_any_=[run.id]),
+            id=FlowRunFilterId(not_any_=[flow_run.id]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=sorted(set(StateType) - {StateType.COMPLETED}))),
         )
         if client.read_flow_runs(flow_run_filter=unfinished, limit=1):
@@ -248,6 +247,7 @@ def rearm_parent(flow: Any, run: FlowRun, state: State[Any]) -> None:
             return
         if parent.deployment_id is not None and parent.state is not None and parent.state.type in UNFINISHED:
             client.set_flow_run_state(parent.id, AwaitingRetry(), force=True)
+            log = flow_run_logger(flow_run, flow)
             log.info("all shards of %s are done: it is queued again to publish", parent.name)
 
 

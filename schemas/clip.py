@@ -32,6 +32,8 @@ class Clip(Record):
     width: int = column("Width as displayed, rotation applied", unit="px", ge=1)
     height: int = column("Height as displayed, rotation applied", unit="px", ge=1)
     caption: str | None = column("The source's caption", default=None)
+    part: int = column("Which part of a crowded clip this is, from 0", ge=0, default=0)
+    n_parts: int = column("Into how many parts a clip with too many instances was cut; 1: it was not", ge=1, default=1)
     caption_shared: bool = column("True if the caption was written for several shots, of which this is one")
 
     @staticmethod

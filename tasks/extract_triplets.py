@@ -23,7 +23,7 @@ from schemas.outcome import RowFailed, RowRejected
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from tasks.backends.openai_api import EndpointConfig
-from tasks.stage import Stage, StageConfig, Work
+from tasks.stage import Row, Stage, StageConfig, Work
 
 
 class ExtractConfig(StageConfig):
@@ -34,8 +34,9 @@ class ExtractConfig(StageConfig):
     min_dynamism: int = Field(2, ge=1, le=5, description="Keep interactions at or above (MATRIX 3.1: thresholds)")
     min_confidence: float = Field(0.5, ge=0, le=1, description="Discard ratings less certain than this (MATRIX A.1)")
     max_instances: int = Field(5, ge=2, description="Instances a clip, |K| = 5 in MATRIX A.3")
-    over_cap: Literal["keep_salient", "reject"] = Field(
-        "keep_salient", description="A clip with more instances: keep the most salient, or reject it"
+    over_cap: Literal["keep_salient", "split", "reject"] = Field(
+        "keep_salient",
+        description="A clip with more instances: keep the most salient, cut it into parts, or reject it (MATRIX A.3)",
     )
     recounts: int = Field(2, ge=0, description="How often turns that disagree are asked again before the row fails")
 
@@ -113,10 +114,12 @@ class Extraction(Record):
         return [(i.subject_id, i.object_id) for i in self.interactions if i.kept]
 
 
-def extract_triplets(caption: str | None, reader: CaptionReader, config: ExtractConfig) -> Extraction:
-    """Triplets of one caption.
+def extract_triplets(
+    caption: str | None, reader: CaptionReader, config: ExtractConfig, part: int = 0, n_parts: int = 1
+) -> Extraction:
+    """Triplets of one caption, or of one part of a clip that was cut because it is crowded.
 
-    Raises RowRejected (no_caption, no_interaction, below_thresholds, over_cap) and RowFailed
+    Raises RowRejected (no_caption, no_interaction, below_thresholds, over_cap, crowded) and RowFailed
     (turns_disagree, and whatever the reader raises).
     """
     if not caption or not caption.strip():
@@ -127,9 +130,12 @@ def extract_triplets(caption: str | None, reader: CaptionReader, config: Extract
     for relation in listing.relations:
         rating = reader.rate(caption, relation, [mentions[relation.subject_id], mentions[relation.object_id]])
         interactions.append(judge(relation, rating, config))
-    interactions = keep_salient(interactions, config)
+    interactions = keep_part(interactions, config, part) if n_parts > 1 else keep_salient(interactions, config)
     extraction = Extraction(interactions=interactions, instances=[], made_by=makers(reader))
     kept_ids = {i for pair in extraction.pairs for i in pair}
+    if len(kept_ids) > config.max_instances:
+        crowd = f"{len(kept_ids)} instances, at most {config.max_instances} are tracked"
+        raise RowRejected("crowded" if config.over_cap == "split" else "over_cap", crowd, evidence=extraction)
     if not kept_ids:
         why = "; ".join(f"{i.verb}: {i.drop_reason}" for i in interactions)
         raise RowRejected("below_thresholds", why, evidence=extraction)
@@ -189,14 +195,14 @@ def keep_salient(interactions: list[Interaction], config: ExtractConfig) -> list
     Salience of an id: contactness + dynamism of its interactions, weighted by confidence. Ids join in
     that order through their interactions, so what is kept stays connected as triplets.
     """
+    if config.over_cap != "keep_salient":
+        return interactions
     salience: dict[str, float] = {}
     for it in interactions:
         for i in (it.subject_id, it.object_id) if it.kept else ():
             salience[i] = salience.get(i, 0.0) + (it.contactness + it.dynamism) * it.confidence
     if len(salience) <= config.max_instances:
         return interactions
-    if config.over_cap == "reject":
-        raise RowRejected("over_cap", f"{len(salience)} instances, at most {config.max_instances} are tracked")
     result = list(interactions)
     kept_ids: set[str] = set()
     places = [place for place, it in enumerate(interactions) if it.kept]
@@ -210,6 +216,45 @@ def keep_salient(interactions: list[Interaction], config: ExtractConfig) -> list
             reason = f"over_cap: {config.max_instances} instances are more salient"
             result[place] = it.model_copy(update={"kept": False, "drop_reason": reason})
     return result
+
+
+def crowd_groups(interactions: list[Interaction], max_instances: int) -> list[list[int]]:
+    """Places of the kept interactions in the caption's order, in groups that name few enough instances.
+
+    A crowded clip is cut into as many parts in time: captions tell what happens in its order.
+    """
+    groups: list[list[int]] = []
+    named: set[str] = set()
+    for place, it in enumerate(interactions):
+        if not it.kept:
+            continue
+        widened = named | {it.subject_id, it.object_id}
+        if groups and len(widened) <= max_instances:
+            groups[-1].append(place)
+            named = widened
+        else:
+            groups.append([place])
+            named = {it.subject_id, it.object_id}
+    return groups
+
+
+def keep_part(interactions: list[Interaction], config: ExtractConfig, part: int) -> list[Interaction]:
+    """Drop the interactions that belong to the other parts of a crowded clip."""
+    mine = crowd_groups(interactions, config.max_instances)[part]
+    return [
+        it.model_copy(update={"kept": False, "drop_reason": "told of another part of the clip"})
+        if it.kept and place not in mine
+        else it
+        for place, it in enumerate(interactions)
+    ]
+
+
+def n_parts_of(work: Work, row: Row[Clip], config: ExtractConfig) -> int:
+    """Into how many parts a clip is to be cut: 1 unless it was found crowded."""
+    if row.outcome is None or row.outcome.reason != "crowded":
+        return 1
+    extraction = work.result(row, "extract_triplets", Extraction)
+    return len(crowd_groups(extraction.interactions, config.max_instances))
 
 
 def makers(reader: CaptionReader) -> list[MadeBy]:
@@ -236,7 +281,9 @@ def stage(work: Work, config: ExtractConfig, endpoint: EndpointConfig) -> Stage[
         result=Extraction,
         config=config,
         made_by=makers(reader),
-        inputs=lambda row: row.payload.caption,
-        compute=lambda row: extract_triplets(row.payload.caption, reader, config),
+        inputs=lambda row: [row.payload.caption, row.payload.part, row.payload.n_parts],
+        compute=lambda row: extract_triplets(
+            row.payload.caption, reader, config, row.payload.part, row.payload.n_parts
+        ),
         concurrency=reader.concurrency,
     )

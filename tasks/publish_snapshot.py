@@ -64,6 +64,13 @@ class Ledger(BaseModel):
     line_outcomes: list[Outcome]  # lines that never became a source
     splits: dict[str, SplitResult]  # source_id -> what it was split into
     source_outcomes: list[Outcome]  # sources that gave no clip
+    parts: dict[str, list[Clip]] = {}  # clip_id of a crowded clip -> the parts it was cut into
+
+    @property
+    def clips(self) -> list[Clip]:
+        """Every clip that must be in a shard."""
+        whole = [clip for split in self.splits.values() for clip in split.clips]
+        return whole + [part for parts in self.parts.values() for part in parts]
 
 
 def publish_snapshot(
@@ -211,8 +218,7 @@ def early_outcomes(ledger: Ledger) -> list[OutcomeRow]:
 
 def all_clips(ledger: Ledger) -> list[Clip]:
     """Every clip that was cut, those that splitting dropped as well."""
-    clips = [clip for split in ledger.splits.values() for clip in split.clips]
-    return clips + [dropped.clip for split in ledger.splits.values() for dropped in split.dropped]
+    return ledger.clips + [dropped.clip for split in ledger.splits.values() for dropped in split.dropped]
 
 
 def check_ledger(ledger: Ledger, shards: Sequence[Shard[Clip]]) -> None:
@@ -226,7 +232,7 @@ def check_ledger(ledger: Ledger, shards: Sequence[Shard[Clip]]) -> None:
     ended = Counter([*ledger.splits, *(o.row_id for o in ledger.source_outcomes)])
     if sources != ended:
         problems.append(f"sources that ended nowhere or twice: {_differences(sources, ended)}")
-    cut = Counter(c.clip_id for split in ledger.splits.values() for c in split.clips)
+    cut = Counter(clip.clip_id for clip in ledger.clips)
     in_shards = Counter(row.payload.clip_id for shard in shards for row in shard.rows)
     if cut != in_shards:
         problems.append(f"clips that are in no shard or in two: {_differences(cut, in_shards)}")
@@ -276,8 +282,11 @@ def funnel(ledger: Ledger, outcomes: pl.DataFrame) -> list[FunnelStep]:
         step("split_scenes", "sources", len(ledger.sources), n_cut),
         step("split_scenes", "clips", n_cut),
     ]
+    n_parts = sum(map(len, ledger.parts.values()))
+    given = steps[-1].passed + n_parts  # a crowded clip is rejected here, and its parts are given anew
     for stage in CLIP_STAGES:
-        steps.append(step(stage, "clips", steps[-1].passed))
+        steps.append(step(stage, "clips", given))
+        given = steps[-1].passed
     return steps
 
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -253,26 +253,47 @@ def _cut(shot: range, cuts: Iterable[int]) -> list[range]:
     return [shot[piece.start : piece.stop] for piece in shots_from_cuts(len(shot), cuts)]
 
 
+def cut_parts(path: Path, clip: Clip, n_parts: int) -> list[Clip]:
+    """A crowded clip in equal parts; fewer than asked where it has too few frames."""
+    times = [frame.time for frame in decode_span(path, clip.start.fraction, clip.end.fraction)]
+    timeline = Timeline(times, clip.end.fraction)
+    whole = range(len(times))
+    pieces = cut_windows(timeline, whole, timeline.length(whole) / n_parts)
+    parts = []
+    for part, piece in enumerate(pieces):
+        start, end = timeline.span(piece)
+        changes = _span_columns(clip.source_id, start, end, len(piece)) | {"part": part, "n_parts": len(pieces)}
+        parts.append(clip.model_copy(update=changes))
+    return parts
+
+
 def _clip(source: Source, info: VideoInfo, timeline: Timeline, frames: range, shot_index: int, n_shots: int) -> Clip:
     start, end = timeline.span(frames)
     return Clip(
-        clip_id=Clip.id_of(source.source_id, start, end),
         source_id=source.source_id,
         video=source.video,
         video_sha256=source.video_sha256,
         shot_index=shot_index,
         n_shots=n_shots,
-        start=Rational.of(start),
-        end=Rational.of(end),
-        start_s=float(start),
-        end_s=float(end),
-        n_frames=len(frames),
         fps=Rational.of(info.fps),
         width=info.width,
         height=info.height,
         caption=source.caption,
         caption_shared=source.caption is not None and n_shots > 1,
+        **_span_columns(source.source_id, start, end, len(frames)),
     )
+
+
+def _span_columns(source_id: str, start: Fraction, end: Fraction, n_frames: int) -> dict[str, Any]:
+    """The columns of a clip that follow from its span."""
+    return {
+        "clip_id": Clip.id_of(source_id, start, end),
+        "start": Rational.of(start),
+        "end": Rational.of(end),
+        "start_s": float(start),
+        "end_s": float(end),
+        "n_frames": n_frames,
+    }
 
 
 def _drop(clip: Clip, length_s: Fraction, config: SplitConfig) -> DroppedClip | None:

@@ -132,7 +132,8 @@ class Work(BaseModel):
 
     def save_shard(self, shard: Shard[P]) -> Path:
         path = self._state_path(shard.shard_id, shard.step, shard.chain)
-        write_atomic(path, shard.model_dump_json().encode())
+        with full_disk_is_a_service_down("shards", self.root):
+            write_atomic(path, shard.model_dump_json().encode())
         return path
 
     def _state_path(self, shard_id: str, step: int, chain: str) -> Path:
@@ -207,7 +208,7 @@ def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger
     unexpected: list[Exception] = []
     last_line = time.monotonic()
     with (
-        _full_disk_is_a_service_down(stage.name, work.root),
+        full_disk_is_a_service_down(stage.name, work.root),
         ThreadPoolExecutor(max_workers=max(1, stage.concurrency), thread_name_prefix=stage.name) as pool,
     ):
         running: dict[Future[RowEnd], int] = {}
@@ -317,12 +318,13 @@ def _is_full_disk(error: BaseException) -> bool:
 
 
 @contextmanager
-def _full_disk_is_a_service_down(stage: str, root: Path) -> Iterator[None]:
+def full_disk_is_a_service_down(stage: str, root: Path) -> Iterator[None]:
+    """Around whatever writes below `root`: a full disk is told with what to do about it."""
     try:
         yield
     except OSError as error:
         if not _is_full_disk(error):
             raise
         raise ServiceDown(
-            f"{stage}: cannot write to {root}: {error.strerror}. Make room there and retry the shard."
+            f"{stage}: cannot write to {root}: {error.strerror}. Make room there and run it again."
         ) from error

@@ -13,6 +13,7 @@ from tasks.extract_triplets import (
     Mention,
     Rating,
     Relation,
+    crowd_groups,
     extract_triplets,
     listing_trouble,
 )
@@ -146,3 +147,18 @@ def test_the_most_salient_instances_are_kept_and_stay_connected() -> None:
 def test_a_crowd_may_be_rejected_instead() -> None:
     with pytest.raises(RowRejected, match="over_cap: 7 instances, at most 5"):
         extract_triplets("x", crowd(), ExtractConfig(over_cap="reject"))
+
+
+def test_a_crowded_clip_may_be_cut_into_parts_that_tell_it_in_order() -> None:
+    config = ExtractConfig(over_cap="split")
+    with pytest.raises(RowRejected, match="crowded: 7 instances, at most 5") as error:
+        extract_triplets("x", crowd(), config)
+    assert isinstance(error.value.evidence, Extraction)
+    groups = crowd_groups(error.value.evidence.interactions, 5)
+    assert groups == [[0, 1, 2, 3], [4, 5]]
+    parts = [extract_triplets("x", crowd(), config, part, 2) for part in range(2)]
+    assert [[i.instance_id for i in p.instances] for p in parts] == [
+        ["id1", "id2", "id3", "id4", "id5"],
+        ["id1", "id6", "id7"],
+    ]
+    assert sum(len(p.pairs) for p in parts) == 6, "every interaction is in exactly one part"

@@ -19,11 +19,12 @@ from schemas.candidate import Box
 LONG_SIDE_PX = 400  # a person fills 100 px or more of it where a caption speaks of one
 MARGIN_SHARE = 0.15  # of the long side: the window wants room around the body, also at the picture's edge
 PYRAMID_STEP = 1.06
+WINDOW_PX, WINDOW_STRIDE_PX = (64, 128), (8, 8)
 MERGE_IOU = 0.4
 CERTAIN_MARGIN = 2.0  # SVM margin from which on more margin means no more certainty
 
-# A 64 x 128 training window holds a body about 36 px wide and 98 px high in its middle.
-BODY_WIDTH_SHARE, BODY_HEIGHT_SHARE = 36 / 64, 98 / 128
+# A training window holds a body about 36 px wide and 98 px high in its middle.
+BODY_WIDTH_SHARE, BODY_HEIGHT_SHARE = 36 / WINDOW_PX[0], 98 / WINDOW_PX[1]
 
 
 class PersonBox(NamedTuple):
@@ -48,14 +49,12 @@ class PeopleDetector:
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         margin = round(LONG_SIDE_PX * MARGIN_SHARE)
         padded = cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-        windows, margins = self._descriptor().detectMultiScale(
-            padded, hitThreshold=0.0, winStride=(8, 8), scale=PYRAMID_STEP, groupThreshold=0
-        )
+        windows, margins = _detect_windows(self._descriptor(), padded)
         if len(windows) == 0:
             return []
-        bodies = _bodies(np.asarray(windows, np.float64)) - margin
+        bodies = _bodies(windows) - margin
         factor = np.array([width / small.shape[1], height / small.shape[0]] * 2)
-        merged = merge_boxes(bodies * factor, np.ravel(margins))
+        merged = merge_boxes(bodies * factor, margins)
         return [_inside(box, score, width, height) for box, score in merged]
 
     def _descriptor(self) -> cv2.HOGDescriptor:
@@ -63,6 +62,27 @@ class PeopleDetector:
             self._local.hog = cv2.HOGDescriptor()
             self._local.hog.setSVMDetector(cv2.HOGDescriptor.getDefaultPeopleDetector())
         return self._local.hog
+
+
+def _detect_windows(hog: cv2.HOGDescriptor, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) uint8 -> (N, 4) windows x, y, w, h in its pixels, and their (N,) SVM margins.
+
+    Scale by scale rather than with HOGDescriptor.detectMultiScale, whose threads append windows and margins
+    under separate locks: once in a few hundred calls, two scales' margins change places.
+    """
+    height, width = rgb.shape[:2]
+    windows: list[tuple[int, int, int, int]] = []
+    margins: list[float] = []
+    scale, size = 1.0, (width, height)
+    while size[0] >= WINDOW_PX[0] and size[1] >= WINDOW_PX[1]:
+        level = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR_EXACT)
+        points, weights = hog.detect(level, hitThreshold=0.0, winStride=WINDOW_STRIDE_PX)
+        window = (round(WINDOW_PX[0] * scale), round(WINDOW_PX[1] * scale))
+        windows += [(round(x * scale), round(y * scale), *window) for x, y in np.reshape(points, (-1, 2))]
+        margins += [float(weight) for weight in np.ravel(weights)]
+        scale *= PYRAMID_STEP
+        size = (round(width / scale), round(height / scale))
+    return np.array(windows, np.float64).reshape(-1, 4), np.array(margins)
 
 
 def _bodies(windows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,27 @@
+"""Grounding without weights: colour words become boxes, and measured colours, sizes and shapes a verdict.
+
+    ColourDetector().propose(frames, [<"a red ball">])  ->  {"id2": [Proposal(frame=3, box_xyxy=..., score=0.8), ...]}
+    AttributeVerifier().verify(frame, box, <"a red ball">, caption)
+        ->  Answer(match=True, confidence=0.9, rationale="87% of the box's middle is red (needs 35%); ...")
+
+A thing is a connected patch of its colour that stands out from what surrounds it. A person is a figure whose
+garments have their colours in the right places: found by the people detector, or grown from the garments
+over the foreground. Both see the caption's words only through `describe`; the verifier says so when it finds
+none that it can check.
+
+    phrases     what a noun phrase says that can be measured
+    palette     what a colour word looks like
+    foreground  what is not the scenery
+    patches     connected components of a colour
+    growth      the whole thing that a patch is part of
+    garments    where clothes are on a standing figure
+    figures     people, by what they wear
+    detector    all of it together: boxes
+    verifier    all of it together: a yes or a no, with reasons
+    boxes, masks  the geometry of both
+"""
+
+from tasks.backends.colour.detector import ColourDetector
+from tasks.backends.colour.verifier import AttributeVerifier
+
+__all__ = ["AttributeVerifier", "ColourDetector"]

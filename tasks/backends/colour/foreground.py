@@ -1,0 +1,139 @@
+"""What is not the scenery: what moved since the median frame, and what has no colour of a plain background.
+
+    background = BackgroundModel(frames)
+    background.view(frames[3], people)  ->  View(foregrounds=(<whole figures>, <what moved of them>, ...), ...)
+
+A drawn room or a studio has a plain background; a street has not. A hand-held camera has no median. So both
+masks may be missing, and whoever grows a figure over them tries them in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tasks.backends.colour.masks import disc
+from tasks.backends.colour.palette import Picture
+from tasks.backends.people import PersonBox
+
+MIN_FRAMES_FOR_MEDIAN = 4
+MIN_RGB_CHANGE = 26  # of the channel that changes most; compression and noise stay below
+SHADOW_RATIO, SHADOW_TINT = (0.7, 1.0), 0.08  # a shadow darkens all channels alike, and not much
+SHADOW_SCALE = 100.0  # ratios as 8-bit numbers
+STEADY_CAMERA_SHARE = 0.4  # more than this moving at once is the camera
+BORDER_WIDTH_SHARE = 0.02  # of the short side
+MAX_PLAIN_BORDER_BINS = 48  # colours, of 4096, that cover a plain picture's border
+BORDER_COVER = 0.95
+MIN_BORDER_BIN_SHARE = 0.004  # of the border's pixels
+MIN_LAB_DISTANCE = 15.0  # from all of the background's colours
+MAX_HOLE_SHARE = 0.02  # of the picture
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame with all that is known of it before anything is looked for."""
+
+    picture: Picture
+    moving: np.ndarray | None  # (H, W) bool
+    foregrounds: tuple[np.ndarray, ...]  # (H, W) bool each, the most trusted first
+    plain: bool  # the first foreground has whole figures, still ones too
+    people: tuple[PersonBox, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.picture.height, self.picture.width
+
+
+class BackgroundModel:
+    """The background of T frames (T, H, W, 3): their median over time, and their border's few colours."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self._median = _steady_median(frames)
+        self._is_foreign = _foreign_colours(frames)
+
+    def view(self, rgb: np.ndarray, people: tuple[PersonBox, ...]) -> View:
+        """One of the frames, with its foreground and the people detected in it."""
+        moving, standing_out = self._moving(rgb), self._standing_out(rgb)
+        both = moving & standing_out if moving is not None and standing_out is not None else None
+        foregrounds = tuple(mask for mask in (standing_out, both, moving) if mask is not None)
+        return View(Picture(rgb), moving, foregrounds, standing_out is not None, people)
+
+    def _moving(self, rgb: np.ndarray) -> np.ndarray | None:
+        """(H, W) bool: differs from the median, shadows aside; None if the camera moves or frames are few."""
+        return None if self._median is None else _differs(rgb, self._median)
+
+    def _standing_out(self, rgb: np.ndarray) -> np.ndarray | None:
+        """(H, W) bool: no colour of the plain background, or enclosed by such; None if the background is not plain."""
+        if self._is_foreign is None:
+            return None
+        r, g, b = (rgb[..., i].astype(np.int32) >> 3 for i in range(3))
+        return _without_holes(self._is_foreign[(r << 10) | (g << 5) | b])
+
+
+def _steady_median(frames: np.ndarray) -> np.ndarray | None:
+    if len(frames) < MIN_FRAMES_FOR_MEDIAN:
+        return None
+    median = np.sort(frames, axis=0)[len(frames) // 2]
+    shares = [_differs(frame, median).mean() for frame in frames]
+    return median if max(shares) < STEADY_CAMERA_SHARE else None
+
+
+def _differs(rgb: np.ndarray, median: np.ndarray) -> np.ndarray:
+    """(H, W) bool: another colour, not merely a shadow of the same."""
+    moved = _over_channels(cv2.max, cv2.absdiff(rgb, median)) > MIN_RGB_CHANGE
+    ratio = cv2.divide(rgb, median, scale=SHADOW_SCALE)  # a shadow keeps the channels' ratios alike, and near 1
+    darkest, brightest = _over_channels(cv2.min, ratio), _over_channels(cv2.max, ratio)
+    low, high = (SHADOW_SCALE * limit for limit in SHADOW_RATIO)
+    shadow = (darkest > low) & (brightest <= high) & (cv2.subtract(brightest, darkest) < SHADOW_SCALE * SHADOW_TINT)
+    return moved & ~shadow
+
+
+def _over_channels(reduce: Callable[[np.ndarray, np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (H, W); numpy's own reduction over a last axis of three is ten times slower."""
+    r, g, b = cv2.split(image)
+    return reduce(reduce(r, g), b)
+
+
+def _foreign_colours(frames: np.ndarray) -> np.ndarray | None:
+    """(32768,) bool over RGB of 5 bits: is it far from all of the border's colours? None if those are many."""
+    background = _border_colours(frames)
+    if background is None:
+        return None
+    cells = np.arange(32768)
+    every = _lab(np.stack([cells >> 10, (cells >> 5) & 31, cells & 31], 1) * 8 + 4)
+    nearest = np.full(len(every), np.inf, np.float32)
+    for colour in background:
+        nearest = np.minimum(nearest, np.linalg.norm(every - colour, axis=1))
+    return nearest > MIN_LAB_DISTANCE
+
+
+def _border_colours(frames: np.ndarray) -> np.ndarray | None:
+    """(N, 3) CIE Lab: the colours along the frames' borders; None if they are too many for a plain background."""
+    band = max(2, round(BORDER_WIDTH_SHARE * min(frames.shape[1:3])))
+    strips = (frames[:, :band], frames[:, -band:], frames[:, :, :band], frames[:, :, -band:])
+    border = np.concatenate([strip.reshape(-1, 3) for strip in strips]).astype(np.int32) >> 4
+    counts = np.bincount((border[:, 0] << 8) | (border[:, 1] << 4) | border[:, 2], minlength=4096)
+    order = np.argsort(-counts, kind="stable")
+    n_bins = int(np.searchsorted(np.cumsum(counts[order]), BORDER_COVER * len(border))) + 1
+    if n_bins > MAX_PLAIN_BORDER_BINS:
+        return None
+    # A thing that leaves the picture is a small part of all frames' borders: too rare for the scenery.
+    common = order[:n_bins][counts[order[:n_bins]] > MIN_BORDER_BIN_SHARE * len(border)]
+    return _lab(np.stack([common >> 8, (common >> 4) & 15, common & 15], 1) * 16 + 8)
+
+
+def _without_holes(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool with small holes filled: a face as pale as the wall, inside its outline."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(3))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
+    is_hole = stats[:, cv2.CC_STAT_AREA] < MAX_HOLE_SHARE * mask.size
+    is_hole[0] = True  # label 0: the mask itself
+    return is_hole[labels]
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """(N, 3) 0..255 -> (N, 3) CIE Lab."""
+    return cv2.cvtColor((rgb[None] / 255).astype(np.float32), cv2.COLOR_RGB2Lab)[0]

@@ -1,0 +1,125 @@
+"""Binary masks: windows, rims, pieces, outlines. All masks are (h, w) bool of the whole frame.
+
+Shape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved to x 80, y 45
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MIN_AREA_PX = 8  # fewer visible pixels are noise
+
+Window = tuple[slice, slice]
+
+
+def bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a mask that is not empty; right and bottom exclusive."""
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, x + w, y + h
+
+
+def window_around(box: tuple[int, int, int, int], margin: int, shape: tuple[int, ...]) -> Window:
+    x0, y0, x1, y1 = box
+    return (
+        slice(max(0, y0 - margin), min(shape[0], y1 + margin)),
+        slice(max(0, x0 - margin), min(shape[1], x1 + margin)),
+    )
+
+
+def disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
+    return cv2.dilate(mask.astype(np.uint8), disc(radius)).astype(bool)
+
+
+def erode(mask: np.ndarray, radius: int) -> np.ndarray:
+    # What lies beyond the picture counts as the mask's own: an object cut off by the edge has no rim there.
+    return cv2.erode(mask.astype(np.uint8), disc(radius), borderType=cv2.BORDER_REPLICATE).astype(bool)
+
+
+def pieces_of(mask: np.ndarray, min_area: float) -> np.ndarray:
+    """The connected pieces of a mask that have at least min_area pixels."""
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= min_area
+    keep[0] = False
+    return keep[labels] if n > 1 else np.zeros_like(mask)
+
+
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if n < 2:
+        return np.zeros_like(mask)
+    return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+
+
+def mostly_within(mask: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The connected pieces of a mask that lie mostly inside a region; the whole mask if none does."""
+    n, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    total = np.bincount(labels.ravel(), minlength=n)
+    inside = np.bincount(labels[region], minlength=n)
+    keep = 2 * inside > total
+    keep[0] = False
+    return keep[labels] if keep.any() else mask
+
+
+def union(masks: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool: where any of the masks is; all False without masks."""
+    together = np.zeros(shape, bool)
+    for mask in masks:
+        together |= mask
+    return together
+
+
+def solidity(mask: np.ndarray) -> float:
+    """Area over the area of the convex hull, 0..1; 0 for an empty mask."""
+    points = cv2.findNonZero(mask.astype(np.uint8))
+    if points is None:
+        return 0.0
+    hull = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    return float(len(points) / np.count_nonzero(hull))
+
+
+def centroid(weights: np.ndarray) -> np.ndarray:
+    """(h, w) weights, not all zero -> (x, y) of their mean, px."""
+    moments = cv2.moments(weights.astype(np.float32))
+    return np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+
+
+@dataclass
+class Shape:
+    """An instance's whole outline when last seen whole, and where its middle is in the current frame."""
+
+    mask: np.ndarray  # (h, w) bool, cropped
+    centre: np.ndarray  # (2,) float: x, y of the crop's middle, px
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Shape:
+        x0, y0, x1, y1 = bounds(mask)
+        return cls(mask[y0:y1, x0:x1].copy(), np.array([(x0 + x1) / 2, (y0 + y1) / 2]))
+
+    @property
+    def area(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def radius(self) -> float:
+        """Half of the longer side, px."""
+        return max(self.mask.shape) / 2
+
+    def placed(self, shape: tuple[int, int], centre: np.ndarray | None = None) -> np.ndarray:
+        """(h, w) bool: the outline in an empty frame of this shape; what lies outside is cut off."""
+        height, width = self.mask.shape
+        at = self.centre if centre is None else centre
+        left, top = round(float(at[0]) - width / 2), round(float(at[1]) - height / 2)
+        frame = np.zeros(shape, bool)
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, shape[1]), min(top + height, shape[0])
+        if x0 < x1 and y0 < y1:
+            frame[y0:y1, x0:x1] = self.mask[y0 - top : y1 - top, x0 - left : x1 - left]
+        return frame

@@ -1,0 +1,133 @@
+"""All instances through the clip: one walk forward, one backward, and who gets a contested pixel.
+
+target.masks after both walks:  {0: "PPYo0...", 1: ..., 47: ...}   each frame's run lengths
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from schemas.candidate import Anchor
+from schemas.mask_track import decode_mask, encode_mask
+from tasks.backends.flow.cut import Seed, segment_box
+from tasks.backends.flow.frames import Clip, View
+from tasks.backends.flow.plate import Plate
+from tasks.backends.flow.shapes import bounds, erode, union, window_around
+from tasks.backends.flow.step import Step
+from tasks.backends.flow.track import Track
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Target:
+    """An instance to propagate and the masks found for it so far."""
+
+    anchor: Anchor
+    box: tuple[int, int, int, int]  # at the working scale
+    seed: Seed | None = None
+    masks: dict[int, str] = field(default_factory=dict)  # frame -> run lengths at the working scale
+
+    @property
+    def box_area(self) -> int:
+        x0, y0, x1, y1 = self.box
+        return (x1 - x0) * (y1 - y0)
+
+    def counts(self, n_frames: int) -> list[str]:
+        return [self.masks[t] for t in range(n_frames)]
+
+
+def directions(targets: list[Target]) -> tuple[int, int]:
+    """Which way to walk first: the one in which a small instance is known before a larger one's box is segmented.
+
+    A ball held before a man must be known as the ball when the man is cut out of his box.
+    """
+    if not targets:
+        return 1, -1
+    smallest = min(targets, key=lambda t: t.box_area)
+    largest = max(targets, key=lambda t: t.box_area)
+    return (1, -1) if smallest.anchor.frame <= largest.anchor.frame else (-1, 1)
+
+
+def walk_clip(clip: Clip, targets: list[Target], direction: int) -> None:
+    """Propagate every target from its anchor to the clip's end (direction 1) or to its start (-1)."""
+    walking: list[tuple[Target, Track]] = []
+    plate = Plate((clip.height, clip.width))
+    previous: View | None = None
+    for t in range(clip.n_frames)[::direction]:
+        starting = sorted((x for x in targets if x.anchor.frame == t), key=lambda x: x.box_area)
+        if not walking and not starting:
+            continue
+        view = clip.view(t)
+        started = {target.anchor.instance_id for target, _ in walking} | {x.anchor.instance_id for x in starting}
+        resting = [x for x in targets if x.anchor.instance_id not in started and t in x.masks]
+        taken = union((decode_mask(x.masks[t], clip.height, clip.width) for x in resting), view.grey.shape)
+        if walking and previous is not None:
+            advance([track for _, track in walking], Step.between(previous, view), taken, plate)
+        for target in starting:
+            others = taken | union((track.mask for _, track in walking), view.grey.shape)
+            walking.append((target, start(target, view, others)))
+        plate.learn(view, taken | union((track.region() for _, track in walking), view.grey.shape))
+        for target, track in walking:
+            target.masks[t] = encode_mask(track.mask)
+        previous = view
+        log.debug("walk %+d: frame %d of %d", direction, t, clip.n_frames)
+
+
+def start(target: Target, view: View, others: np.ndarray) -> Track:
+    """A track from the target's anchor; `others` (h, w) bool: the other instances in this frame, as far as known."""
+    if target.seed is None:
+        target.seed = segment_box(view, target.box, others)
+    return Track(target.seed, view, others)
+
+
+def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) -> None:
+    """Move all tracks one frame on; they compete for pixels."""
+    plate.follow(step.camera)
+    background, foreign = plate.compare(step.view)
+    predictions = []
+    for track in tracks:
+        others = union((other.mask for other in tracks if other is not track), step.view.grey.shape)
+        predictions.append(track.predict(step, others, taken | step.carry(others) if track.unseen else taken, background, foreign))
+    expected = shared_out([p.mask for p in predictions], [track.appearance.density for track in tracks], step.view)
+    done: dict[int, np.ndarray] = {}
+    for k in sorted(range(len(tracks)), key=lambda i: tracks[i].shape.area):  # small things are in front
+        predictions[k].mask = expected[k]
+        rivals = [done[i] if i in done else erode(expected[i], 2) for i in range(len(tracks)) if i != k]
+        tracks[k].settle(step, predictions[k], taken | union(rivals, step.view.grey.shape))
+        done[k] = tracks[k].mask
+
+
+def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: View) -> list[np.ndarray]:
+    """Give each pixel that several masks claim to the one whose colours and middle are nearest."""
+    contested = np.sum(masks, axis=0) > 1
+    if not contested.any():
+        return masks
+    window = window_around(bounds(contested), 4, contested.shape)
+    scores = []
+    for mask, density in zip(masks, densities, strict=True):
+        likelihood = cv2.blur(np.log(density[view.colours[window]] + 1e-6).astype(np.float32), (3, 3))
+        depth = cv2.distanceTransform(mask[window].astype(np.uint8), cv2.DIST_L2, 3)
+        scores.append(np.where(mask[window], likelihood + 0.1 * np.minimum(depth, 10), -np.inf))
+    owner = np.argmax(scores, axis=0)
+    shared = []
+    for k, mask in enumerate(masks):
+        mine = mask.copy()
+        mine[window] &= (owner == k) | ~contested[window]
+        shared.append(mine)
+    return shared
+
+
+def settle_overlaps(clip: Clip, targets: list[Target]) -> None:
+    """Share out pixels that two instances got in different walks."""
+    for t in range(clip.n_frames):
+        masks = [decode_mask(target.masks[t], clip.height, clip.width) for target in targets]
+        if len(masks) < 2 or not (np.sum(masks, axis=0) > 1).any():
+            continue
+        densities = [target.seed.density for target in targets if target.seed is not None]
+        for target, mask in zip(targets, shared_out(masks, densities, clip.view(t)), strict=True):
+            target.masks[t] = encode_mask(mask)
