@@ -10,7 +10,7 @@ export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = 120
 .PHONY: demo test test-all check bench clean
 .DELETE_ON_ERROR:
 
-demo: $(VENV)/.run  ## draw a small input with known masks, curate it, open $(DEMO)/report/index.html
+demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
 	$(BIN)/python -m flows.demo --folder $(DEMO)
 
 test: $(VENV)/.dev  ## the fast tests

@@ -35,7 +35,7 @@ def summary(root: Path, snapshot: Path) -> Iterator[str]:
     for count in manifest.outcomes:
         yield f"{count.n:>6} {count.status} {count.stage} {count.reason or ''}".rstrip()
     yield ""
-    yield "snapshots: " + ", ".join(sorted(p.parent.name for p in (root / "snapshots").glob("*/manifest.json")))
+    yield "snapshots: " + ", ".join(sorted(p.parent.name for p in (root / "snapshots").glob("[!.]*/manifest.json")))
 
 
 def failed(snapshot: Path) -> Iterator[str]:

@@ -22,6 +22,7 @@ from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from tasks.backends import use_one_opencv_thread
 from tasks.backends.openai_api import EndpointConfig
 from tasks.extract_triplets import Extraction
 from tasks.stage import Row, Stage, StageConfig, Work
@@ -232,6 +233,7 @@ def makers(detector: Detector, verifier: Verifier) -> list[MadeBy]:
 
 
 def load_backends(config: GroundConfig, endpoint: EndpointConfig, cache: Path) -> tuple[Detector, Verifier]:
+    use_one_opencv_thread()
     return _load_detector(config), _load_verifier(config, endpoint, cache)
 
 

@@ -19,6 +19,7 @@ from schemas.mask_track import MaskTrack
 from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from tasks.backends import use_one_opencv_thread
 from tasks.ground_instances import Grounding
 from tasks.stage import Row, Stage, StageConfig, Work
 from tasks.video import read_clip
@@ -71,6 +72,7 @@ def makers(propagator: Propagator) -> list[MadeBy]:
 
 
 def load_backend(config: PropagateConfig) -> Propagator:
+    use_one_opencv_thread()
     match config.masks:
         case "flow":
             from tasks.backends.flow import FlowPropagator

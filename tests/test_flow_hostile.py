@@ -29,14 +29,18 @@ ODD = {
 }
 
 End = tuple[str, str, str | None]  # status, stage, reason
-NOTHING_FOUND: End = ("rejected", "ground_instances", "no_interaction_left")
 
 
 class Line(NamedTuple):
-    """A manifest line and how it must end; `end` None: as whatever its reason is, but not accepted."""
+    """A manifest line and how it must end."""
 
     raw: dict[str, Any] | bytes
     end: End
+
+    @property
+    def video(self) -> str | None:
+        """The video that its outcome names: none if it never became a source."""
+        return None if self.end[1] == "read_manifest" or isinstance(self.raw, bytes) else self.raw["video"]
 
 
 def manifest_end(reason: str, status: str = "failed") -> End:
@@ -119,9 +123,10 @@ def lines(folder: Path) -> list[Line]:
         make(folder / f"{name}.mkv" if name in ("variable_rate", "odd_size") else folder / f"{name}.mp4")
     for path in sorted(folder.iterdir()):
         if path.stem in hostile.BROKEN or path.stem in ("concat_list", "hls_playlist"):
-            lines.append(Line({"video": path.name, "caption": CAPTION}, ("failed", "split_scenes", "unreadable_video")))
+            reason = "truncated_video" if path.stem == "truncated" else "unreadable_video"
+            lines.append(Line({"video": path.name, "caption": CAPTION}, ("failed", "split_scenes", reason)))
     # What a name does, it does in the report and in the log too.
-    name = '"><script>alert(2)<\u2215script>$(touch pwned);\'.mp4'
+    name = "\"><script>alert(2)<\u2215script>$(touch pwned);'.mp4"
     draw_video(folder / "x.mp4", [("blue", "orange")]).rename(folder / name)
     html = f"{caption_of('blue', 'orange')} {SCRIPT}"
     lines.append(Line({"video": name, "caption": html, "id": SCRIPT}, ("accepted", "check_tracks", None)))
@@ -148,9 +153,9 @@ def snapshot(config: CurateMatrix11k) -> Path:
 
 def test_every_row_is_accounted_for_with_a_true_reason(lines: list[Line], snapshot: Path) -> None:
     outcomes = table(snapshot, "outcomes")
-    due = Counter(line.end for line in lines)
+    due = Counter((line.video, *line.end) for line in lines)
     odd = pl.col("video").is_in([f"{name}.{suffix}" for name in ODD for suffix in ("mp4", "mkv")]).fill_null(False)
-    found = Counter(outcomes.filter(~odd).select("status", "stage", "reason").iter_rows())
+    found = Counter(outcomes.filter(~odd).select("video", "status", "stage", "reason").iter_rows())
     assert found == due
     assert outcomes.filter(pl.col("status") != "accepted").select("reason", "detail").null_count().row(0) == (0, 0)
     assert read_snapshot(snapshot).n_lines == len(lines) + len(ODD)

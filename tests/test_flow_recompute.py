@@ -311,7 +311,9 @@ def test_another_model_reads_all_captions_again(
         snapshot = run_here(asking)
     assert made.counts == {"extract_triplets": 5}
     assert endpoint.calls == 5 + 4 + 4 + 4
-    makers = {m["model"] for row in table(snapshot, "clips")["made_by"] for m in row if m["stage"] == "extract_triplets"}
+    makers = {
+        m["model"] for row in table(snapshot, "clips")["made_by"] for m in row if m["stage"] == "extract_triplets"
+    }
     assert makers == {"another"}
 
 

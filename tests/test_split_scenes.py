@@ -26,6 +26,7 @@ from tasks.split_scenes import (
     SplitResult,
     Timeline,
     cut_equally,
+    cut_parts,
     cut_windows,
     find_cuts,
     shots_from_cuts,
@@ -248,3 +249,14 @@ def test_rotation_is_in_the_size(tmp_path: Path) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40, 40]), rotation=90)
     clips = split_scenes(path, source_of(path), ANY_LENGTH).clips
     assert [(c.width, c.height, c.n_frames) for c in clips] == [(96, 160, 40), (96, 160, 40)]
+
+
+def test_a_crowded_clip_is_cut_into_parts_that_hold_every_frame(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([30, 51]))
+    clip = split_scenes(path, source_of(path), ANY_LENGTH).clips[1]
+    parts = cut_parts(path, clip, 2)
+    assert [(p.part, p.n_parts, p.shot_index, p.n_frames) for p in parts] == [(0, 2, 1, 26), (1, 2, 1, 25)]
+    assert (parts[0].start, parts[0].end, parts[1].end) == (clip.start, parts[1].start, clip.end)
+    assert len({clip.clip_id, *(p.clip_id for p in parts)}) == 3
+    for part in parts:
+        assert len(read_clip(path, part)) == part.n_frames
