@@ -3,9 +3,6 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
-# Quiet, offline, and patient with a cold start.
-export PREFECT_SERVER_ANALYTICS_ENABLED = false
-export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = 120
 
 .PHONY: demo test test-all check bench clean
 .DELETE_ON_ERROR:

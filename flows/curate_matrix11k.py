@@ -17,7 +17,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import CliApp
 
 from flows.dispatch import DispatchConfig, Job, ShardsFailed, crash_silent_parents, rearm_parent, run_shards
@@ -73,6 +73,13 @@ class CurateMatrix11k(BaseModel):
 
     endpoint: EndpointConfig = Field(EndpointConfig(), description="How LLM and VLM servers are asked")
     dispatch: DispatchConfig = Field(DispatchConfig(), description="Where shards run")
+
+    @field_validator("manifest")
+    @classmethod
+    def _is_named(cls, manifest: Path) -> Path:
+        if manifest == Path():
+            raise ValueError("the manifest is empty; name a file or a folder (deployed: export TRIPTYCH_MANIFEST)")
+        return manifest
 
     @property
     def work(self) -> Work:

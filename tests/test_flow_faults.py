@@ -50,7 +50,12 @@ CONTENT_TABLES = ("clips", "interactions", "instances", "mask_tracks")
 QUICK = EndpointConfig(
     deadline_s=0.6, connect_timeout_s=5, max_retries=1, backoff_s=0.01, max_retry_after_s=0.05, max_failed_rows=1000
 )
-SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))]
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))]
+
+
+def sometimes(values: list[str], fast: tuple[str, ...]) -> list[Any]:
+    """Parameters of which all but the fast ones are for the slow set."""
+    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 @pytest.fixture(scope="module")
@@ -283,13 +288,7 @@ def test_a_misbehaving_server_fails_rows_and_scores_none(
     assert_same_snapshot(run_here(asking(config, EndpointConfig())), asked.snapshot)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(f, marks=[] if f in ("wrong_types", "not_json", "html200") else pytest.mark.slow)
-        for f in PASSING_FAULTS
-    ],
-)
+@pytest.mark.parametrize("fault", sometimes(PASSING_FAULTS, fast=("wrong_types", "fenced")))
 def test_a_server_with_one_fault_only_scores_and_drops_nothing(
     config: CurateMatrix11k, asked: Asked, healthy: Any, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -304,7 +303,7 @@ def test_a_server_with_one_fault_only_scores_and_drops_nothing(
     assert_same_snapshot(run_here(asking(config, EndpointConfig())), asked.snapshot)
 
 
-@pytest.mark.parametrize("fault", sorted(REFUSALS))
+@pytest.mark.parametrize("fault", sometimes(sorted(REFUSALS), fast=("refusal",)))
 def test_a_refusal_is_a_failed_row_for_good_and_no_verdict(
     config: CurateMatrix11k, asked: Asked, healthy: Any, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -400,9 +399,9 @@ def test_a_server_that_is_down_fails_the_shard_fast_and_the_rerun_asks_each_ques
     ("fault", "remedy"),
     [
         ("401", "Export a valid TRIPTYCH_LLM_API_KEY"),
-        ("403", "Export a valid TRIPTYCH_LLM_API_KEY"),
-        ("quota", "Top up the account"),
-        ("404", "Check TRIPTYCH_LLM_MODEL"),
+        pytest.param("403", "Export a valid TRIPTYCH_LLM_API_KEY", marks=pytest.mark.slow),
+        pytest.param("quota", "Top up the account", marks=pytest.mark.slow),
+        pytest.param("404", "Check TRIPTYCH_LLM_MODEL", marks=pytest.mark.slow),
     ],
 )
 def test_a_refused_key_fails_the_shard_and_what_was_answered_before_is_not_asked_again(
@@ -476,7 +475,7 @@ def n_files(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
         return disk.n_written
 
 
-SHARES = [0, 0.1, 0.5, 0.68, 0.8, 0.9, 0.97]
+SHARES = [0, 0.68, 0.9, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.1, 0.5, 0.8, 0.97))]
 
 
 @pytest.mark.parametrize("share", SHARES)

@@ -134,7 +134,7 @@ def lines(folder: Path) -> list[Line]:
     return lines
 
 
-def odd_lines(folder: Path) -> list[dict[str, Any]]:
+def odd_lines(folder: Path) -> list[dict[str, Any] | bytes]:
     """Videos of odd rates, sizes and lengths; how they end is looked at one by one."""
     names = sorted(path.name for path in folder.iterdir() if path.stem in ODD)
     assert len(names) == len(ODD)

@@ -15,7 +15,7 @@ from tasks.backends.flow.frames import View, difference
 from tasks.backends.flow.shapes import disc
 
 STILL_PX = 1.0  # the camera may have drifted so far in all before what was learnt is no longer in its place
-SAME, OTHER = 10, 24  # 8-bit levels of a smoothed picture: up to SAME is the plate, from OTHER on is not
+SAME, OTHER = 7, 24  # 8-bit levels of a smoothed picture: up to SAME is the plate, from OTHER on is not
 SLEW = 3  # levels a frame: slow, so that what passes by, or stands a moment, is not learnt
 FOR_PLATE, FOR_INSTANCE = 0.1, 3.0  # the odds that a pixel is an instance's change so, when it is the plate or is not
 

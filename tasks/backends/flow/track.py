@@ -89,6 +89,9 @@ class Track:
         """
         if not self.unseen:
             self.background = self._surroundings(step.previous, others)
+        carried = step.carry(self.mask)
+        background = background & ~erode(carried, flow_reach(self.mask))
+        foreign = foreign & ~step.carry(others)
         posterior = with_plate(self._posterior(step.view), background, foreign)
         self.same = background
         self.stale = step.carry(self.stale)

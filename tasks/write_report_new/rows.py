@@ -1,0 +1,48 @@
+"""A snapshot's tables, read so that only what the page shows is ever held.
+
+    read_rows(snapshot, "interactions", InteractionRow, ["clip-81b2...", "clip-07aa..."])
+    ->  {"clip-81b2...": [InteractionRow(verb="kick", ...)], "clip-07aa...": []}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from schemas.record import Record
+from schemas.snapshot import SnapshotManifest
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+
+def scan(snapshot: Path, table: str) -> pl.LazyFrame:
+    """All rows of a table."""
+    return pl.scan_parquet(sorted((snapshot / table).glob("*.parquet")), glob=False)
+
+
+def read_rows(snapshot: Path, table: str, record: type[R], clip_ids: Sequence[str]) -> dict[str, list[R]]:
+    """The rows of some clips, by clip, every asked one. The other clips' rows, masks above all, are never held."""
+    frame = scan(snapshot, table).filter(pl.col("clip_id").is_in(list(clip_ids))).collect()
+    rows: dict[str, list[R]] = {clip_id: [] for clip_id in clip_ids}
+    for values in frame.iter_rows(named=True):
+        rows[values["clip_id"]].append(record.model_validate(values))
+    return rows
+
+
+def accepted_clip_ids(snapshot: Path, manifest: SnapshotManifest) -> list[str]:
+    """In the order of the manifest's shards."""
+    accepted = set(scan(snapshot, "clips").select("clip_id").collect()["clip_id"].to_list())
+    return [clip_id for shard in manifest.shards for clip_id in shard.clip_ids if clip_id in accepted]
+
+
+def spread(items: Sequence[T], n: int) -> list[T]:
+    """n of the items, evenly spaced; all of them if there are no more.
+
+    spread(range(10), 3) -> [0, 3, 6]
+    """
+    n = min(n, len(items))
+    return [items[i * len(items) // n] for i in range(n)]

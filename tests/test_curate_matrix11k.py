@@ -1,0 +1,64 @@
+"""flows.curate_matrix11k: one config for the command line, the deployment and the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k, main, shard_before
+from schemas.clip import Clip
+from tasks.stage import Shard, load_shard, run_stage
+from tests.builders import make_clip
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_deployments_parameters_are_a_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_MANIFEST", "/videos/m.jsonl")
+    monkeypatch.setenv("TRIPTYCH_ROOT", "/data")
+    text = (ROOT / "prefect.yaml").read_text()
+    for name in ("TRIPTYCH_MANIFEST", "TRIPTYCH_ROOT"):
+        text = text.replace("{{ $" + name + " }}", os.environ[name])
+    parents = [d for d in yaml.safe_load(text)["deployments"] if d["entrypoint"].endswith(":curate_matrix11k")]
+    assert len(parents) == 2
+    for deployment in parents:
+        config = CurateMatrix11k.model_validate(deployment["parameters"]["config"])
+        assert (config.manifest, config.root) == (Path("/videos/m.jsonl"), Path("/data"))
+        assert config.dispatch.deployment == "curate-matrix11k-shard/default"
+
+
+def test_the_config_is_strict_and_described() -> None:
+    with pytest.raises(ValueError, match="Extra inputs"):
+        CurateMatrix11k.model_validate({"manifest": "m.jsonl", "manifset": "typo"})
+    schema = CurateMatrix11k.model_json_schema()
+    for stage in ("SplitConfig", "ExtractConfig", "GroundConfig", "PropagateConfig", "CheckConfig", "EndpointConfig"):
+        for name, field in schema["$defs"][stage]["properties"].items():
+            assert field.get("description"), f"{stage}.{name}"
+
+
+@pytest.mark.parametrize("manifest", ["", "."])
+def test_a_manifest_that_was_left_empty_is_refused(manifest: str) -> None:
+    """An unset $TRIPTYCH_MANIFEST must not mean the folder that the worker happens to stand in."""
+    with pytest.raises(ValueError, match="manifest"):
+        CurateMatrix11k.model_validate({"manifest": manifest})
+
+
+def test_a_bad_option_is_one_readable_message() -> None:
+    with pytest.raises(SystemExit, match=r"extract\.min_contactness\n +Input should be less than or equal to 5"):
+        main(["--manifest", "m.jsonl", "--extract.min-contactness", "9"])
+
+
+def test_a_later_leg_goes_on_from_what_the_earlier_one_left(tmp_path: Path) -> None:
+    """Stages on another machine find the shard by the stages before them, without being told where."""
+    config = CurateMatrix11k(manifest=tmp_path / "m.jsonl", root=tmp_path / "data")
+    shard = Shard[Clip].of([make_clip()])
+    planned = config.work.save_shard(shard)
+    assert shard_before(config, planned, "extract_triplets") == config.work.state_path(shard.shard_id, [])
+    after = run_stage(config.work, load_shard(planned, Clip), config.stage("extract_triplets"))
+    assert shard_before(config, planned, "ground_instances") == after
+    changed = config.model_copy(update={"extract": config.extract.model_copy(update={"min_dynamism": 3})})
+    assert shard_before(changed, planned, "ground_instances") != after
+    assert [config.stage(name).name for name in CLIP_STAGES] == list(CLIP_STAGES)
