@@ -9,13 +9,15 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import ClassVar
 
-from schemas.record import Rational, Record, column, content_hash
+from schemas.outcome import Kind, Subject
+from schemas.record import Rational, column, content_hash
 
 
-class Clip(Record):
+class Clip(Subject):
     """One shot of a source, with exact times."""
 
     schema_version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "clip"
 
     clip_id: str = column("Derived from the source's content and the exact span; it never moves")
     source_id: str = column("The source it was cut from")
@@ -35,6 +37,10 @@ class Clip(Record):
     part: int = column("Which part of a crowded clip this is, from 0", ge=0, default=0)
     n_parts: int = column("Into how many parts a clip with too many instances was cut; 1: it was not", ge=1, default=1)
     caption_shared: bool = column("True if the caption was written for several shots, of which this is one")
+
+    @property
+    def row_id(self) -> str:
+        return self.clip_id
 
     @staticmethod
     def id_of(source_id: str, start: Fraction, end: Fraction) -> str:

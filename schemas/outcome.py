@@ -11,6 +11,18 @@ from typing import ClassVar, Literal
 from schemas.record import Record, column
 
 Status = Literal["accepted", "rejected", "failed"]
+Kind = Literal["source", "clip"]
+
+
+class Subject(Record):
+    """What goes through stages and ends as an outcome: it knows its own id."""
+
+    kind: ClassVar[Kind]
+
+    @property
+    def row_id(self) -> str:
+        """Derived from content; outcomes, shards and tables name the row by it."""
+        raise NotImplementedError
 
 
 class Outcome(Record):
@@ -19,7 +31,7 @@ class Outcome(Record):
     schema_version: ClassVar[int] = 1
 
     row_id: str = column("The manifest line, source or clip it is about: 'line-3', 'src-...', 'clip-...'")
-    kind: Literal["source", "clip"] = column("A source that gave no clip, or a clip")
+    kind: Kind = column("A source that gave no clip, or a clip")
     status: Status = column("accepted: in the dataset. rejected: judged and dropped. failed: could not be judged")
     stage: str = column("The stage that decided")
     reason: str | None = column("A short fixed word for counting; null if accepted", default=None)

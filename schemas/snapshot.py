@@ -151,8 +151,7 @@ class SnapshotManifest(Record):
     @property
     def tally(self) -> str:
         return (
-            f"{self.n_inputs} inputs = {self.n_accepted} accepted"
-            f" + {self.n_rejected} rejected + {self.n_failed} failed"
+            f"{self.n_inputs} inputs = {self.n_accepted} accepted + {self.n_rejected} rejected + {self.n_failed} failed"
         )
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
+from schemas.outcome import Kind, Subject
 from schemas.record import Record, column, content_hash
 
 MAX_CAPTION_CHARS = 20_000
@@ -35,10 +36,11 @@ class ManifestRow(Record):
         return self
 
 
-class Source(Record):
+class Source(Subject):
     """One input video of a manifest, known by its bytes."""
 
     schema_version: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "source"
 
     source_id: str = column("Derived from the video's bytes, the span and the caption; it never moves")
     external_id: str | None = column("The id the manifest gave the row", default=None)
@@ -49,6 +51,10 @@ class Source(Record):
     caption: str | None = column("The caption the manifest gave", default=None)
     start_s: float | None = column("Asked span: start", unit="s", default=None)
     end_s: float | None = column("Asked span: end", unit="s", default=None)
+
+    @property
+    def row_id(self) -> str:
+        return self.source_id
 
     @staticmethod
     def id_of(video_sha256: str, caption: str | None, start_s: float | None, end_s: float | None) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from schemas.clip import Clip
-from schemas.record import Record
+from schemas.outcome import Subject
 from tasks.stage import Shard
 
-P = TypeVar("P", bound=Record)
+P = TypeVar("P", bound=Subject)
 
 SHARD_SIZE = 64
 

@@ -21,19 +21,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status
+from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
 from schemas.provenance import MadeBy
 from schemas.record import Record, content_hash, write_atomic
-from schemas.source import Source
 from tasks.read_manifest import Inputs
 
 logger = logging.getLogger(__name__)
 
-P = TypeVar("P", bound=Record)
+P = TypeVar("P", bound=Subject)
 R = TypeVar("R", bound=Record)
 
 PROGRESS_EVERY_S = 5.0
@@ -62,7 +61,7 @@ class Shard(BaseModel, Generic[P]):
     rows: list[Row[P]]
 
     @staticmethod
-    def id_of(payloads: Sequence[Record]) -> str:
+    def id_of(payloads: Sequence[Subject]) -> str:
         return "shard-" + content_hash("shard", [p.model_dump(mode="json") for p in payloads], length=12)
 
     @classmethod
@@ -224,7 +223,7 @@ def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger
                 tally.counts[how] += 1
                 if error is not None:
                     unexpected.append(error)
-                    log.error("%s %s: %r", stage.name, _name(rows[place].payload), error, exc_info=error)
+                    log.error("%s %s: %r", stage.name, rows[place].payload.row_id, error, exc_info=error)
             if time.monotonic() - last_line > PROGRESS_EVERY_S:
                 last_line = time.monotonic()
                 log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
@@ -287,14 +286,14 @@ def _after(stage: str, row: Row[P], key: str, made: Made[Any]) -> Row[P]:
     outcome = made.outcome
     if outcome is not None:
         # Kept by content, so a row with the same content may have reached this outcome first.
-        outcome = outcome.model_copy(update={"row_id": _name(row.payload)})
+        outcome = outcome.model_copy(update={"row_id": row.payload.row_id})
     return row.model_copy(update={"made": {**row.made, stage: key}, "outcome": outcome})
 
 
 def _ended(stage: str, row: Row[P], status: Status, reason: str, detail: str, *, retryable: bool) -> Row[P]:
     outcome = Outcome(
-        row_id=_name(row.payload),
-        kind=_kind(row.payload),
+        row_id=row.payload.row_id,
+        kind=row.payload.kind,
         status=status,
         stage=stage,
         reason=reason,
@@ -302,15 +301,6 @@ def _ended(stage: str, row: Row[P], status: Status, reason: str, detail: str, *,
         retryable=retryable,
     )
     return row.model_copy(update={"outcome": outcome})
-
-
-def _kind(payload: Record) -> Literal["source", "clip"]:
-    return "source" if isinstance(payload, Source) else "clip"
-
-
-def _name(payload: Record) -> str:
-    """A source's or clip's own id."""
-    return str(getattr(payload, f"{_kind(payload)}_id"))
 
 
 def _is_full_disk(error: BaseException) -> bool:
