@@ -1,0 +1,196 @@
+"""What nouns and adjectives name: people and animals, garments, parts, scenes; colours and materials.
+
+    "puppy" in LIVING, "puppy" in WIDER["dog"]      a later "the dog" may be the puppy
+    "lawn" in SCENE                                 where things happen, not what they happen to
+
+No table of inflections knows these.
+"""
+
+from __future__ import annotations
+
+from tasks.backends.caption_rules.word_classes import Gender, word_set
+
+# --- People and animals ----------------------------------------------------------------------
+
+MALE = word_set(
+    "man boy guy father dad grandfather grandpa son brother uncle husband king groom gentleman fisherman "
+    "policeman fireman businessman cowboy waiter actor monk prince salesman sportsman craftsman postman mailman "
+    "male boyfriend grandson nephew lad"
+)
+FEMALE = word_set(
+    "woman girl lady mother mom mum grandmother grandma daughter sister aunt wife queen bride businesswoman waitress "
+    "actress princess ballerina policewoman female girlfriend granddaughter niece lass nun"
+)
+PEOPLE = (
+    MALE
+    | FEMALE
+    | word_set(
+        "person people child kid baby toddler infant teenager adult player friend student teacher chef cook "
+        "doctor nurse worker dancer singer musician athlete coach referee goalkeeper goalie runner swimmer "
+        "surfer skier skater rider cyclist driver farmer gardener artist painter sculptor photographer barber "
+        "hairdresser stylist client customer vendor seller shopkeeper cashier bartender barista baker butcher "
+        "carpenter mechanic plumber electrician engineer scientist soldier officer guard firefighter police "
+        "pilot sailor astronaut clown magician juggler acrobat gymnast boxer wrestler fighter batter pitcher "
+        "catcher golfer drummer guitarist pianist violinist potter tailor weaver blacksmith welder builder "
+        "fisher hunter climber hiker camper tourist traveler passenger pedestrian spectator performer actor "
+        "model individual figure someone somebody couple family group crowd team parent sibling twin neighbor "
+        "neighbour colleague teammate opponent partner patient dentist surgeon veterinarian vet trainer "
+        "instructor conductor priest judge lawyer reporter host guest servant shepherd toddler youth "
+        "preschooler human cameraman technician masseuse therapist caregiver handler jockey skateboarder "
+        "snowboarder bowler archer assistant pupil schoolboy schoolgirl clerk courier janitor porter miner "
+        "diver rower jogger biker motorcyclist fencer bodybuilder cheerleader assistant boss employee manager "
+        "librarian shopper diner hostess senior elder"
+    )
+)
+ANIMALS = word_set(
+    "animal dog puppy pup hound retriever labrador poodle terrier bulldog husky shepherd corgi dachshund beagle "
+    "pug cat kitten horse pony foal donkey mule cow calf bull ox sheep lamb goat kid pig piglet chicken hen "
+    "rooster duck duckling goose swan turkey bird parrot pigeon crow eagle owl penguin ostrich flamingo gull "
+    "seagull sparrow hawk monkey ape gorilla chimpanzee orangutan elephant lion lioness tiger leopard cheetah "
+    "bear cub panda koala kangaroo wolf fox deer fawn moose elk camel llama alpaca giraffe zebra rhinoceros "
+    "rhino hippo hippopotamus rabbit bunny hare hamster mouse rat squirrel raccoon otter beaver seal dolphin "
+    "whale shark fish turtle tortoise frog toad snake lizard crocodile alligator octopus crab lobster butterfly "
+    "bee spider ant pet creature stallion mare buffalo"
+)
+LIVING = PEOPLE | ANIMALS
+# Several individuals in one noun: no single id for them (figure 21).
+COLLECTIVES = word_set("people couple family group crowd team police pair audience")
+DOGS = word_set(
+    "dog puppy pup hound retriever labrador poodle terrier bulldog husky shepherd corgi dachshund beagle pug"
+)
+# A later, wider word for an entity named before: "a girl ... the child", "a puppy ... the dog".
+WIDER: dict[str, frozenset[str]] = {
+    "person": PEOPLE,
+    "individual": PEOPLE,
+    "figure": PEOPLE,
+    "human": PEOPLE,
+    "child": word_set("boy girl kid toddler baby"),
+    "kid": word_set("boy girl child toddler"),
+    "animal": ANIMALS,
+    "pet": ANIMALS,
+    "creature": ANIMALS,
+    "dog": DOGS,
+    "cat": word_set("kitten"),
+    "baby": word_set("infant toddler"),
+    "man": word_set("guy gentleman father"),
+    "woman": word_set("lady mother"),
+    "bird": word_set("parrot pigeon crow eagle owl duck goose swan gull seagull sparrow hawk"),
+    "horse": word_set("pony stallion mare foal"),
+}
+
+# --- Garments, bodies, scenes ----------------------------------------------------------------
+
+GARMENTS = word_set(
+    "shirt t-shirt tshirt tee top blouse sweater jumper hoodie sweatshirt pullover cardigan jacket coat blazer "
+    "vest suit tuxedo dress gown skirt robe kimono sari tunic uniform outfit costume clothing clothes attire "
+    "overalls apron trousers pants jeans shorts leggings tights sweatpants swimsuit bikini trunks pyjamas "
+    "pajamas underwear hat cap beanie helmet hood headband bandana scarf tie bow glove mitten sock shoe boot "
+    "sneaker sandal slipper heel belt glasses sunglasses goggles mask headphones earring necklace watch turban "
+    "veil jersey polo raincoat onesie leotard tutu harness collar leash cloak cape headscarf garb "
+    "wetsuit tracksuit jumpsuit romper gi"
+)
+BODY_PARTS = word_set(
+    "hand arm finger thumb fist palm wrist elbow shoulder head face hair beard mustache moustache eye ear nose "
+    "mouth lip tooth tongue cheek chin neck chest back belly stomach waist hip leg knee foot toe heel ankle "
+    "thigh lap body paw tail fur mane wing beak hoof claw snout muzzle skin torso forehead ponytail braid bun "
+    "curl tattoo eyebrow forearm shin calf brow gaze"
+)
+# Where things happen, not what they happen to.
+SCENE = word_set(
+    "lawn grass field meadow park garden yard backyard courtyard ground floor pavement sidewalk path trail road "
+    "street alley lane track court pitch stadium arena stage room bedroom kitchen bathroom living-room hall "
+    "hallway corridor office classroom gym studio workshop garage museum gallery library restaurant cafe "
+    "shop store supermarket market mall school house home apartment building city town village countryside farm "
+    "forest wood woods jungle desert beach shore sand snow ice sea ocean lake river pond pool water sky air "
+    "sunlight sun moon light rain wind mountain hill valley cliff playground parking-lot lot plaza square "
+    "station airport background foreground distance scene area space environment surroundings setting place "
+    "land terrain carpet patio terrace deck porch balcony rooftop corner center centre middle side left right "
+    "front rear top bottom end edge interior exterior sideline crowd neighborhood neighbourhood world zoo "
+    "circus hospital church temple dock pier runway rink slope dirt mud lighting atmosphere sunset sunrise day "
+    "night morning evening afternoon direction view camera lens frame video clip image shade shadow circle line "
+    "row queue way route lounge salon tunnel"
+)
+# Where on an entity, or of a scene, something is: "the cup on the right".
+PLACES_IN_VIEW = word_set(
+    "left right middle center centre background foreground front rear side corner top bottom distance"
+)
+# Neither seen nor touched.
+ABSTRACT = word_set(
+    "time moment second minute hour end beginning start day night morning evening afternoon turn step steps sip "
+    "bite look glance smile laugh laughter joy excitement curiosity care interest attention focus speed pace "
+    "force energy skill ease effort motion movement action activity gesture pose posture position expression "
+    "emotion feeling mood style manner fashion rhythm beat music song sound noise voice word question answer "
+    "idea thought story news game match race contest competition fun trick pattern gait nap break rest walk run "
+    "ride swim dance jump leap dive tour trip journey breath kiss hug handshake conversation chat talk speech "
+    "rope-skipping hello goodbye balance catch tag chess football soccer basketball-game tennis golf baseball "
+    "volleyball-game tune melody sleep fall spin flip somersault cartwheel grip success instruction reason "
+    "purpose help love fear anger surprise concentration precision determination enthusiasm confidence grace "
+    "affection"
+)
+# "a group of boys" is boys, "a piece of cake" is cake; "a bowl of soup" stays a bowl.
+MEASURES = word_set("piece slice pair bunch group lot couple set kind type sort number variety handful bit bundle")
+# "the side of the car", "the head of the man": the whole is the entity.
+PARTS = BODY_PARTS | PLACES_IN_VIEW | word_set("surface end edge part handle half tip rim base inside outside")
+TOYS = word_set(
+    "toy stuffed plush plastic wooden ceramic rubber stone bronze inflatable cardboard paper robot teddy snow"
+)
+PLURAL_ONLY = word_set(
+    "scissors glasses sunglasses goggles trousers pants jeans shorts leggings tights binoculars pliers tongs tweezers "
+    "headphones pyjamas pajamas overalls clothes shears chopsticks clippers"
+)
+COMPOUNDS = {
+    ("vacuum", "cleaner"),
+    ("washing", "machine"),
+    ("sewing", "machine"),
+    ("shopping", "cart"),
+    ("teddy", "bear"),
+    ("ice", "cream"),
+    ("hot", "dog"),
+    ("cell", "phone"),
+    ("mobile", "phone"),
+    ("hula", "hoop"),
+    ("jump", "rope"),
+    ("remote", "control"),
+    ("high", "chair"),
+    ("rocking", "chair"),
+    ("lawn", "mower"),
+    ("punching", "bag"),
+    ("rubber", "duck"),
+    ("baby", "bottle"),
+}
+
+# --- Adjectives ------------------------------------------------------------------------------
+
+COLOURS = word_set(
+    "red orange yellow green blue purple violet pink brown black white grey gray silver gold golden beige cream tan "
+    "maroon navy turquoise teal cyan magenta lime olive khaki crimson scarlet burgundy indigo lavender ivory bronze "
+    "copper peach coral amber multicolored multicoloured colorful colourful rainbow"
+)
+SHADES = word_set("dark light bright pale deep vivid navy royal sky hot neon")
+MATERIALS = word_set(
+    "wooden wood metal steel plastic glass leather cotton denim wool silk paper cardboard rubber stone brick ceramic "
+    "clay concrete iron aluminium aluminum bamboo wicker plaid checkered striped floral"
+)
+# Adjectives that lemminflect also lists as nouns or verbs, and that lead a noun phrase in captions.
+ADJECTIVES = (
+    COLOURS
+    | SHADES
+    | MATERIALS
+    | word_set(
+        "young old elderly little small big large tall short long tiny huge giant heavy round square flat thick "
+        "thin empty full open closed clean dirty wet dry warm cool cold soft quiet calm busy sunny left right "
+        "other second third last same own whole top bottom front back middle upper lower single main modern "
+        "blonde blond brunette bald bearded barefoot shirtless smiling fluffy furry shiny golden sealed framed "
+        "paved knitted hooded sleeveless long-sleeved female male fresh sharp bare sleek sporty business casual "
+        "formal"
+    )
+)
+
+
+def gender(lemma: str) -> Gender | None:
+    """m, f, or None where the noun does not say; n for things."""
+    if lemma in MALE:
+        return "m"
+    if lemma in FEMALE:
+        return "f"
+    return None if lemma in LIVING else "n"
