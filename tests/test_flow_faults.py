@@ -29,6 +29,7 @@ from tests.endpoint import FAULTS, LocalEndpoint
 from tests.flow_runs import (
     Scene,
     answer_of,
+    assert_same_rows,
     assert_same_snapshot,
     carry,
     draw_input,
@@ -36,6 +37,7 @@ from tests.flow_runs import (
     point_at,
     run_here,
     table,
+    tiny_config,
     watch,
     write_manifest,
 )
@@ -66,12 +68,12 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reference(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The snapshot of a run that saw no fault."""
-    return run_here(CurateMatrix11k(manifest=manifest, root=tmp_path_factory.mktemp("reference")))
+    return run_here(tiny_config(manifest, tmp_path_factory.mktemp("reference")))
 
 
 @pytest.fixture
 def config(manifest: Path, tmp_path: Path) -> CurateMatrix11k:
-    return CurateMatrix11k(manifest=manifest, root=tmp_path / "out")
+    return tiny_config(manifest, tmp_path / "out")
 
 
 def run_or_fail(config: CurateMatrix11k) -> Path | None:
@@ -168,15 +170,15 @@ def test_passing_faults_of_backends_are_failed_rows_and_leave_no_trace(
         faulty.install(patches)
         snapshot = run_or_fail(config)
     assert faulty.raised
-    if snapshot is not None and not split_failed(snapshot):
+    if snapshot is not None:
         n_failed = assert_only_failed(snapshot, reference, {"busy", "error"}, STAGES)
         assert n_failed == len(faulty.raised)
-    assert_same_snapshot(run_here(config), reference)
-
-
-def split_failed(snapshot: Path) -> bool:
-    """True if a source failed: its rows are then not those of the reference."""
-    return any(stage == "split_scenes" for _, stage, _ in ends(snapshot).values())
+    again = run_here(config)
+    if snapshot is not None and "split_scenes" in {stage for _, stage, _ in ends(snapshot).values()}:
+        # A source that failed comes as a new one: its clips join those of the first snapshot in shards of their own.
+        assert_same_rows(again, reference)
+    else:
+        assert_same_snapshot(again, reference)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -225,13 +227,13 @@ class Asked(NamedTuple):
 
 def asking(config: CurateMatrix11k, endpoint: EndpointConfig = QUICK) -> CurateMatrix11k:
     """The same run with its captions read and its candidates verified by a server."""
-    backends = {"extract": ExtractConfig(llm="openai"), "ground": GroundConfig(vlm="openai")}
+    backends = {"extract": ExtractConfig(llm="openai"), "ground": GroundConfig(vlm="openai", n_frames=2)}
     return config.model_copy(update=backends | {"endpoint": endpoint})
 
 
 @pytest.fixture(scope="module")
 def asked(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    config = asking(CurateMatrix11k(manifest=manifest, root=tmp_path_factory.mktemp("asked")), EndpointConfig())
+    config = asking(tiny_config(manifest, tmp_path_factory.mktemp("asked")), EndpointConfig())
     with LocalEndpoint(answers=answer_of) as server, pytest.MonkeyPatch.context() as monkeypatch:
         point_at(server, monkeypatch)
         snapshot = run_here(config)
@@ -276,7 +278,7 @@ def test_a_misbehaving_server_fails_rows_and_scores_none(
     config: CurateMatrix11k, asked: Asked, healthy: Any, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     rng = random.Random(seed)
-    script = [rng.choice(PASSING_FAULTS) if rng.random() < 0.5 else "ok" for _ in range(500)]
+    script = [rng.choice(PASSING_FAULTS) if rng.random() < 0.6 else "ok" for _ in range(500)]
     with LocalEndpoint(faults=script, answers=answer_of, retry_after="0.01") as server:
         point_at(server, monkeypatch)
         snapshot = run_here(asking(config))
@@ -335,7 +337,7 @@ def injecting(manifest: Path, tmp_path: Path) -> CurateMatrix11k:
     folder = tmp_path / "in"
     draw_input(folder, SCENES)
     lines = [SCENES[0].line | {"caption": caption, "id": None} for caption in INJECTIONS]
-    return asking(CurateMatrix11k(manifest=write_manifest(folder, lines), root=tmp_path / "out"))
+    return asking(tiny_config(write_manifest(folder, lines), tmp_path / "out"))
 
 
 def test_a_caption_that_gives_orders_reaches_the_model_as_data_only(injecting: CurateMatrix11k, healthy: Any) -> None:
@@ -471,7 +473,7 @@ def n_files(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     """How many files a whole run writes."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         disk = FullDisk(monkeypatch, float("inf"))
-        run_here(CurateMatrix11k(manifest=manifest, root=tmp_path_factory.mktemp("counted")))
+        run_here(tiny_config(manifest, tmp_path_factory.mktemp("counted")))
         return disk.n_written
 
 

@@ -15,7 +15,16 @@ from flows.curate_matrix11k import CurateMatrix11k
 from schemas.source import MAX_CAPTION_CHARS
 from tasks.publish_snapshot import read_snapshot
 from tests import hostile
-from tests.flow_runs import assert_same_snapshot, caption_of, draw_video, ends_by_video, run_here, table, write_manifest
+from tests.flow_runs import (
+    assert_same_snapshot,
+    caption_of,
+    draw_video,
+    ends_by_video,
+    run_here,
+    table,
+    tiny_config,
+    write_manifest,
+)
 
 CAPTION = caption_of("yellow", "red")
 GOOD = {"video": "good.mp4", "caption": CAPTION, "id": "good"}
@@ -143,7 +152,7 @@ def odd_lines(folder: Path) -> list[dict[str, Any] | bytes]:
 
 @pytest.fixture(scope="module")
 def config(lines: list[Line], folder: Path) -> CurateMatrix11k:
-    return CurateMatrix11k(manifest=folder / "manifest.jsonl", root=folder.parent / "out")
+    return tiny_config(folder / "manifest.jsonl", folder.parent / "out")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +189,7 @@ def test_the_good_row_among_them_is_what_it_is_alone(config: CurateMatrix11k, sn
     folder = config.manifest.parent
     alone = write_manifest(tmp_path, [GOOD])
     (tmp_path / "good.mp4").write_bytes((folder / "good.mp4").read_bytes())
-    other = run_here(CurateMatrix11k(manifest=alone, root=tmp_path / "out"))
+    other = run_here(tiny_config(alone, tmp_path / "out"))
     for name in ("clips", "interactions", "instances", "mask_tracks"):
         mine = table(other, name)
         among = table(snapshot, name).filter(pl.col("clip_id").is_in(mine["clip_id"].implode()))
@@ -236,7 +245,7 @@ def test_a_hostile_manifest_run_again_is_the_same(config: CurateMatrix11k, snaps
 )
 def test_a_manifest_without_one_usable_line_still_publishes_what_became_of_it(tmp_path: Path, raw: bytes) -> None:
     manifest = write_manifest(tmp_path, [raw])
-    snapshot = run_here(CurateMatrix11k(manifest=manifest, root=tmp_path / "out"), report=True)
+    snapshot = run_here(tiny_config(manifest, tmp_path / "out"), report=True)
     told = read_snapshot(snapshot)
     assert (told.n_inputs, told.n_failed) == ((1, 1) if raw.strip() else (0, 0))
     assert table(snapshot, "clips").is_empty()

@@ -37,6 +37,7 @@ from tests.flow_runs import (
     point_at,
     run_here,
     table,
+    tiny_config,
     watch,
     write_manifest,
 )
@@ -48,7 +49,7 @@ PASSED_GROUNDING = 4  # of the 6 clips of SCENES, one is rejected by its caption
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> CurateMatrix11k:
     """A finished run; tests work on copies of it."""
     folder = tmp_path_factory.mktemp("first")
-    config = CurateMatrix11k(manifest=draw_input(folder / "in"), root=folder / "out")
+    config = tiny_config(draw_input(folder / "in"), folder / "out")
     run_here(config)
     return config
 
@@ -107,7 +108,7 @@ def test_a_check_threshold_checks_again_and_nothing_else(config: CurateMatrix11k
 
 
 def test_a_grounding_setting_that_finds_the_same_anchors_propagates_nothing(config: CurateMatrix11k) -> None:
-    changed = config.model_copy(update={"ground": GroundConfig(max_candidates=4)})
+    changed = config.model_copy(update={"ground": GroundConfig(n_frames=2, max_candidates=4)})
     with watch(config) as made:
         run_here(changed)
     assert made.counts == {"ground_instances": 5}

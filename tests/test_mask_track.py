@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco
 
-from schemas.mask_track import MaskTrack, decode_mask, decode_masks, encode_mask, mask_iou
+from schemas.mask_track import MaskTrack, decode_mask, decode_masks, encode_mask, mask_iou, run_lengths
 
 masks = hnp.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 
@@ -56,3 +59,28 @@ def test_a_track_of_many_frames() -> None:
     assert track.area == [6] * 300
     assert track.masks().shape == (300, 2, 3)
     assert mask_iou(counts, counts, 2, 3).shape == (300,)
+
+
+@given(masks)
+def test_decodes_what_pycocotools_decodes(mask: np.ndarray) -> None:
+    counts = encode_mask(mask)
+    theirs = coco.decode({"size": list(mask.shape), "counts": counts.encode()}).astype(bool)
+    assert np.array_equal(decode_mask(counts, *mask.shape), theirs)
+
+
+@pytest.mark.parametrize("runs", [[0, 12], [12], [5, 7], [3_000_000, 1, 4_000_000, 900_000, 2], [1, 1] * 50])
+def test_run_lengths_of_many_digits_and_falling_differences(runs: list[int]) -> None:
+    text = coco.frPyObjects({"size": [sum(runs), 1], "counts": runs}, sum(runs), 1)["counts"].decode()
+    assert run_lengths(text).tolist() == runs
+
+
+@pytest.mark.parametrize("counts", ["", "P", "22", "2244", "é", "24P", "o" * 20 + "O", "_O" * 3, "22\n"])
+def test_what_is_no_mask_of_this_size_is_refused(counts: str) -> None:
+    with pytest.raises(ValueError):
+        decode_mask(counts, 4, 4)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_mask_or_is_refused(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert decode_mask(text, 5, 7).shape == (5, 7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
+from schemas.clip import Clip
 from schemas.outcome import Status
 from schemas.provenance import MadeBy
-from schemas.record import Record, write_table
+from schemas.record import Rational, Record, write_table
 from schemas.snapshot import (
     SHARD_TABLES,
     CandidateRow,
@@ -34,25 +36,18 @@ from schemas.snapshot import (
     TrackCheckRow,
 )
 from schemas.source import Source
-from tasks import write_report as module
 from tasks.compare_truth import InstanceScore, MissedInstance, RowCheck, TruthReport
 from tasks.read_manifest import Inputs
 from tasks.stage import Work
 from tasks.video import iter_frames, write_video
-from tasks.write_report import (
-    PALETTE,
-    colour_of,
-    columns,
-    css,
-    heat_map,
-    mark_nouns,
-    percent,
-    presence_bar,
-    spread,
-    video_step,
-    word_bars,
-    write_report,
-)
+from tasks.write_report import pictures, write_report
+from tasks.write_report.captions import mark_nouns
+from tasks.write_report.charts import columns, heat_map, presence_bar, word_bars
+from tasks.write_report.ended import MAX_ROWS_PER_WAY
+from tasks.write_report.palette import PALETTE, colour_of, css
+from tasks.write_report.pictures import video_step
+from tasks.write_report.rows import spread
+from tasks.write_report.wording import percent
 from tests.builders import HEIGHT, WIDTH, make_clip, make_instance, make_source, make_track
 
 N_FRAMES = 12
@@ -110,6 +105,7 @@ class World:
         self.work = Work(root=folder / "data" / "work", inputs=Inputs(folder=folder / "inputs"))
         self.rows: dict[str, list[Record]] = {name: [] for name in SHARD_TABLES}
         self.sources: list[Source] = []
+        self.clips: list[Clip] = []
         video = folder / "inputs" / "v.mp4"
         write_video(video, [np.full((HEIGHT, WIDTH, 3), 128, np.uint8)] * 2 * N_FRAMES, 24)
         self.sha256 = hashlib.sha256(video.read_bytes()).hexdigest()
@@ -146,6 +142,7 @@ class World:
         self.rows["clips"].append(ClipRow(**clip.model_dump(), review_frames=REVIEW, made_by=made_by))
         self.outcome(clip.clip_id, "accepted", "check_tracks", None)
         self.sources.append(source)
+        self.clips.append(clip)
         return clip.clip_id
 
     def interaction(self, clip_id: str, verb: str, *, kept: bool) -> None:
@@ -185,6 +182,7 @@ class World:
         source = make_source("A boy kicks a green ball.", video="v.mp4", video_sha256=self.sha256)
         clip = make_clip(source, index, N_FRAMES)
         self.sources.append(source)
+        self.clips.append(clip)
         self.candidate(clip.clip_id, "id2", "refused", f"it is grey {HOSTILE}", BALL, frame=5)
         self.outcome(
             clip.clip_id,
@@ -205,6 +203,7 @@ class World:
         for table, record in SHARD_TABLES.items():
             write_table(record, self.rows[table], snapshot / table / "shard-1.parquet")
         write_table(Source, self.sources, snapshot / "sources" / "sources.parquet")
+        write_table(Clip, self.clips, snapshot / "all_clips" / "clips.parquet")
         manifest = self._manifest(backend)
         (snapshot / "manifest.json").write_bytes(manifest.to_json())
         return snapshot
@@ -288,7 +287,7 @@ def test_a_card_shows_triplet_noun_verdict_and_check(world: World) -> None:
     _, page = report_on(world)
     assert clip_id in page.attributes("article", "id")
     assert "boy — kick → ball" in page.text
-    assert "contactness 1 < 3" in page.text
+    assert f"boy —watch→ ball : contactness 1 < 3. “{CAPTION}”" in page.text
     assert "“rationale of id2”" in page.text
     assert "presence 0.875 0.3 passed" in page.text
     assert "75 %" in page.text  # the ball: 9 of 12 frames
@@ -349,8 +348,8 @@ def test_rejected_rows_are_listed_up_to_a_bound(world: World) -> None:
     for number in range(50):
         world.outcome(f"clip-{number:02}", "rejected", "extract_triplets", "no_caption")
     _, page = report_on(world)
-    assert sum(f"clip-{number:02}" in page.text for number in range(50)) == module.MAX_ROWS_PER_REASON
-    assert f"… and {50 - module.MAX_ROWS_PER_REASON} more." in page.text
+    assert sum(f"clip-{number:02}" in page.text for number in range(50)) == MAX_ROWS_PER_WAY
+    assert f"… and {50 - MAX_ROWS_PER_WAY} more." in page.text
 
 
 def test_spread_is_even_and_keeps_the_order() -> None:
@@ -391,6 +390,13 @@ def test_review_frames_lie_beside_it_and_the_middle_one_is_the_poster(world: Wor
     assert np.abs(picture[35, 50] - tint(128, "id2")).max() < 14
 
 
+def test_review_frames_can_be_focused_and_keep_their_place_when_shown_large(world: World) -> None:
+    world.accept()
+    _, page = report_on(world)
+    frames = [attrs for tag, attrs in page.tags if tag == "figure"]
+    assert frames == [{"tabindex": "0", "style": f"aspect-ratio: {WIDTH} / {HEIGHT}"}] * len(REVIEW)
+
+
 def test_a_video_that_is_gone_leaves_a_gap(world: World) -> None:
     world.accept(video="gone.mp4")
     world.accept(index=1)
@@ -418,6 +424,21 @@ def test_a_rejected_clip_shows_its_best_candidate_with_the_box(world: World) -> 
     edge, inside = picture[BALL[3] - 1, 50].astype(int), picture[30, 50].astype(int)
     assert np.abs(edge - colour_of("id2")).max() < 60
     assert np.abs(inside - 128).max() < 14
+
+
+def test_a_candidate_is_drawn_on_its_frame_of_a_clip_that_starts_at_no_float(tmp_path: Path) -> None:
+    fps, first = Fraction(30_000, 1001), 7
+    write_video(tmp_path / "v.mp4", [np.full((HEIGHT, WIDTH, 3), 10 * i, np.uint8) for i in range(20)], fps)
+    start, end = Rational.of(first / fps), Rational.of(20 / fps)
+    clip = make_clip(start=start, end=end, start_s=float(first / fps), end_s=float(20 / fps), n_frames=20 - first)
+    values = {"verdict": "refused", "confidence": 0.9, "score": 0.5, "rationale": None}
+    candidates = [
+        CandidateRow(clip_id=clip.clip_id, instance_id="id1", frame=frame, box_xyxy=(0, 20, 9, 29), **values)
+        for frame in (5, 0)
+    ]
+    names = pictures.draw_candidates(clip, candidates, tmp_path / "v.mp4", tmp_path)
+    greys = [int(cv2.imread(str(tmp_path / name))[50, 70].mean()) for name in names]
+    assert greys == pytest.approx([10 * (first + 5), 10 * first], abs=4)
 
 
 def test_each_candidate_has_a_picture_of_its_own(world: World) -> None:
@@ -453,7 +474,7 @@ def test_the_page_appears_only_when_all_else_is_there(world: World, monkeypatch:
         raise OSError("no space left")
 
     world.accept()
-    monkeypatch.setattr(module, "write_jpeg", full_disk)
+    monkeypatch.setattr(pictures, "write_jpeg", full_disk)
     with pytest.raises(OSError, match="no space"):
         report_on(world)
     assert not (world.folder / "report" / "index.html").exists()

@@ -24,6 +24,7 @@ class View:
     """One frame at the working scale, with what all instances share."""
 
     rgb: np.ndarray  # (h, w, 3) uint8
+    smooth: np.ndarray  # the same, without the noise of single pixels
     grey: np.ndarray  # (h, w) uint8
     colours: np.ndarray  # (h, w) int32: each pixel's Lab histogram bin
     histogram: np.ndarray  # (COLOURS,) pixel counts
@@ -31,7 +32,8 @@ class View:
     @classmethod
     def of(cls, rgb: np.ndarray) -> View:
         colours = bins_of(rgb)
-        return cls(rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), colours, colour_histogram(colours))
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        return cls(rgb, cv2.blur(rgb, (3, 3)), grey, colours, colour_histogram(colours))
 
 
 class Clip:

@@ -5,7 +5,7 @@ Shape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -35,12 +35,21 @@ def disc(radius: int) -> np.ndarray:
 
 
 def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
-    return cv2.dilate(mask.astype(np.uint8), disc(radius)).astype(bool)
+    return _around(mask, radius, lambda part: cv2.dilate(part, disc(radius)))
 
 
 def erode(mask: np.ndarray, radius: int) -> np.ndarray:
     # What lies beyond the picture counts as the mask's own: an object cut off by the edge has no rim there.
-    return cv2.erode(mask.astype(np.uint8), disc(radius), borderType=cv2.BORDER_REPLICATE).astype(bool)
+    return _around(mask, radius, lambda part: cv2.erode(part, disc(radius), borderType=cv2.BORDER_REPLICATE))
+
+
+def _around(mask: np.ndarray, radius: int, morph: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A morphological operation done only where it can change something: most masks are small in their frame."""
+    window = window_around(bounds(mask), radius, mask.shape)
+    result = np.zeros_like(mask)
+    if mask.any():
+        result[window] = morph(np.ascontiguousarray(mask[window]).view(np.uint8)).view(bool)
+    return result
 
 
 def pieces_of(mask: np.ndarray, min_area: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from tasks.backends.flow.frames import View, difference
 
 MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid wants some more
 CHANGED = 18  # 8-bit levels: a pixel that changed more than this between two frames is news
+MOVING_PX = 0.5  # a frame: slower counts as standing still
 NO_MAP = np.empty(0, np.float32)  # cv2.remap's second map: unused, the first holds both coordinates
 
 
@@ -66,3 +67,8 @@ class Step:
         """A mask of the previous frame moved along the flow, (h, w) bool."""
         soft = cv2.remap(mask.astype(np.uint8) * 255, self.source, NO_MAP, cv2.INTER_LINEAR)
         return soft > 127
+
+    def moving(self) -> np.ndarray:
+        """(h, w) bool: what moves against the camera, with a margin."""
+        x, y = cv2.split(self.motion - self.camera)
+        return cv2.dilate((cv2.magnitude(x, y) > MOVING_PX).astype(np.uint8), np.ones((17, 17), np.uint8)).view(bool)

@@ -15,7 +15,7 @@ import numpy as np
 from tasks.backends.flow.colour import Appearance, colour_density, colour_histogram
 from tasks.backends.flow.cut import Seed, grabcut
 from tasks.backends.flow.frames import View
-from tasks.backends.flow.plate import FOR_INSTANCE, FOR_PLATE
+from tasks.backends.flow.plate import Scenery
 from tasks.backends.flow.search import colour_fit, search_shape
 from tasks.backends.flow.shapes import (
     MIN_AREA_PX,
@@ -52,6 +52,7 @@ class Prediction:
     mask: np.ndarray  # (h, w) bool
     posterior: np.ndarray  # (h, w) float32 in 0..1: how much each pixel's colour is the instance's
     reach: int  # px that the outline may be off
+    plate: np.ndarray  # (h, w) bool: the picture shows what was seen there without any instance
 
 
 class Track:
@@ -66,39 +67,50 @@ class Track:
         self.models = (seed.background_model, seed.foreground_model)
         self.unseen = 0  # frames since it was last seen
         self.background = self._surroundings(view, others)
-        self.usual_fit = colour_fit(self._posterior(view), seed.mask)
+        self.usual_fit = colour_fit(self.posterior_of(view.colours), seed.mask)
         self.compact = solidity(seed.mask) > COMPACT
         self.usual_area = float(seed.mask.sum())  # px, follows slowly
-        self.stale = self._not_it(self._posterior(view))
+        self.stale = self._not_it(self.posterior_of(view.colours))
 
     def _surroundings(self, view: View, others: np.ndarray) -> np.ndarray:
         # Its outline counts as its own even where it is not seen: what was lost by mistake would
         # otherwise become background, and never be found again.
-        own = self._own()
+        own = self.own()
         box = bounds(own) if own.any() else (0, 0, *own.shape[::-1])
         window = window_around(box, max(16, round(self.shape.radius)), own.shape)
         return background_density(view, own | others, window)  # the others compete with it directly
 
-    def _posterior(self, view: View) -> np.ndarray:
-        return self.appearance.posterior_of_bins(self.background)[view.colours]
+    def posterior_of(self, colours: np.ndarray) -> np.ndarray:
+        """Colour bins (h, w) -> (h, w) float32, 0..1: how likely each is the instance's rather than the background's."""
+        return self.appearance.posterior_of_bins(self.background)[colours]
 
-    def predict(self, step: Step, others: np.ndarray, taken: np.ndarray, background, foreign) -> Prediction:
+    def predict(self, step: Step, scenery: Scenery, others: np.ndarray, taken: np.ndarray) -> Prediction:
         """Where it should be in step.view.
 
         others: (h, w) bool, the other instances in the previous frame; taken: in this one, as far as known.
         """
         if not self.unseen:
             self.background = self._surroundings(step.previous, others)
-        carried = step.carry(self.mask)
-        background = background & ~erode(carried, flow_reach(self.mask))
-        foreign = foreign & ~step.carry(others)
-        posterior = with_plate(self._posterior(step.view), background, foreign)
-        self.same = background
         self.stale = step.carry(self.stale)
-        return self._find_again(step, posterior, taken) if self.unseen else self._follow(step, posterior)
-
-    def _follow(self, step: Step, posterior: np.ndarray) -> Prediction:
         carried = step.carry(self.mask)
+        mine = self._scenery_of(scenery, carried, step.carry(others))
+        posterior = mine.weigh(self.posterior_of(step.view.colours))
+        mask, reach = self._find_again(posterior, taken) if self.unseen else self._follow(step, carried, posterior)
+        return Prediction(mask, posterior, reach, mine.plate)
+
+    def _scenery_of(self, scenery: Scenery, carried: np.ndarray, others: np.ndarray) -> Scenery:
+        """What of the scenery speaks for or against this instance.
+
+        Inside its mask, a shirt that happens to be as dark as the window behind it stays a shirt. What stands
+        before the plate may be a part of it that its mask has missed, a shoe or a hand, unless it is another's;
+        a compact thing has no such parts.
+        """
+        inside = erode(carried, flow_reach(self.mask))
+        missed = np.zeros_like(others) if self.compact else scenery.other & ~others
+        return Scenery(scenery.plate & ~inside, missed)
+
+    def _follow(self, step: Step, carried: np.ndarray, posterior: np.ndarray) -> tuple[np.ndarray, int]:
+        """The mask where the flow or else a search puts it, and how far off its outline may be, px."""
         reach = flow_reach(self.mask)
         fit = colour_fit(posterior, carried)
         broken = self._is_broken(carried)
@@ -109,10 +121,10 @@ class Track:
             centre, found_fit = search_shape(evidence, self.shape, self.shape.centre + self.velocity, radius)
             if found_fit > fit + (-0.1 if broken else 0.1):
                 self._move(centre - self.shape.centre)
-                return Prediction(self.shape.placed(self.mask.shape), posterior, 2 * reach)
+                return self.shape.placed(self.mask.shape), 2 * reach
         if carried.any():
             self._move(np.median(step.motion[carried], axis=0))
-        return Prediction(carried, posterior, reach)
+        return carried, reach
 
     def _is_broken(self, mask: np.ndarray) -> bool:
         """Is a compact thing's mask (a ball's, a cup's) no longer compact? Then it has leaked, or has been split."""
@@ -123,7 +135,7 @@ class Track:
         if self.mask.sum() > 0.8 * self.shape.area:  # what is left of a thing going into hiding seems to slow down
             self.velocity = 0.5 * self.velocity + 0.5 * shift
 
-    def _find_again(self, step: Step, posterior: np.ndarray, taken: np.ndarray) -> Prediction:
+    def _find_again(self, posterior: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, int]:
         """Look for pixels of its colours that were not there when it hid: nearby, then everywhere."""
         evidence = posterior * ~(dilate(self.stale, 2) | taken)
         height, width = posterior.shape
@@ -134,12 +146,12 @@ class Track:
         piece = largest_piece((evidence > SURELY) & near)
         if piece.sum() >= max(MIN_AREA_PX, MIN_RETURNED * self.shape.area):
             self.shape.centre = centroid(piece)
-            return Prediction(piece, posterior, reach)
+            return piece, reach
         centre, fit = search_shape(evidence, self.shape, self.shape.centre, max(height, width))
         if fit > SEARCH_BELOW * self.usual_fit:
             self.shape.centre = centre
-            return Prediction(self.shape.placed(self.mask.shape), posterior, 2 * reach)
-        return Prediction(np.zeros_like(self.mask), posterior, reach)
+            return self.shape.placed(self.mask.shape), 2 * reach
+        return np.zeros_like(self.mask), reach
 
     def settle(self, step: Step, prediction: Prediction, forbidden: np.ndarray) -> None:
         """Refine the prediction to this frame's mask, or find that the instance is not seen."""
@@ -147,23 +159,39 @@ class Track:
         least_area, least_posterior = (MIN_RETURNED, SURELY) if self.unseen else (MIN_VISIBLE, MIN_POSTERIOR)
         too_small = mask.sum() < max(MIN_AREA_PX, least_area * self.shape.area)
         if too_small or prediction.posterior[mask].mean() < least_posterior:
-            self._hide(step)
+            self._hide()
             return
         if mask.sum() > MAX_GROWTH * self.usual_area:
             mask = self._without_leaks(mask)
+        if self._is_broken(mask):
+            mask = self._without_swelling(mask, prediction.reach)
         self.mask, self.unseen = mask, 0
-        if self.compact:
-            mask = mostly_within(mask, dilate(self.shape.placed(mask.shape), prediction.reach))
-        # What another instance covers, or still has its colours, is not gone: it stays part of the outline.
-        whole = mask | (self.shape.placed(mask.shape) & (forbidden | ((prediction.posterior > 0.5) & ~self.stale)))
-        self.outline_age += 1
-        if whole.sum() >= WHOLE * self.shape.area * OUTLINE_DECAY**self.outline_age:
-            self.usual_area *= float(np.clip(whole.sum() / self.usual_area, 0.98, 1.02))
-            swollen = self.compact and whole.sum() > SWOLLEN * self.usual_area
-            if not swollen and not self._is_broken(whole):
-                self._learn(step.view, whole, prediction.posterior)
-        known = self.stale & (prediction.posterior > 0.4) & ~dilate(self._own(), 1)
+        self._update_outline(step.view, prediction, forbidden)
+        known = self.stale & (prediction.posterior > 0.4) & ~dilate(self.own(), 1)
         self.stale = known | (self._not_it(prediction.posterior) & ~self._vicinity())
+
+    def _without_swelling(self, mask: np.ndarray, reach: int) -> np.ndarray:
+        """A compact thing's mask, kept to its outline if it has swollen: the shirt behind a ball."""
+        kept = mask & dilate(self.shape.placed(mask.shape), reach)
+        return kept if mask.sum() > SWOLLEN * self.usual_area and kept.any() else mask
+
+    def _update_outline(self, view: View, prediction: Prediction, forbidden: np.ndarray) -> None:
+        """Learn the outline and the colours from a frame where the instance is seen whole."""
+        # What another instance covers, or still has its colours, is not gone: it stays part of the outline.
+        hidden = forbidden | ((prediction.posterior > 0.5) & ~self.stale)
+        outline = self.shape.placed(self.mask.shape)
+        mask = mostly_within(self.mask, dilate(outline, prediction.reach)) if self.compact else self.mask
+        whole = mask | (outline & hidden)
+        self.outline_age += 1
+        if whole.sum() < WHOLE * self.shape.area * OUTLINE_DECAY**self.outline_age:
+            return
+        self.usual_area *= float(np.clip(whole.sum() / self.usual_area, 0.98, 1.02))
+        swollen = self.compact and whole.sum() > SWOLLEN * self.usual_area
+        if swollen or self._is_broken(whole):
+            return
+        self.shape, self.outline_age = Shape.of(whole), 0
+        self.usual_fit = 0.9 * self.usual_fit + 0.1 * colour_fit(prediction.posterior, self.mask)
+        self.appearance.learn(colour_histogram(view.colours[self.mask]))
 
     def _without_specks(self, mask: np.ndarray, barred: np.ndarray) -> np.ndarray:
         """Small loose pieces go, unless something in front may have cut them off: a shin below the ball."""
@@ -174,12 +202,6 @@ class Track:
         keep[0] = False
         return keep[labels] if n > 1 else np.zeros_like(mask)
 
-    def _learn(self, view: View, whole: np.ndarray, posterior: np.ndarray) -> None:
-        """Take over outline and colours from a frame where the instance is seen whole."""
-        self.shape, self.outline_age = Shape.of(whole), 0
-        self.usual_fit = 0.9 * self.usual_fit + 0.1 * colour_fit(posterior, self.mask)
-        self.appearance.learn(colour_histogram(view.colours[self.mask]))
-
     def _without_leaks(self, mask: np.ndarray) -> np.ndarray:
         """A mask that grew suddenly, without the growth into what was already known to be something else."""
         growth = (mask & ~dilate(self.shape.placed(mask.shape), 2)).astype(np.uint8)
@@ -187,24 +209,22 @@ class Track:
         leaks = np.unique(labels[dilate(self.stale, 2 * flow_reach(mask))])
         return mask & ~np.isin(labels, leaks[leaks > 0])
 
-    def region(self) -> np.ndarray:
-        return dilate(self._own(), 12)
-
-    def _own(self) -> np.ndarray:
+    def own(self) -> np.ndarray:
+        """(h, w) bool: its mask, and its whole outline where it is thought to be hidden."""
         return self.mask | self.shape.placed(self.mask.shape)
 
     def _vicinity(self) -> np.ndarray:
         """(h, w) bool: so near that what appears there may be a part of it coming out from behind something."""
         near = np.zeros_like(self.mask)
-        near[window_around(bounds(self._own()), round(self.shape.radius), near.shape)] = True
+        near[window_around(bounds(self.own()), round(self.shape.radius), near.shape)] = True
         return near
 
     def _not_it(self, posterior: np.ndarray) -> np.ndarray:
         """(h, w) bool: what has its colours and is something else: a shoe as white as the ball."""
-        own = self._own()
+        own = self.own()
         return (posterior > 0.4) & ~dilate(own, 1 + flow_reach(own))
 
-    def _hide(self, step: Step) -> None:
+    def _hide(self) -> None:
         self.unseen += 1
         self.mask = np.zeros_like(self.mask)
 
@@ -228,7 +248,7 @@ class Track:
         labels[rim & (colour > 0.02)] = cv2.GC_PR_BGD
         labels[rim & likely] = cv2.GC_PR_FGD
         labels[core] = cv2.GC_FGD
-        labels[self.same[window] & (colour < 0.5)] = cv2.GC_BGD
+        labels[prediction.plate[window] & (colour < 0.5)] = cv2.GC_BGD
         labels[barred | (self.stale[window] & ~wanted)] = cv2.GC_BGD
         mask, _ = grabcut(step.view, trimap, window, self.models)
         return self._without_specks(mask, barred=forbidden)
@@ -244,11 +264,3 @@ def background_density(view: View, instances: np.ndarray, window: Window) -> np.
 def flow_reach(mask: np.ndarray) -> int:
     """How far the flow may misplace the outline of a mask of this size in one frame, px."""
     return int(np.clip(0.08 * np.sqrt(mask.sum()), 2, 8))
-
-
-def with_plate(posterior, background, foreign):
-    odds = np.ones_like(posterior)
-    odds[background] = FOR_PLATE
-    odds[foreign] = FOR_INSTANCE
-    mine = posterior * odds
-    return mine / (mine + 1 - posterior)

@@ -56,7 +56,7 @@ def directions(targets: list[Target]) -> tuple[int, int]:
 def walk_clip(clip: Clip, targets: list[Target], direction: int) -> None:
     """Propagate every target from its anchor to the clip's end (direction 1) or to its start (-1)."""
     walking: list[tuple[Target, Track]] = []
-    plate = Plate((clip.height, clip.width))
+    plate = Plate(clip)
     previous: View | None = None
     for t in range(clip.n_frames)[::direction]:
         starting = sorted((x for x in targets if x.anchor.frame == t), key=lambda x: x.box_area)
@@ -66,12 +66,17 @@ def walk_clip(clip: Clip, targets: list[Target], direction: int) -> None:
         started = {target.anchor.instance_id for target, _ in walking} | {x.anchor.instance_id for x in starting}
         resting = [x for x in targets if x.anchor.instance_id not in started and t in x.masks]
         taken = union((decode_mask(x.masks[t], clip.height, clip.width) for x in resting), view.grey.shape)
-        if walking and previous is not None:
-            advance([track for _, track in walking], Step.between(previous, view), taken, plate)
+        step = Step.between(previous, view) if previous is not None else None
+        if step is not None:
+            advance([track for _, track in walking], step, taken, plate)
         for target in starting:
             others = taken | union((track.mask for _, track in walking), view.grey.shape)
-            walking.append((target, start(target, view, others)))
-        plate.learn(view, taken | union((track.region() for _, track in walking), view.grey.shape))
+            track = start(target, view, others)
+            plate.doubt(track.posterior_of(plate.colours) > 0.5)
+            walking.append((target, track))
+        if step is not None:
+            known = union((track.own() for _, track in walking), view.grey.shape)
+            plate.learn(view, step.moving(), taken | known)
         for target, track in walking:
             target.masks[t] = encode_mask(track.mask)
         previous = view
@@ -88,11 +93,12 @@ def start(target: Target, view: View, others: np.ndarray) -> Track:
 def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) -> None:
     """Move all tracks one frame on; they compete for pixels."""
     plate.follow(step.camera)
-    background, foreign = plate.compare(step.view)
+    scenery = plate.compare(step.view)
     predictions = []
     for track in tracks:
         others = union((other.mask for other in tracks if other is not track), step.view.grey.shape)
-        predictions.append(track.predict(step, others, taken | step.carry(others) if track.unseen else taken, background, foreign))
+        now = taken | step.carry(others) if track.unseen else taken
+        predictions.append(track.predict(step, scenery, others, now))
     expected = shared_out([p.mask for p in predictions], [track.appearance.density for track in tracks], step.view)
     done: dict[int, np.ndarray] = {}
     for k in sorted(range(len(tracks)), key=lambda i: tracks[i].shape.area):  # small things are in front

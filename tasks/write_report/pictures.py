@@ -1,10 +1,10 @@
 """Pictures of clips: a video and review frames with the masks painted on, candidates with their boxes.
 
-    draw_clip(clip, tracks, video, folder) ->
-        clips/clip-81b2....mp4                 the clip, at most 300 frames and 480 px
-        clips/clip-81b2...-24.jpg              its review frame 24
-    draw_candidates(clip, candidates, video, folder) ->
-        clips/clip-07aa...-candidate0.jpg      the first candidate's frame with its box
+draw_clip(clip, tracks, video, folder) ->
+    clips/clip-81b2....mp4                 the clip, at most 300 frames and 480 px
+    clips/clip-81b2...-24.jpg              its review frame 24
+draw_candidates(clip, candidates, video, folder) ->
+    clips/clip-07aa...-candidate0.jpg      the first candidate's frame with its box
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The yield, stage by stage: a bar a stage, and why rows ended there.
 
-    FunnelStep(stage="extract_triplets", given=24, passed=21, rejected=3, ...)
-    ->  FunnelBar(passed_width=84.0, rejected_width=12.0, reasons=[("rejected", "below_thresholds", 2), ...])
+FunnelStep(stage="extract_triplets", given=24, passed=21, rejected=3, ...)
+->  FunnelBar(passed_width=84.0, rejected_width=12.0, reasons=[("rejected", "below_thresholds", 2), ...])
 """
 
 from __future__ import annotations

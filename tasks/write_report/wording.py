@@ -1,6 +1,6 @@
 """How the page writes numbers and other people's text.
 
-    percent(0.938) -> "93 %"      score(0.938) -> "0.94"      shorten("a  very long\\nstory", 8) -> "a very…"
+percent(0.938) -> "93 %"      score(0.938) -> "0.94"      shorten("a very long story", 7) -> "a very…"
 """
 
 from __future__ import annotations

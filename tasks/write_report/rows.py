@@ -1,7 +1,7 @@
 """A snapshot's tables, read so that only what the page shows is ever held.
 
-    read_rows(snapshot, "interactions", InteractionRow, ["clip-81b2...", "clip-07aa..."])
-    ->  {"clip-81b2...": [InteractionRow(verb="kick", ...)], "clip-07aa...": []}
+read_rows(snapshot, "interactions", InteractionRow, ["clip-81b2...", "clip-07aa..."])
+->  {"clip-81b2...": [InteractionRow(verb="kick", ...)], "clip-07aa...": []}
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Captions with the phrases marked that name an instance.
 
-    mark_nouns("A boy kicks a red ball.", [id1 "a boy", id2 "a red ball"])
-    ->  [("A boy", "#ff6b4a"), (" kicks ", None), ("a red ball", "#3fa7ff"), (".", None)]
+mark_nouns("A boy kicks a red ball.", [id1 "a boy", id2 "a red ball"])
+->  [("A boy", "#ff6b4a"), (" kicks ", None), ("a red ball", "#3fa7ff"), (".", None)]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How the result compares with the truth: the numbers as tiles, the instances with the worst first.
 
-    TruthReport(mean_iou=0.93, ...) -> Tile("Mean IoU", "0.93", "41 tracks, every frame"), ...
+TruthReport(mean_iou=0.93, ...) -> Tile("Mean IoU", "0.93", "41 tracks, every frame"), ...
 """
 
 from __future__ import annotations

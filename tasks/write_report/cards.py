@@ -1,14 +1,14 @@
 """Accepted clips as cards: pictures, marked caption, triplets, instances, verdicts and checks.
 
-    make_cards(snapshot, work, ["clip-81b2..."], folder, truth=None)
-    ->  [Card(caption=[("A boy", "#ff6b4a"), ...], actors={"id1": Actor(presence=1.0, ...)}, pictures=...)]
+make_cards(snapshot, work, ["clip-81b2..."], folder, truth=None)
+->  [Card(caption=[("A boy", "#ff6b4a"), ...], actors={"id1": Actor(presence=1.0, ...)}, pictures=...)]
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +55,29 @@ class Card:
     trouble: str | None  # why there are no pictures
 
 
+@dataclass(frozen=True)
+class ClipRows:
+    """What the snapshot's tables hold of an accepted clip."""
+
+    clip: ClipRow
+    instances: list[InstanceRow]
+    interactions: list[InteractionRow]
+    dropped: list[InteractionRow]
+    tracks: list[MaskTrackRow]
+    checks: list[TrackCheckRow]
+    candidates: list[CandidateRow]
+
+
 def make_cards(
     snapshot: Path, work: Work, clip_ids: Sequence[str], folder: Path, truth: TruthReport | None
 ) -> list[Card]:
+    """One card a clip, in the given order; writes the pictures below `folder`."""
+    iou_of = {(s.clip_id, s.instance_id): s.iou for s in truth.instances} if truth else {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding and encoding release the GIL
+        return list(pool.map(lambda rows: make_card(rows, work, folder, iou_of), read_clips(snapshot, clip_ids)))
+
+
+def read_clips(snapshot: Path, clip_ids: Sequence[str]) -> list[ClipRows]:
     clips = read_rows(snapshot, "clips", ClipRow, clip_ids)
     instances = read_rows(snapshot, "instances", InstanceRow, clip_ids)
     interactions = read_rows(snapshot, "interactions", InteractionRow, clip_ids)
@@ -65,46 +85,43 @@ def make_cards(
     tracks = read_rows(snapshot, "mask_tracks", MaskTrackRow, clip_ids)
     checks = read_rows(snapshot, "track_checks", TrackCheckRow, clip_ids)
     candidates = read_rows(snapshot, "candidates", CandidateRow, clip_ids)
-    ious = {(s.clip_id, s.instance_id): s.iou for s in truth.instances} if truth else {}
-
-    def card(clip_id: str) -> Card:
-        clip = clips[clip_id][0]
-        track_of = {track.instance_id: track for track in tracks[clip_id]}
-        try:
-            pictures, trouble = draw_clip(clip, tracks[clip_id], work, folder), None
-        except RowFailed as error:
-            logger.warning("%s: no pictures: %s", clip_id, error)
-            pictures, trouble = None, str(error)
-        return Card(
-            clip=clip,
-            caption=mark_nouns(clip.caption or "", instances[clip_id]),
+    return [
+        ClipRows(
+            clip=clips[clip_id][0],
+            instances=instances[clip_id],
             interactions=interactions[clip_id],
             dropped=dropped[clip_id],
-            actors={
-                row.instance_id: make_actor(
-                    row,
-                    track_of[row.instance_id],
-                    [c for c in candidates[clip_id] if c.instance_id == row.instance_id],
-                    [c for c in checks[clip_id] if c.instance_id == row.instance_id],
-                    ious.get((clip_id, row.instance_id)),
-                )
-                for row in instances[clip_id]
-            },
-            pictures=pictures,
-            trouble=trouble,
+            tracks=tracks[clip_id],
+            checks=checks[clip_id],
+            candidates=candidates[clip_id],
         )
+        for clip_id in clip_ids
+    ]
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding and encoding release the GIL
-        return list(pool.map(card, clip_ids))
+
+def make_card(rows: ClipRows, work: Work, folder: Path, iou_of: Mapping[tuple[str, str], float]) -> Card:
+    """iou_of: by clip and instance, where there is a truth."""
+    pictures, trouble = None, None
+    try:
+        video = work.inputs.verified(rows.clip.video, rows.clip.video_sha256)
+        pictures = draw_clip(rows.clip, rows.tracks, video, folder)
+    except RowFailed as error:
+        logger.warning("%s: no pictures: %s", rows.clip.clip_id, error)
+        trouble = str(error)
+    return Card(
+        clip=rows.clip,
+        caption=mark_nouns(rows.clip.caption or "", rows.instances),
+        interactions=rows.interactions,
+        dropped=rows.dropped,
+        actors={row.instance_id: make_actor(row, rows, iou_of) for row in rows.instances},
+        pictures=pictures,
+        trouble=trouble,
+    )
 
 
-def make_actor(
-    row: InstanceRow,
-    track: MaskTrackRow,
-    candidates: Sequence[CandidateRow],
-    checks: list[TrackCheckRow],
-    iou: float | None,
-) -> Actor:
+def make_actor(row: InstanceRow, rows: ClipRows, iou_of: Mapping[tuple[str, str], float]) -> Actor:
+    track = next(t for t in rows.tracks if t.instance_id == row.instance_id)
+    candidates = [c for c in rows.candidates if c.instance_id == row.instance_id]
     return Actor(
         row=row,
         colour=css(colour_of(row.instance_id)),
@@ -112,6 +129,6 @@ def make_actor(
         presence=sum(track.present) / len(track.present),
         rationale=next((c.rationale for c in candidates if c.verdict == "accepted"), None),
         n_refused=sum(c.verdict == "refused" for c in candidates),
-        checks=checks,
-        iou=iou,
+        checks=[c for c in rows.checks if c.instance_id == row.instance_id],
+        iou=iou_of.get((row.clip_id, row.instance_id)),
     )

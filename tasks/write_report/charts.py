@@ -1,7 +1,7 @@
 """Charts as inline SVG: figure 10 of MATRIX, and the bar that shows when an instance has a mask.
 
-    columns([0, 4, 2], "instances in a clip")
-    ->  <svg class="chart" ...> two bars, 126 and 63 px high, above 1 and 2 </svg>
+columns([0, 4, 2], "instances in a clip")
+->  <svg class="chart" ...> two bars, 126 and 63 px high, above 1 and 2 </svg>
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One colour an instance, the same in pictures, captions and timelines.
 
-    colour_of("id2") -> (63, 167, 255)      css((63, 167, 255)) -> "#3fa7ff"
+colour_of("id2") -> (63, 167, 255)      css((63, 167, 255)) -> "#3fa7ff"
 """
 
 from __future__ import annotations
