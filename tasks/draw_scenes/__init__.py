@@ -12,15 +12,12 @@ in front thus takes its pixels from what lies behind, in the picture as in the t
 
 from __future__ import annotations
 
-import io
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 
 from schemas.mask_track import encode_mask
@@ -30,6 +27,7 @@ from tasks.draw_scenes.backdrops import paint_backdrop
 from tasks.draw_scenes.canvas import COLOURS, FPS, HEIGHT, SHOT_FRAMES, WIDTH, Canvas
 from tasks.draw_scenes.scenes import DROPPED, LIVING, SCENES, Rng, Scene, Shot
 from tasks.draw_scenes.truth import Expectation, TrueInstance, TrueTriplet, Truth, read_truths
+from tasks.video import encode_video
 
 __all__ = [
     "COLOURS",
@@ -42,6 +40,9 @@ __all__ = [
     "draw_scenes",
     "read_truths",
 ]
+
+
+CRF = 14  # H.264 quality of the drawn videos: fine enough that the drawing's own edges stay
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,12 @@ def broken_rows(good: Row) -> list[Row]:
     def row(name: str, data: bytes | None, status: Status, stage: str, n_frames: int = 0) -> Row:
         return Row(name, good.caption, data, [Expectation(shot=0, status=status, stage=stage)], n_frames=n_frames)
 
+    blank = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     # An MP4 ends with its index, so that half a file cannot be opened at all.
     return [
         row("truncated", video[: len(video) // 2], "failed", "split_scenes"),
         row("not-a-video", b"This is no video, whatever its name says.\n", "failed", "split_scenes"),
-        row("one-frame", encode_video([np.full((HEIGHT, WIDTH, 3), 200, np.uint8)]), "rejected", "split_scenes", 1),
+        row("one-frame", encode_video([blank], FPS, CRF), "rejected", "split_scenes", 1),
         row("missing", None, "failed", "read_manifest"),
         row("duplicate", video, "rejected", "read_manifest"),
     ]
@@ -112,26 +114,6 @@ def draw_shot(shot: Shot, names: Sequence[str], rng: Rng) -> Iterator[tuple[np.n
         yield frame, {name: canvas.mask(name) for name in names}
 
 
-# x264's AVX-512 code gives other bytes now and then for the same frames (seen with x264 in PyAV 18.1: 2 results
-# in 24 runs). Its SSE2 code agrees with its plain C bit for bit and costs nothing at this size.
-X264_OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "asm=mmx2,sse2"}
-
-
-def encode_video(frames: Sequence[np.ndarray]) -> bytes:
-    """(H, W, 3) uint8 RGB frames -> an H.264 MP4 at exactly FPS; the same frames give the same bytes."""
-    sink = io.BytesIO()
-    with av.open(sink, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=FPS, options=X264_OPTIONS)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, FPS)
-        for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return sink.getvalue()
-
-
 def _draw_row(name: str, plot: Callable[[Rng], Scene], seed: int) -> Row:
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     scene = plot(rng)
@@ -145,7 +127,7 @@ def _draw_row(name: str, plot: Callable[[Rng], Scene], seed: int) -> Row:
     return Row(
         id=name,
         caption=scene.caption,
-        video=encode_video(frames),
+        video=encode_video(frames, FPS, CRF),
         expect=[Expectation(shot=i, status=s.expect[0], stage=s.expect[1]) for i, s in enumerate(scene.shots)],
         n_frames=len(frames),
         cuts=[SHOT_FRAMES * i for i in range(1, len(scene.shots))],
