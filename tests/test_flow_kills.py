@@ -92,7 +92,8 @@ class FollowedRun:
             if self.ambush is not None and self.ambush.stage == stage:
                 # From this very thread: the shortest stage is over in hundredths of a second.
                 time.sleep(self.ambush.delay_s)
-                (os.killpg if self.ambush.group else os.kill)(self._process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                    (os.killpg if self.ambush.group else os.kill)(self._process.pid, signal.SIGKILL)
 
     def stalk(self, stage: str, n_slices: int) -> None:
         """Kill it in a clip stage that is over before its log is read: n slices of time after it was seen there.
