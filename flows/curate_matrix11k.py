@@ -30,7 +30,7 @@ from tasks.compare_truth import compare_snapshot
 from tasks.draw_scenes import read_truths
 from tasks.plan_shards import SHARD_SIZE, plan_clip_shards, plan_shards
 from tasks.publish_snapshot import Ledger, LedgerError, latest_snapshot, publish_snapshot, read_snapshot
-from tasks.read_manifest import Inputs, Listing, ManifestError, inputs_folder, read_manifest
+from tasks.read_manifest import Inputs, Listing, ManifestError, inputs_folder, read_manifest, require_manifest
 from tasks.stage import (
     Row,
     Shard,
@@ -286,6 +286,7 @@ def show_yield(snapshot: Path, report: Path, log: Any) -> None:
 def main(arguments: list[str] | None = None) -> None:
     try:
         config = CliApp.run(CurateMatrix11k, cli_args=arguments)
+        require_manifest(config.manifest)  # before a server is started for it
         curate_matrix11k(config)
     except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

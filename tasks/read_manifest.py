@@ -32,6 +32,8 @@ from schemas.record import Record, column, content_hash
 from schemas.source import ManifestRow, Source
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"})
+MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson", ".csv", ".parquet"})
+KINDS = ".jsonl, .csv or .parquet"
 STAGE = "read_manifest"
 
 
@@ -183,19 +185,26 @@ def _parse(raw: bytes | dict[str, Any]) -> ManifestRow:
 # --- Kinds of manifest -----------------------------------------------------------------------
 
 
+def require_manifest(manifest: Path) -> None:
+    """Raises ManifestError unless it is a folder, or a file of a kind that is read."""
+    if manifest.is_dir():
+        return
+    if not manifest.is_file():
+        raise ManifestError(f"{manifest} does not exist; give a {KINDS} manifest or a folder of videos")
+    if manifest.suffix.lower() not in MANIFEST_SUFFIXES:
+        raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is no manifest; use {KINDS}")
+
+
 class Line(NamedTuple):
     number: int  # in the manifest, from 1
     raw: bytes | dict[str, Any]  # JSON text, or column values
 
 
 def _lines(manifest: Path) -> Iterator[Line]:
+    require_manifest(manifest)
     if manifest.is_dir():
         yield from (Line(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
         return
-    if not manifest.is_file():
-        raise ManifestError(
-            f"{manifest} does not exist; give a .jsonl, .csv or .parquet manifest or a folder of videos"
-        )
     try:
         match manifest.suffix.lower():
             case ".jsonl" | ".ndjson":
@@ -208,8 +217,6 @@ def _lines(manifest: Path) -> Iterator[Line]:
             case ".parquet":
                 rows = pq.read_table(manifest).to_pylist()
                 yield from (Line(number, row) for number, row in enumerate(rows, start=1))
-            case suffix:
-                raise ManifestError(f"{manifest}: {suffix or 'no suffix'} is no manifest; use .jsonl, .csv or .parquet")
     except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ManifestError(f"{manifest} cannot be read: {error}") from error
 
