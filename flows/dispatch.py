@@ -56,6 +56,9 @@ class DispatchConfig(BaseModel):
     silence_s: float = Field(
         90.0, gt=0, description="A run without a heartbeat for this long is dead (prefect.yaml: 30 s)"
     )
+    start_s: float = Field(
+        900.0, gt=0, description="A run that a worker took and did not start for this long is dead, with its worker"
+    )
     crash_retries: int = Field(2, ge=0, description="How often a shard whose process died is queued again by itself")
 
 
@@ -126,7 +129,7 @@ class _Deployed:
         for name in self.jobs:
             self._submit(name, first=True)
         line = ""
-        while self.runs:
+        while self.runs.keys() - self.failures.keys():
             time.sleep(self.config.poll_s)
             found = self._read()
             self._look_for_silence(found)
@@ -134,8 +137,7 @@ class _Deployed:
             now = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
             if now != line:
                 line = now
-                done = len(self.jobs) - len(self.runs) - len(self.failures)
-                self.log.info("%d of %d shards done (%s)", done, len(self.jobs), now)
+                self.log.info("%d of %d shards done (%s)", len(self.jobs) - len(self.runs), len(self.jobs), now)
         if self.failures:
             remedy = (
                 "Mend the cause, then press Retry on each of them in the Prefect UI (this run is then queued "
@@ -163,6 +165,8 @@ class _Deployed:
 
     def _follow(self, name: str, run: FlowRun) -> str:
         state = run.state
+        # A failed shard is followed on: it may be retried by hand while others are at work.
+        self.failures.pop(name, None)
         if state is None or not state.is_final():
             return state.name.lower() if state and state.name else "pending"
         if state.is_completed():
@@ -177,7 +181,6 @@ class _Deployed:
             self.log.warning("%s crashed and is queued again: %s", name, state.message)
             self._rearm(run)
             return "queued again"
-        del self.runs[name]
         self.failures[name] = state.message or str(state.name)
         return str(state.name).lower()
 
@@ -203,7 +206,7 @@ class _Deployed:
         def look() -> None:
             with get_client(sync_client=True) as client:
                 for run in found.values():
-                    crash_if_silent(client, run, self.config.silence_s)
+                    crash_if_silent(client, run, self.config)
 
         self._patiently(look)
 
@@ -225,6 +228,8 @@ class _Deployed:
                 if status < 500 or time.monotonic() > give_up:
                     raise
                 self.log.warning("the Prefect server does not answer (%r); waiting", error)
+                # Heartbeats are lost too: nobody is silent before they could be heard again.
+                self.looked_s = time.monotonic() + self.config.silence_s
                 time.sleep(self.config.poll_s)
 
 
@@ -251,16 +256,29 @@ def rearm_parent(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
             log.info("all shards of %s are done: it is queued again to publish", parent.name)
 
 
-def crash_if_silent(client: SyncPrefectClient, run: FlowRun, silence_s: float) -> bool:
-    """Crash a Running run whose heartbeats stopped: a process that dies with its worker cannot say so itself.
+def crash_if_silent(client: SyncPrefectClient, run: FlowRun, config: DispatchConfig) -> bool:
+    """Crash a run whose worker or process died: what dies with its machine cannot say so itself.
 
     Prefect offers an automation for this, but it also fires on runs whose last heartbeat arrives after
     their end, and then crashes them while they wait for their retry (Prefect issues 18653 and 21932).
-    A run that never sent a heartbeat is left alone: its worker has them switched off.
+    """
+    why = _death_of(client, run, config)
+    if why is None:
+        return False
+    client.set_flow_run_state(run.id, Crashed(message=why))
+    return True
+
+
+def _death_of(client: SyncPrefectClient, run: FlowRun, config: DispatchConfig) -> str | None:
+    """Why the run must be dead, or None if it may live.
+
+    A running one that never sent a heartbeat is left alone: its worker has them switched off.
     """
     state = run.state
+    if state is not None and state.is_pending() and _age_s(state.timestamp) > config.start_s:
+        return "A worker took it and never started it: its worker or its machine died."
     if state is None or not state.is_running():
-        return False
+        return None
     wanted = {
         "occurred": {"since": state.timestamp.isoformat()},
         "event": {"name": ["prefect.flow-run.heartbeat"]},
@@ -268,13 +286,13 @@ def crash_if_silent(client: SyncPrefectClient, run: FlowRun, silence_s: float) -
         "order": "DESC",
     }
     found = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1}).json()["events"]
-    if not found:
-        return False
-    last = datetime.fromisoformat(found[0]["occurred"])
-    if (datetime.now(UTC) - last).total_seconds() < silence_s:
-        return False
-    client.set_flow_run_state(run.id, Crashed(message="No heartbeat: its process or its machine died."))
-    return True
+    if not found or _age_s(datetime.fromisoformat(found[0]["occurred"])) < config.silence_s:
+        return None
+    return "No heartbeat: its process or its machine died."
+
+
+def _age_s(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()
 
 
 def crash_silent_parents(config: DispatchConfig, log: Any) -> None:
@@ -288,5 +306,5 @@ def crash_silent_parents(config: DispatchConfig, log: Any) -> None:
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
         )
         for run in client.read_flow_runs(flow_run_filter=same):
-            if crash_if_silent(client, run, config.silence_s):
+            if crash_if_silent(client, run, config):
                 log.warning("%s had died while running and is marked as crashed", run.name)

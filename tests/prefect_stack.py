@@ -40,6 +40,7 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 RUN_ID, MARK = "PREFECT__FLOW_RUN_ID", "TRIPTYCH_TEST_PROGRAM"  # environment variables that tell processes apart
 
 START_S, STOP_S, CLI_S, RUN_S = 120.0, 15.0, 120.0, 180.0  # generous: two cores may be busy with other things
+BUSY_S = 30.0
 POLL_S = 0.5
 TAIL_LINES = 40
 
@@ -69,6 +70,7 @@ class PrefectStack:
             "PREFECT_API_URL": self.api,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the V1 UI works offline
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_WORKER_QUERY_SECONDS": "2",  # how often a worker asks for work; 10 by default
             "NO_COLOR": "1",
             "COLUMNS": "200",
@@ -157,6 +159,12 @@ class PrefectStack:
         found = self.get(f"/deployments/name/{deployment}")
         return str(self.post(f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters or {}})["id"])
 
+    def retry(self, run_id: str) -> None:
+        """What the UI's Retry button asks of the API."""
+        body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": False}
+        answer = self.post(f"/flow_runs/{run_id}/set_state", body)
+        assert answer["status"] == "ACCEPT", answer
+
     def run(self, run_id: str) -> Run:
         return dict(self.get(f"/flow_runs/{run_id}"))
 
@@ -176,7 +184,10 @@ class PrefectStack:
         return len(self.post("/events/filter", chosen)["events"])
 
     def wait_for(self, run_id: str, state_type: str, timeout_s: float = RUN_S, run_count: int = 1) -> Run:
-        """Wait until the run has ended in this state, in its run_count-th try at least."""
+        """Wait until the run has ended in this state, in its run_count-th try at least, and its process too.
+
+        Its hooks have run by then. A worker that is given a run again whose process it still holds dies of it.
+        """
         run: Run = {}
 
         def has_ended() -> bool:
@@ -186,11 +197,8 @@ class PrefectStack:
         self.wait_until(has_ended, f"run {run_id} ends", timeout_s)
         if run["state_type"] != state_type:
             raise self.failure(f"{run['name']} ended {run['state_name']}, not {state_type}: {run['state']['message']}")
+        self.wait_until(lambda: not _processes_with(RUN_ID, run_id), f"the process of {run['name']} is gone", timeout_s)
         return run
-
-    def wait_until_gone(self, run_id: str) -> None:
-        """Wait until the run's process has ended, and with it the flow's hooks."""
-        self.wait_until(lambda: not _processes_with(RUN_ID, run_id), f"the process of run {run_id} is gone", RUN_S)
 
     def kill_run(self, run_id: str) -> None:
         """SIGKILL the process of one flow run; its worker lives on."""
@@ -205,9 +213,14 @@ class PrefectStack:
         return self._request("POST", path, body)
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        response = self._client.request(method, path, json=body)
-        response.raise_for_status()
-        return response.json()
+        give_up = time.monotonic() + BUSY_S
+        while True:
+            response = self._client.request(method, path, json=body)
+            # SQLite is locked now and then, and nothing was done: Prefect's own client asks again too.
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > give_up:
+                response.raise_for_status()
+                return response.json()
+            time.sleep(POLL_S)
 
     def _is_healthy(self) -> bool:
         return self.get("/health") is True
@@ -215,7 +228,7 @@ class PrefectStack:
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = RUN_S) -> None:
         """Poll until the condition holds; fails with the logs' tails.
 
-        No answer counts as not yet: the server may be starting, or its SQLite locked (503).
+        A server that does not answer counts as not yet: it may be starting.
         """
         give_up = time.monotonic() + timeout_s
         while True:
@@ -310,7 +323,7 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
         chromium = None
     if chromium is None:
         logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
-        yield lambda run_id: _ask_for_retry(stack, run_id)
+        yield stack.retry
         return
     with sync_playwright() as playwright:
         # Without a sandbox it runs as root too, as in a container; it opens no page but the server's.
@@ -331,9 +344,3 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
             yield press
         finally:
             browser.close()
-
-
-def _ask_for_retry(stack: PrefectStack, run_id: str) -> None:
-    state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the test"}
-    answer = stack.post(f"/flow_runs/{run_id}/set_state", {"state": state, "force": False})
-    assert answer["status"] == "ACCEPT", answer

@@ -27,7 +27,7 @@ from tasks.backends.openai_api import EndpointConfig
 from tasks.extract_triplets import ExtractConfig
 from tasks.publish_snapshot import latest_snapshot, read_snapshot
 from tasks.stage import load_shard
-from tests.endpoint import LocalEndpoint
+from tests.endpoint import Answers, LocalEndpoint
 from tests.flow_runs import (
     FEW_FRAMES,
     Scene,
@@ -137,7 +137,9 @@ def clip_shards(stack: PrefectStack, parent_id: str) -> list[Run]:
 # --- Runs that nothing disturbs ----------------------------------------------------------------
 
 
-def test_the_deployed_run_publishes_what_the_command_publishes(deployed: Deployed, published: Path, tmp_path: Path):
+def test_the_deployed_run_publishes_what_the_command_publishes(
+    deployed: Deployed, published: Path, tmp_path: Path
+) -> None:
     shutil.copytree(deployed.inputs, tmp_path / "input")
     manifest = name_scenes(tmp_path / "input", SCENES[:2])
     program = [sys.executable, "-m", "flows.curate_matrix11k", "--manifest", str(manifest), "--root", str(tmp_path)]
@@ -151,7 +153,7 @@ def test_the_deployed_run_publishes_what_the_command_publishes(deployed: Deploye
     assert [end[0] for end in ends(published).values()] == ["accepted"] * 2
 
 
-def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, published: Path):
+def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, published: Path) -> None:
     by_key = {"sort": "KEY_DESC", "artifacts": {"key": {"any_": ["yield", "snapshot"]}}}
     found = {artifact["key"]: artifact for artifact in deployed.stack.post("/artifacts/filter", by_key)}
     steps = json.loads(found["yield"]["data"])
@@ -162,22 +164,22 @@ def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, publis
     assert all(Path(unquote(link)).is_file() for link in links)
 
 
-def test_wrong_parameters_are_refused_with_their_name(deployed: Deployed):
+def test_wrong_parameters_are_refused_with_their_name(deployed: Deployed) -> None:
     wrong = json.dumps({"manifest": "captions.jsonl", "shard_size": 0})
     assert "shard_size" in deployed.stack.cli("deployment", "run", PARENT, "--param", f"config={wrong}", ok=False)
 
 
-def test_a_run_that_fails_fails_the_command(deployed: Deployed, tmp_path: Path):
+def test_a_run_that_fails_fails_the_command(deployed: Deployed, tmp_path: Path) -> None:
     config = json.dumps({"manifest": str(tmp_path / "missing.jsonl"), "root": str(tmp_path)})
     deployed.stack.cli("deployment", "run", PARENT, "--watch", "--param", f"config={config}", ok=False)
 
 
-def test_the_nightly_refresh_is_on_the_schedule(deployed: Deployed):
+def test_the_nightly_refresh_is_on_the_schedule(deployed: Deployed) -> None:
     listed = deployed.stack.cli("deployment", "schedule", "ls", NIGHTLY)
     assert re.search(r"cron: 0 2 \* \* \*\W+True", listed), listed
 
 
-def test_a_refresh_computes_only_what_is_new(deployed: Deployed, published: Path):
+def test_a_refresh_computes_only_what_is_new(deployed: Deployed, published: Path) -> None:
     stack, earlier = deployed.stack, read_snapshot(published)
     name_scenes(deployed.inputs, SCENES)
     with watch(deployed.config) as computed:
@@ -203,19 +205,19 @@ def test_a_refresh_computes_only_what_is_new(deployed: Deployed, published: Path
 
 
 class LocksOut(LocalEndpoint):
-    """A reader that takes the key for one caption only, and quotes it in its refusals."""
+    """A reader that refuses the key, and quotes it, whenever it is asked about one of these captions."""
 
-    def __init__(self, caption: str, port: int) -> None:
-        super().__init__(answers=read_caption, port=port)
-        self.caption = caption
+    def __init__(self, captions: Sequence[str], port: int, answers: Answers = read_caption) -> None:
+        super().__init__(answers=answers, port=port)
+        self.captions = list(captions)
 
     def arrive(self, request: dict[str, Any], headers: dict[str, str]) -> str:
         super().arrive(request, headers)
-        return "ok" if self.caption in json.dumps(request) else "401"
+        return "401" if any(caption in json.dumps(request) for caption in self.captions) else "ok"
 
 
 @pytest.mark.parametrize("case", [SCENES], indirect=True)
-def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deployed, case: Case):
+def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deployed, case: Case) -> None:
     """First nothing listens, then the key is refused half-way, then all is well."""
     stack = deployed.stack
     first, second, third = (scene.caption for scene in SCENES)  # two in a shard, and one
@@ -229,7 +231,7 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
         assert "press Retry" in failed["state"]["message"]
 
         # Retry on the parent queues all its failed shards.
-        with LocksOut(first, deployed.llm_port), watch(case.config) as computed:
+        with LocksOut([second, third], deployed.llm_port), watch(case.config) as computed:
             press(parent)
             stack.wait_for(parent, "FAILED", run_count=2)
         assert computed.counts == {"extract_triplets": 1}
@@ -244,7 +246,6 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
         with LocalEndpoint(answers=read_caption, port=deployed.llm_port) as reader, watch(case.config) as computed:
             press(small["id"])
             stack.wait_for(small["id"], "COMPLETED", run_count=3)
-            stack.wait_until_gone(small["id"])
             assert (stack.run(parent)["state_type"], stack.run(parent)["run_count"]) == ("FAILED", 2)
             assert case.snapshot is None
             press(large["id"])
@@ -258,6 +259,34 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
     assert case.snapshot is not None
     assert [end[0] for end in ends(case.snapshot).values()] == ["accepted"] * 3
     assert_the_key_is_nowhere(stack.folder, case.config.root)
+
+
+@pytest.mark.parametrize("case", [SCENES], indirect=True)
+def test_a_shard_that_is_retried_while_others_work_is_waited_for(deployed: Deployed, case: Case) -> None:
+    stack, answering = deployed.stack, threading.Event()
+    third = SCENES[2].caption
+
+    def answer(request: dict[str, Any]) -> dict[str, Any] | None:
+        if third not in json.dumps(request):
+            answering.wait()
+        return read_caption(request)
+
+    reader = LocksOut([third], deployed.llm_port, answer)
+    with reader:
+        try:
+            parent = stack.start(PARENT, case.parameters)
+            stack.wait_until(lambda: len(clip_shards(stack, parent)) == 2, "both shards are submitted")
+            large, small = sorted(clip_shards(stack, parent), key=lambda run: -n_clips(run))
+            stack.wait_for(small["id"], "FAILED")
+            time.sleep(2 * case.config.dispatch.poll_s)  # the parent sees it
+            reader.captions.clear()
+            stack.retry(small["id"])
+            stack.wait_for(small["id"], "COMPLETED", run_count=2)
+        finally:
+            answering.set()
+        ended = stack.wait_for(parent, "COMPLETED")
+    assert ended["run_count"] == stack.run(large["id"])["run_count"] == 1
+    assert case.snapshot is not None
 
 
 def n_clips(run: Run) -> int:
@@ -303,7 +332,7 @@ def assert_published(case: Case) -> None:
     assert [end[0] for end in ends(case.snapshot).values()] == ["accepted"]
 
 
-def test_a_killed_process_is_queued_again(deployed: Deployed, case: Case):
+def test_a_killed_process_is_queued_again(deployed: Deployed, case: Case) -> None:
     stack = deployed.stack
     with holding_reader(deployed.llm_port) as (reader, answering):
         parent, shard = start_and_hold(stack, case, reader)
@@ -317,7 +346,7 @@ def test_a_killed_process_is_queued_again(deployed: Deployed, case: Case):
     assert_published(case)
 
 
-def test_a_machine_that_dies_is_noticed_by_its_silence(deployed: Deployed, case: Case):
+def test_a_machine_that_dies_is_noticed_by_its_silence(deployed: Deployed, case: Case) -> None:
     stack = deployed.stack
     with holding_reader(deployed.llm_port) as (reader, answering):
         parent, shard = start_and_hold(stack, case, reader)
@@ -326,7 +355,7 @@ def test_a_machine_that_dies_is_noticed_by_its_silence(deployed: Deployed, case:
         deployed.shard_workers.append(stack.start_worker(SHARDS))
         assert stack.run(shard)["state_type"] == "RUNNING"  # nobody was left to say otherwise
         answering.set()
-        stack.wait_for(parent, "COMPLETED", timeout_s=SILENCE_S + RUN_S)
+        stack.wait_for(parent, "COMPLETED", timeout_s=2 * SILENCE_S + RUN_S)
     crashes = [message for name, message in stack.history(shard) if name == "Crashed"]
     assert len(crashes) == 1
     assert "No heartbeat" in crashes[0]
@@ -334,7 +363,23 @@ def test_a_machine_that_dies_is_noticed_by_its_silence(deployed: Deployed, case:
     assert_published(case)
 
 
-def test_a_server_that_is_away_for_a_while_costs_nothing(deployed: Deployed, case: Case):
+def test_a_shard_that_its_worker_never_started_is_queued_again(deployed: Deployed, case: Case) -> None:
+    stack = deployed.stack
+    dispatch = case.config.dispatch.model_copy(update={"start_s": 10})
+    impatient = Case(case.config.model_copy(update={"dispatch": dispatch}))
+    deployed.shard_workers.pop().kill()
+    with LocalEndpoint(answers=read_caption, port=deployed.llm_port):
+        parent = stack.start(PARENT, impatient.parameters)
+        stack.wait_until(lambda: bool(clip_shards(stack, parent)), "the shard is submitted")
+        (shard,) = clip_shards(stack, parent)
+        stack.post(f"/flow_runs/{shard['id']}/set_state", {"state": {"type": "PENDING"}})  # as a worker does first
+        deployed.shard_workers.append(stack.start_worker(SHARDS))
+        stack.wait_for(parent, "COMPLETED")
+    assert [message for name, message in stack.history(shard["id"]) if name == "Crashed" and "never started" in message]
+    assert_published(case)
+
+
+def test_a_server_that_is_away_for_a_while_costs_nothing(deployed: Deployed, case: Case) -> None:
     stack = deployed.stack
     with holding_reader(deployed.llm_port) as (reader, answering):
         parent, shard = start_and_hold(stack, case, reader)

@@ -1,6 +1,8 @@
 """Which colours are an instance's: histograms in CIE Lab, one bin a pixel.
 
-a red ball on grass:  posterior_of_bins(...)[bin of red] = 0.98, [bin of green] = 0.01
+    a red ball on grass:  posterior_of_bins(...)[bin of red] = 0.98, [bin of green] = 0.01
+
+Each instance is judged against its own surroundings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """A clip's frames at the scale that propagation works on, and masks back at the clip's own.
 
-Clip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
-Clip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
+    Clip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
+    Clip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
+
+Views are made one by one: a clip of them all would be ten times its frames.
 """
 
 from __future__ import annotations

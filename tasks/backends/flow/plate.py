@@ -20,6 +20,7 @@ from tasks.backends.flow.shapes import disc
 STILL_PX = 1.0  # the camera may have drifted so far in all before what was learnt is no longer in its place
 SAME, OTHER = 7, 24  # 8-bit levels of smoothed pictures: up to SAME is the plate, from OTHER on is not
 N_SAMPLES, STABLE = 9, 0.6  # frames sampled to begin with; share of them that must agree at a place
+UNLIKE = 0.5  # colour posterior below which a guessed plate shows no instance
 SLEW = 3  # levels a frame: slow, so that what stands a moment in the way is not learnt
 MARGIN_PX = 12  # around an instance: a shoe or a hand that its mask has missed is not background
 FOR_PLATE, FOR_OTHER = 0.1, 2.0  # what the plate, and something before it, do to the odds of being an instance's
@@ -41,16 +42,32 @@ class Scenery:
         return odds / (odds + 1 - posterior)
 
 
-class Plate:
-    """What is behind the instances; unknown where one of them has been in all frames so far."""
+@dataclass
+class Guess:
+    """What shows at a place in most frames, which may be an instance that stands still."""
 
-    def __init__(self, clip: Clip) -> None:
-        """Begin with what shows at a place in most of some frames from all over the clip."""
+    rgb: np.ndarray  # (h, w, 3) uint8
+    stable: np.ndarray  # (h, w) bool: enough frames agree
+
+    @classmethod
+    def of(cls, clip: Clip) -> Guess:
         frames = np.linspace(0, clip.n_frames - 1, min(N_SAMPLES, clip.n_frames)).round().astype(int)
         samples = np.stack([clip.view(int(t)).smooth for t in frames])
-        self._rgb = np.sort(samples, axis=0)[len(samples) // 2]
-        n_same = np.sum([difference(sample, self._rgb) <= SAME for sample in samples], axis=0)
-        self._known = n_same >= STABLE * len(samples)
+        median = np.sort(samples, axis=0)[len(samples) // 2]
+        n_same = np.sum([difference(sample, median) <= SAME for sample in samples], axis=0)
+        return cls(median, n_same >= STABLE * len(samples))
+
+
+class Plate:
+    """What is behind the instances: guessed at first, certain where it was seen without them during the walk.
+
+    Only what is certain speaks against an instance; what differs from a guess may speak for it.
+    """
+
+    def __init__(self, guess: Guess) -> None:
+        self._rgb = guess.rgb.copy()
+        self._guessed = guess.stable.copy()
+        self._seen = np.zeros_like(guess.stable)
         self._drift = np.zeros(2)  # px, the camera's since the plate was begun
 
     @property
@@ -58,30 +75,49 @@ class Plate:
         """(h, w) int32: each pixel's colour bin."""
         return bins_of(self._rgb)
 
-    def doubt(self, mask: np.ndarray) -> None:
-        """Forget what may have been an instance that stood there; (h, w) bool."""
-        self._known &= ~mask
+    def doubt(self, posterior: np.ndarray) -> None:
+        """An instance comes in, which may have been learnt where it stood.
+
+        posterior: (h, w) float32 in 0..1, how likely the plate's colours are that instance's
+        """
+        self._seen[:] = False
+        self._guessed &= posterior < UNLIKE
 
     def follow(self, camera: np.ndarray) -> None:
         """Take note of the camera's motion (dx, dy) since the frame before, px."""
         self._drift = self._drift + camera
         if np.hypot(*self._drift) > STILL_PX:
-            self._known[:] = False
+            self._guessed[:] = self._seen[:] = False
             self._drift = np.zeros(2)
 
     def learn(self, view: View, moving: np.ndarray, instances: np.ndarray) -> None:
         """Learn a frame but for what moves in it, and for the instances with a margin; (h, w) bool both."""
-        square = np.ones((2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1), np.uint8)  # separable, a disc is not
-        free = ~(cv2.dilate(instances.view(np.uint8), square).view(bool) | moving)
+        free = ~(_with_margin(instances) | moving)
+        # Where the guess is far off, what stands there now may be a part of an instance that its mask has missed.
+        at_first_sight = free & ~self._seen & ~(self._guessed & (difference(view.smooth, self._rgb) >= OTHER))
         slew = np.full_like(view.smooth, SLEW)
         up = cv2.min(cv2.subtract(view.smooth, self._rgb), slew)
         down = cv2.min(cv2.subtract(self._rgb, view.smooth), slew)
         cv2.copyTo(cv2.subtract(cv2.add(self._rgb, up), down), free.view(np.uint8), self._rgb)
-        cv2.copyTo(view.smooth, (free & ~self._known).view(np.uint8), self._rgb)
-        self._known |= free
+        cv2.copyTo(view.smooth, at_first_sight.view(np.uint8), self._rgb)
+        self._seen |= free
 
     def compare(self, view: View) -> Scenery:
+        """Where the view shows the plate, and where it does not; a shadow on the plate is neither."""
         off = difference(view.smooth, self._rgb)
-        same = ((off <= SAME) & self._known).view(np.uint8)
+        same = ((off <= SAME) & self._seen).view(np.uint8)
         # Single pixels agree by chance; the background comes in patches.
-        return Scenery(cv2.morphologyEx(same, cv2.MORPH_OPEN, disc(1)).view(bool), (off >= OTHER) & self._known)
+        plate = cv2.morphologyEx(same, cv2.MORPH_OPEN, disc(1)).view(bool)
+        return Scenery(plate, (off >= OTHER) & (self._seen | self._guessed) & ~self._shadowed(view))
+
+    def _shadowed(self, view: View) -> np.ndarray:
+        """(h, w) bool: darker than the plate by up to a half, in all channels alike."""
+        red, green, blue = cv2.split(cv2.subtract(self._rgb, view.smooth))
+        most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+        grey = cv2.cvtColor(self._rgb, cv2.COLOR_RGB2GRAY)
+        return (least > 0) & (most < grey // 2) & (cv2.subtract(most, least) < OTHER)
+
+
+def _with_margin(mask: np.ndarray) -> np.ndarray:
+    square = np.ones((2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1), np.uint8)  # separable and fast; a disc is neither
+    return cv2.dilate(mask.view(np.uint8), square).view(bool)

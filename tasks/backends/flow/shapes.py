@@ -1,6 +1,8 @@
 """Binary masks: windows, rims, pieces, outlines. All masks are (h, w) bool of the whole frame.
 
-Shape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved to x 80, y 45
+    Shape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved to x 80, y 45
+
+An outline may reach beyond the frame; what lies outside is cut off when it is placed.
 """
 
 from __future__ import annotations

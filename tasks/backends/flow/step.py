@@ -1,6 +1,8 @@
 """From one frame to the next: the dense flow, and what changed.
 
-Step.between(view_3, view_4).carry(mask_3)  ->  the mask of frame 3 where the flow puts it in frame 4
+    Step.between(view_3, view_4).carry(mask_3)  ->  the mask of frame 3 where the flow puts it in frame 4
+
+All of a step is shared by the instances that are walked with it.
 """
 
 from __future__ import annotations
@@ -71,4 +73,5 @@ class Step:
     def moving(self) -> np.ndarray:
         """(h, w) bool: what moves against the camera, with a margin."""
         x, y = cv2.split(self.motion - self.camera)
-        return cv2.dilate((cv2.magnitude(x, y) > MOVING_PX).astype(np.uint8), np.ones((17, 17), np.uint8)).view(bool)
+        moving = cv2.magnitude(x, y) > MOVING_PX
+        return cv2.dilate(moving.view(np.uint8), np.ones((17, 17), np.uint8)).view(bool)

@@ -1,8 +1,10 @@
 """One instance during one walk: predict it in the next frame, refine it there, or find it hidden.
 
-track = Track(seed, view, others)
-prediction = track.predict(step, others, taken)     where it should be
-track.settle(step, prediction, forbidden)           track.mask is where it is; empty: hidden
+    track = Track(seed, view, others)
+    prediction = track.predict(step, scenery, others, taken)     where it should be
+    track.settle(step, prediction, forbidden)                    track.mask is where it is; empty: hidden
+
+The tracks of one walk are predicted first and then settled, so that they can compete for pixels.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ class Track:
         return background_density(view, own | others, window)  # the others compete with it directly
 
     def posterior_of(self, colours: np.ndarray) -> np.ndarray:
-        """Colour bins (h, w) -> (h, w) float32, 0..1: how likely each is the instance's rather than the background's."""
+        """Colour bins (h, w) -> (h, w) float32, 0..1: how likely each is the instance's."""
         return self.appearance.posterior_of_bins(self.background)[colours]
 
     def predict(self, step: Step, scenery: Scenery, others: np.ndarray, taken: np.ndarray) -> Prediction:
@@ -163,17 +165,10 @@ class Track:
             return
         if mask.sum() > MAX_GROWTH * self.usual_area:
             mask = self._without_leaks(mask)
-        if self._is_broken(mask):
-            mask = self._without_swelling(mask, prediction.reach)
         self.mask, self.unseen = mask, 0
         self._update_outline(step.view, prediction, forbidden)
         known = self.stale & (prediction.posterior > 0.4) & ~dilate(self.own(), 1)
         self.stale = known | (self._not_it(prediction.posterior) & ~self._vicinity())
-
-    def _without_swelling(self, mask: np.ndarray, reach: int) -> np.ndarray:
-        """A compact thing's mask, kept to its outline if it has swollen: the shirt behind a ball."""
-        kept = mask & dilate(self.shape.placed(mask.shape), reach)
-        return kept if mask.sum() > SWOLLEN * self.usual_area and kept.any() else mask
 
     def _update_outline(self, view: View, prediction: Prediction, forbidden: np.ndarray) -> None:
         """Learn the outline and the colours from a frame where the instance is seen whole."""

@@ -1,6 +1,8 @@
 """All instances through the clip: one walk forward, one backward, and who gets a contested pixel.
 
-target.masks after both walks:  {0: "PPYo0...", 1: ..., 47: ...}   each frame's run lengths
+    anchors on frames 3 and 33 of 48:  forward 3..47 and 33..47, then backward 33..0 and 3..0
+
+Afterwards each target's masks hold a run length a frame. What one walk has found is known to the other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from schemas.candidate import Anchor
 from schemas.mask_track import decode_mask, encode_mask
 from tasks.backends.flow.cut import Seed, segment_box
 from tasks.backends.flow.frames import Clip, View
-from tasks.backends.flow.plate import Plate
+from tasks.backends.flow.plate import Guess, Plate
 from tasks.backends.flow.shapes import bounds, erode, union, window_around
 from tasks.backends.flow.step import Step
 from tasks.backends.flow.track import Track
@@ -30,6 +32,7 @@ class Target:
     anchor: Anchor
     box: tuple[int, int, int, int]  # at the working scale
     seed: Seed | None = None
+    given_up: bool = False  # nothing stood out in its box
     masks: dict[int, str] = field(default_factory=dict)  # frame -> run lengths at the working scale
 
     @property
@@ -37,8 +40,10 @@ class Target:
         x0, y0, x1, y1 = self.box
         return (x1 - x0) * (y1 - y0)
 
-    def counts(self, n_frames: int) -> list[str]:
-        return [self.masks[t] for t in range(n_frames)]
+    def counts(self, clip: Clip) -> list[str]:
+        """One run length a frame; the empty mask in all of them for an instance that could not be segmented."""
+        empty = encode_mask(np.zeros((clip.height, clip.width), bool))
+        return [self.masks.get(t, empty) for t in range(clip.n_frames)]
 
 
 def directions(targets: list[Target]) -> tuple[int, int]:
@@ -53,41 +58,52 @@ def directions(targets: list[Target]) -> tuple[int, int]:
     return (1, -1) if smallest.anchor.frame <= largest.anchor.frame else (-1, 1)
 
 
-def walk_clip(clip: Clip, targets: list[Target], direction: int) -> None:
+def walk_clip(clip: Clip, targets: list[Target], guess: Guess, direction: int) -> None:
     """Propagate every target from its anchor to the clip's end (direction 1) or to its start (-1)."""
     walking: list[tuple[Target, Track]] = []
-    plate = Plate(clip)
+    plate = Plate(guess)
     previous: View | None = None
     for t in range(clip.n_frames)[::direction]:
-        starting = sorted((x for x in targets if x.anchor.frame == t), key=lambda x: x.box_area)
-        if not walking and not starting:
+        if not walking and all(target.anchor.frame != t for target in targets):
             continue
         view = clip.view(t)
-        started = {target.anchor.instance_id for target, _ in walking} | {x.anchor.instance_id for x in starting}
-        resting = [x for x in targets if x.anchor.instance_id not in started and t in x.masks]
-        taken = union((decode_mask(x.masks[t], clip.height, clip.width) for x in resting), view.grey.shape)
+        taken = _resting(clip, targets, walking, t)
         step = Step.between(previous, view) if previous is not None else None
         if step is not None:
             advance([track for _, track in walking], step, taken, plate)
-        for target in starting:
-            others = taken | union((track.mask for _, track in walking), view.grey.shape)
-            track = start(target, view, others)
-            plate.doubt(track.posterior_of(plate.colours) > 0.5)
-            walking.append((target, track))
-        if step is not None:
-            known = union((track.own() for _, track in walking), view.grey.shape)
-            plate.learn(view, step.moving(), taken | known)
+        walking += _starting(targets, walking, view, taken, plate, t)
+        moving = step.moving() if step is not None else np.zeros_like(taken)
+        plate.learn(view, moving, taken | union((track.own() for _, track in walking), view.grey.shape))
         for target, track in walking:
             target.masks[t] = encode_mask(track.mask)
         previous = view
         log.debug("walk %+d: frame %d of %d", direction, t, clip.n_frames)
 
 
-def start(target: Target, view: View, others: np.ndarray) -> Track:
-    """A track from the target's anchor; `others` (h, w) bool: the other instances in this frame, as far as known."""
-    if target.seed is None:
-        target.seed = segment_box(view, target.box, others)
-    return Track(target.seed, view, others)
+def _resting(clip: Clip, targets: list[Target], walking: list[tuple[Target, Track]], t: int) -> np.ndarray:
+    """(h, w) bool: on frame t, the targets that this walk has not reached and the one before has."""
+    reached = {target.anchor.instance_id for target, _ in walking}
+    resting = [x for x in targets if x.anchor.instance_id not in reached and x.anchor.frame != t and t in x.masks]
+    return union((decode_mask(x.masks[t], clip.height, clip.width) for x in resting), (clip.height, clip.width))
+
+
+def _starting(
+    targets: list[Target], walking: list[tuple[Target, Track]], view: View, taken: np.ndarray, plate: Plate, t: int
+) -> list[tuple[Target, Track]]:
+    """Tracks from the anchors on frame t, small ones first: they are in front."""
+    started: list[tuple[Target, Track]] = []
+    for target in sorted((x for x in targets if x.anchor.frame == t), key=lambda x: x.box_area):
+        others = taken | union((track.mask for _, track in walking + started), view.grey.shape)
+        if target.seed is None and not target.given_up:
+            target.seed = segment_box(view, target.box, others)
+        if target.seed is None:
+            target.given_up = True
+            log.warning("%s: nothing stands out in its box on frame %d, no masks", target.anchor.instance_id, t)
+            continue
+        track = Track(target.seed, view, others)
+        plate.doubt(track.posterior_of(plate.colours))
+        started.append((target, track))
+    return started
 
 
 def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) -> None:
@@ -130,10 +146,11 @@ def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: View)
 
 def settle_overlaps(clip: Clip, targets: list[Target]) -> None:
     """Share out pixels that two instances got in different walks."""
-    for t in range(clip.n_frames):
-        masks = [decode_mask(target.masks[t], clip.height, clip.width) for target in targets]
-        if len(masks) < 2 or not (np.sum(masks, axis=0) > 1).any():
+    seen = [(target, target.seed.density) for target in targets if target.seed is not None]
+    for t in range(clip.n_frames if len(seen) > 1 else 0):
+        masks = [decode_mask(target.masks[t], clip.height, clip.width) for target, _ in seen]
+        if not (np.sum(masks, axis=0) > 1).any():
             continue
-        densities = [target.seed.density for target in targets if target.seed is not None]
-        for target, mask in zip(targets, shared_out(masks, densities, clip.view(t)), strict=True):
+        shared = shared_out(masks, [density for _, density in seen], clip.view(t))
+        for (target, _), mask in zip(seen, shared, strict=True):
             target.masks[t] = encode_mask(mask)
