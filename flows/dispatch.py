@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +36,10 @@ from prefect.states import AwaitingRetry, Crashed
 from pydantic import BaseModel, ConfigDict, Field
 
 PARENT_TAG = "triptych-parent:"
+# How long an ended run rests before it is tried again. Its worker may still be winding the last try up: it looks
+# for hooks, and reports a crash a second time. A worker with a limit that is given the run meanwhile ends with an
+# error. Workers fetch runs up to 10 s early (PREFECT_WORKER_PREFETCH_SECONDS).
+REST_S = 20.0
 UNFINISHED = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
@@ -177,6 +181,8 @@ class _Deployed:
                 return "pending"
             return "completed"
         if state.type == StateType.CRASHED and self.crashes[name] < self.config.crash_retries:
+            if _age_s(state.timestamp) < REST_S:
+                return "crashed"
             self.crashes[name] += 1
             self.log.warning("%s crashed and is queued again: %s", name, state.message)
             self._rearm(run)
@@ -213,7 +219,7 @@ class _Deployed:
     def _rearm(self, run: FlowRun) -> None:
         def arm() -> None:
             with get_client(sync_client=True) as client:
-                client.set_flow_run_state(run.id, AwaitingRetry(), force=True)
+                queue_again(client, run)
 
         self._patiently(arm)
 
@@ -251,9 +257,18 @@ def rearm_parent(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
         except ObjectNotFound:
             return
         if parent.deployment_id is not None and parent.state is not None and parent.state.type in UNFINISHED:
-            client.set_flow_run_state(parent.id, AwaitingRetry(), force=True)
+            queue_again(client, parent)
             log = flow_run_logger(flow_run, flow)
             log.info("all shards of %s are done: it is queued again to publish", parent.name)
+
+
+def queue_again(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Have an ended run tried again in place, once it has rested."""
+    now = datetime.now(UTC)
+    ended = now if run.state is None else run.state.timestamp
+    client.set_flow_run_state(
+        run.id, AwaitingRetry(scheduled_time=max(now, ended + timedelta(seconds=REST_S))), force=True
+    )
 
 
 def crash_if_silent(client: SyncPrefectClient, run: FlowRun, config: DispatchConfig) -> bool:

@@ -343,6 +343,7 @@ def test_a_killed_process_is_queued_again(deployed: Deployed, case: Case) -> Non
     assert stack.run(parent)["run_count"] == 1
     names = [name for name, _ in stack.history(shard)]
     assert names.index("Crashed") < names.index("AwaitingRetry") < names.index("Completed")
+    assert names.count("AwaitingRetry") == 1  # though the process and its worker both report the death
     assert_published(case)
 
 
@@ -365,7 +366,7 @@ def test_a_machine_that_dies_is_noticed_by_its_silence(deployed: Deployed, case:
 
 def test_a_shard_that_its_worker_never_started_is_queued_again(deployed: Deployed, case: Case) -> None:
     stack = deployed.stack
-    dispatch = case.config.dispatch.model_copy(update={"start_s": 10})
+    dispatch = case.config.dispatch.model_copy(update={"start_s": 10, "silence_s": 30})
     impatient = Case(case.config.model_copy(update={"dispatch": dispatch}))
     deployed.shard_workers.pop().kill()
     with LocalEndpoint(answers=read_caption, port=deployed.llm_port):

@@ -11,6 +11,8 @@ import pytest
 from schemas.candidate import Anchor, Box
 from schemas.mask_track import decode_masks
 from tasks.backends.flow import SHORT_SIDE_PX, FlowPropagator
+from tasks.backends.flow.frames import Clip
+from tasks.backends.flow.plate import Guess, Plate
 
 HEIGHT, WIDTH = 144, 256
 RED, BLUE, GREEN, GREY = (205, 40, 45), (40, 70, 200), (30, 150, 60), (95, 95, 100)
@@ -217,3 +219,69 @@ def test_a_figure_of_several_colours_pushes_a_box_behind_a_post():
     found = propagate(frames, anchor("person", person, 3), anchor("box", box, 0))
     assert iou(found["person"], person).mean() > 0.9
     assert iou(found["box"], box).mean() > 0.9
+
+
+def test_a_box_in_which_nothing_stands_out_gives_no_mask_and_harms_no_other():
+    frames = np.full((8, HEIGHT, WIDTH, 3), 140, np.uint8)
+    truth = np.stack([disc((50 + 4 * t, 70), 14) for t in range(8)])
+    frames[truth] = RED
+    nothing = Anchor(instance_id="nothing", frame=2, box_xyxy=(180, 20, 220, 60))
+    found = propagate(frames, anchor("ball", truth, 0), nothing)
+    assert not found["nothing"].any()
+    assert iou(found["ball"], truth).min() > 0.9
+
+
+def test_a_background_of_its_own_colour_does_not_stick_to_a_figure_that_passes_it():
+    poster = np.zeros((HEIGHT, WIDTH), bool)
+    poster[30:70, 110:150] = True
+
+    def walk(t: int) -> list[Layer]:
+        parts = np.zeros((HEIGHT, WIDTH), np.uint8)
+        cv2.rectangle(parts, (30 + 5 * t, 50), (50 + 5 * t, 90), 1, -1)
+        cv2.rectangle(parts, (50 + 5 * t, 60), (66 + 5 * t, 66), 1, -1)  # an arm: the figure is not compact
+        cv2.rectangle(parts, (33 + 5 * t, 90), (47 + 5 * t, 130), 2, -1)
+        return [(poster, (52, 80, 185)), (parts == 1, BLUE), (parts == 2, GREY)]
+
+    frames, (_, shirt, trousers) = scene(32, walk)
+    figure = shirt | trousers
+    found = propagate(frames, anchor("id1", figure, 0))["id1"]
+    assert iou(found, figure).mean() > 0.95
+    assert (found & poster)[-6:].sum() < 0.02 * poster.sum()
+
+
+def plate_of(frame: np.ndarray) -> tuple[Plate, Clip]:
+    clip = Clip(frame[None])
+    return Plate(Guess.of(clip)), clip
+
+
+def test_the_plate_knows_what_it_has_seen_and_no_more():
+    frame = background()
+    plate, clip = plate_of(frame)
+    instance = disc((60, 70), 15)
+    plate.learn(clip.view(0), np.zeros_like(instance), instance)
+    shown = plate.compare(clip.view(0)).plate
+    assert not shown[instance].any()  # only guessed there
+    assert shown[:, 120:].mean() > 0.99
+    changed = frame.copy()
+    changed[20:60, 180:220] = RED
+    scenery = plate.compare(Clip(changed[None]).view(0))
+    assert scenery.other[22:58, 182:218].all()
+    assert not scenery.plate[22:58, 182:218].any()
+
+
+def test_the_plate_takes_a_shadow_for_neither_background_nor_instance():
+    plate, clip = plate_of(background())
+    plate.learn(clip.view(0), np.zeros((HEIGHT, WIDTH), bool), np.zeros((HEIGHT, WIDTH), bool))
+    shadow = (background() * 0.75).astype(np.uint8)
+    scenery = plate.compare(Clip(shadow[None]).view(0))
+    assert scenery.other.mean() < 0.01
+    assert scenery.plate.mean() < 0.01
+
+
+def test_the_plate_is_forgotten_when_the_camera_moves():
+    plate, clip = plate_of(background())
+    plate.learn(clip.view(0), np.zeros((HEIGHT, WIDTH), bool), np.zeros((HEIGHT, WIDTH), bool))
+    plate.follow(np.array([0.4, 0.0]))
+    assert plate.compare(clip.view(0)).plate.mean() > 0.99
+    plate.follow(np.array([0.8, 0.0]))
+    assert not plate.compare(clip.view(0)).plate.any()

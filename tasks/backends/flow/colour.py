@@ -31,10 +31,10 @@ def colour_density(histogram: np.ndarray) -> np.ndarray:
     """Counts -> (COLOURS,) probabilities, blurred by one bin: neighbouring colours are alike."""
     cube = histogram.reshape(L_BINS, AB_BINS, AB_BINS)
     for axis in range(3):
-        padded = np.pad(cube, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        n = cube.shape[axis]
-        low, mid, high = (np.take(padded, np.arange(n) + k, axis) for k in range(3))
-        cube = 0.25 * low + 0.5 * mid + 0.25 * high
+        bins = np.arange(cube.shape[axis])
+        below = np.take(cube, np.maximum(bins - 1, 0), axis)
+        above = np.take(cube, np.minimum(bins + 1, bins[-1]), axis)
+        cube = 0.25 * below + 0.5 * cube + 0.25 * above
     flat = cube.ravel()
     return flat / max(float(flat.sum()), 1.0)
 

@@ -35,7 +35,7 @@ class View:
     def of(cls, rgb: np.ndarray) -> View:
         colours = bins_of(rgb)
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        return cls(rgb, cv2.blur(rgb, (3, 3)), grey, colours, colour_histogram(colours))
+        return cls(rgb, smoothed(rgb), grey, colours, colour_histogram(colours))
 
 
 class Clip:
@@ -53,10 +53,14 @@ class Clip:
         return (self.height, self.width) != (self.full_height, self.full_width)
 
     def view(self, t: int) -> View:
+        return View.of(self.picture(t))
+
+    def picture(self, t: int) -> np.ndarray:
+        """Frame t, (h, w, 3) uint8."""
         frame = np.ascontiguousarray(self._frames[t])
         if self._scaled:
             frame = cv2.resize(frame, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return View.of(frame)
+        return frame
 
     def scale_box(self, box: Iterable[float]) -> tuple[int, int, int, int]:
         """A box of the full-size frame at the working scale, clipped to it, at least one pixel wide and high."""
@@ -76,6 +80,11 @@ class Clip:
         # Linear, so that disjoint masks stay disjoint: their weights add up to at most one.
         grown = cv2.resize(mask, (self.full_width, self.full_height), interpolation=cv2.INTER_LINEAR)
         return encode_mask(grown > 0.5)
+
+
+def smoothed(rgb: np.ndarray) -> np.ndarray:
+    """A picture without the noise of single pixels."""
+    return cv2.blur(rgb, (3, 3))
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

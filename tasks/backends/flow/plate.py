@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from tasks.backends.flow.colour import bins_of
-from tasks.backends.flow.frames import Clip, View, difference
+from tasks.backends.flow.frames import Clip, View, difference, smoothed
 from tasks.backends.flow.shapes import disc
 
 STILL_PX = 1.0  # the camera may have drifted so far in all before what was learnt is no longer in its place
@@ -35,6 +35,8 @@ class Scenery:
 
     def weigh(self, posterior: np.ndarray) -> np.ndarray:
         """(h, w) float32, 0..1: an instance's colour posterior, with what the plate says."""
+        if not (self.plate.any() or self.other.any()):
+            return posterior
         odds = np.ones_like(posterior)
         odds[self.plate] = FOR_PLATE
         odds[self.other] = FOR_OTHER
@@ -52,7 +54,7 @@ class Guess:
     @classmethod
     def of(cls, clip: Clip) -> Guess:
         frames = np.linspace(0, clip.n_frames - 1, min(N_SAMPLES, clip.n_frames)).round().astype(int)
-        samples = np.stack([clip.view(int(t)).smooth for t in frames])
+        samples = np.stack([smoothed(clip.picture(int(t))) for t in frames])
         median = np.sort(samples, axis=0)[len(samples) // 2]
         n_same = np.sum([difference(sample, median) <= SAME for sample in samples], axis=0)
         return cls(median, n_same >= STABLE * len(samples))
@@ -75,13 +77,14 @@ class Plate:
         """(h, w) int32: each pixel's colour bin."""
         return bins_of(self._rgb)
 
-    def doubt(self, posterior: np.ndarray) -> None:
+    def doubt(self, instance: np.ndarray, posterior: np.ndarray) -> None:
         """An instance comes in, which may have been learnt where it stood.
 
+        instance:  (h, w) bool, its mask
         posterior: (h, w) float32 in 0..1, how likely the plate's colours are that instance's
         """
-        self._seen[:] = False
         self._guessed &= posterior < UNLIKE
+        self._seen &= (posterior < UNLIKE) & ~_with_margin(instance)
 
     def follow(self, camera: np.ndarray) -> None:
         """Take note of the camera's motion (dx, dy) since the frame before, px."""

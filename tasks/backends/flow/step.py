@@ -16,8 +16,8 @@ from tasks.backends.flow.frames import View, difference
 
 MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid wants some more
 CHANGED = 18  # 8-bit levels: a pixel that changed more than this between two frames is news
+NO_MAP = np.empty(0, np.float32)  # cv2.convertMaps' second map: unused, the first holds both coordinates
 MOVING_PX = 0.5  # a frame: slower counts as standing still
-NO_MAP = np.empty(0, np.float32)  # cv2.remap's second map: unused, the first holds both coordinates
 
 
 def dense_flow(of: np.ndarray, towards: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ class Step:
 
     previous: View
     view: View
-    source: np.ndarray  # (h, w, 2) float32: where each pixel of the view was in the previous one, px
+    source: tuple[np.ndarray, np.ndarray]  # cv2.remap's fixed-point maps: where each pixel was in the previous view
     motion: np.ndarray  # (h, w, 2) float32: from there to here, px
     agrees: np.ndarray  # (h, w) bool: the flow's source has this pixel's colour
     camera: np.ndarray  # (2,) float32: the frame's own motion from there to here, px
@@ -49,8 +49,8 @@ class Step:
         height, width = view.grey.shape
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
         camera = np.median(flow[::8, ::8].reshape(-1, 2), axis=0)
-        source = grid + flow
-        followed = cv2.remap(previous.rgb, source, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        source = cv2.convertMaps(grid + flow, NO_MAP, cv2.CV_16SC2)  # once, not at each remap
+        followed = cv2.remap(previous.rgb, *source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         shift = np.array([[1, 0, camera[0]], [0, 1, camera[1]]], np.float32)
         still = cv2.warpAffine(
             previous.rgb, shift, (width, height), flags=cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
@@ -67,7 +67,7 @@ class Step:
 
     def carry(self, mask: np.ndarray) -> np.ndarray:
         """A mask of the previous frame moved along the flow, (h, w) bool."""
-        soft = cv2.remap(mask.astype(np.uint8) * 255, self.source, NO_MAP, cv2.INTER_LINEAR)
+        soft = cv2.remap(mask.astype(np.uint8) * 255, *self.source, cv2.INTER_LINEAR)
         return soft > 127
 
     def moving(self) -> np.ndarray:

@@ -95,21 +95,21 @@ class Track:
             self.background = self._surroundings(step.previous, others)
         self.stale = step.carry(self.stale)
         carried = step.carry(self.mask)
-        mine = self._scenery_of(scenery, carried, step.carry(others))
+        mine = self._scenery_of(scenery, step, carried, others)
         posterior = mine.weigh(self.posterior_of(step.view.colours))
         mask, reach = self._find_again(posterior, taken) if self.unseen else self._follow(step, carried, posterior)
         return Prediction(mask, posterior, reach, mine.plate)
 
-    def _scenery_of(self, scenery: Scenery, carried: np.ndarray, others: np.ndarray) -> Scenery:
-        """What of the scenery speaks for or against this instance.
+    def _scenery_of(self, scenery: Scenery, step: Step, carried: np.ndarray, others: np.ndarray) -> Scenery:
+        """What of the scenery speaks for or against this instance; nothing for a compact thing: its colours tell.
 
         Inside its mask, a shirt that happens to be as dark as the window behind it stays a shirt. What stands
-        before the plate may be a part of it that its mask has missed, a shoe or a hand, unless it is another's;
-        a compact thing has no such parts.
+        before the plate may be a part of it that its mask has missed, a shoe or a hand, unless it is another's.
         """
-        inside = erode(carried, flow_reach(self.mask))
-        missed = np.zeros_like(others) if self.compact else scenery.other & ~others
-        return Scenery(scenery.plate & ~inside, missed)
+        if self.compact:
+            nothing = np.zeros_like(carried)
+            return Scenery(nothing, nothing)
+        return Scenery(scenery.plate & ~erode(carried, flow_reach(self.mask)), scenery.other & ~step.carry(others))
 
     def _follow(self, step: Step, carried: np.ndarray, posterior: np.ndarray) -> tuple[np.ndarray, int]:
         """The mask where the flow or else a search puts it, and how far off its outline may be, px."""
@@ -190,12 +190,17 @@ class Track:
 
     def _without_specks(self, mask: np.ndarray, barred: np.ndarray) -> np.ndarray:
         """Small loose pieces go, unless something in front may have cut them off: a shin below the ball."""
-        cut_off = dilate(barred, 2)
-        n, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+        if not mask.any():
+            return mask
+        window = window_around(bounds(mask), 0, mask.shape)
+        part = np.ascontiguousarray(mask[window]).view(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
         keep = stats[:, cv2.CC_STAT_AREA] >= SPECK * self.shape.area
-        keep[np.unique(labels[cut_off])] = True
+        keep[np.unique(labels[dilate(barred, 2)[window]])] = True
         keep[0] = False
-        return keep[labels] if n > 1 else np.zeros_like(mask)
+        kept = np.zeros_like(mask)
+        kept[window] = keep[labels]
+        return kept
 
     def _without_leaks(self, mask: np.ndarray) -> np.ndarray:
         """A mask that grew suddenly, without the growth into what was already known to be something else."""

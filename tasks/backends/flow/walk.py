@@ -101,7 +101,7 @@ def _starting(
             log.warning("%s: nothing stands out in its box on frame %d, no masks", target.anchor.instance_id, t)
             continue
         track = Track(target.seed, view, others)
-        plate.doubt(track.posterior_of(plate.colours))
+        plate.doubt(track.mask, track.posterior_of(plate.colours))
         started.append((target, track))
     return started
 
