@@ -6,9 +6,9 @@
 The clip is walked forward once and backward once; each step computes one dense flow and one colour
 index, whatever the number of instances. An instance's mask is predicted in the next frame by the flow or,
 where the flow has lost it (a thrown ball), by a search for its colours in its shape; GrabCut then decides
-the uncertain rim. Where the camera stands still, what was seen at a place without the instance counts as well.
-What no longer looks like the instance is dropped: an instance without visible pixels
-is hidden, has an empty mask, and is looked for, near its last place first, until it reappears.
+the uncertain rim. While the camera stands still, what has been seen at a place without the instance counts
+as well. What no longer looks like the instance is dropped: an instance without visible pixels is hidden, has
+an empty mask, and is looked for, near its last place first, until it reappears.
 
     frames   a clip's frames at the working scale      shapes   masks, their pieces and outlines
     step     the flow from one frame to the next       colour   what colours an instance has

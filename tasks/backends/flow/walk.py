@@ -76,7 +76,7 @@ def walk_clip(clip: Clip, targets: list[Target], guess: Guess, direction: int) -
         plate.learn(view, moving, taken | union((track.own() for _, track in walking), view.grey.shape))
         for target, track in walking:
             target.masks[t] = encode_mask(track.mask)
-        previous = view
+        previous = view if walking else None
         log.debug("walk %+d: frame %d of %d", direction, t, clip.n_frames)
 
 
@@ -96,8 +96,8 @@ def _starting(
         others = taken | union((track.mask for _, track in walking + started), view.grey.shape)
         if target.seed is None and not target.given_up:
             target.seed = segment_box(view, target.box, others)
+            target.given_up = target.seed is None
         if target.seed is None:
-            target.given_up = True
             log.warning("%s: nothing stands out in its box on frame %d, no masks", target.anchor.instance_id, t)
             continue
         track = Track(target.seed, view, others)
