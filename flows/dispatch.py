@@ -131,7 +131,7 @@ class _Deployed:
 
     def run(self) -> None:
         for name in self.jobs:
-            self._submit(name, first=True)
+            self._submit(name)
         line = ""
         while self.runs.keys() - self.failures.keys():
             time.sleep(self.config.poll_s)
@@ -149,7 +149,7 @@ class _Deployed:
             )
             raise ShardsFailed(self.failures, len(self.jobs), remedy)
 
-    def _submit(self, name: str, *, first: bool = False) -> None:
+    def _submit(self, name: str) -> None:
         deployment, stages = self.todo[name][0]
         run = self._patiently(
             lambda: run_deployment(
@@ -164,7 +164,7 @@ class _Deployed:
         )
         self.runs[name] = run.id
         # The parent was retried, by hand or by a crash: its unfinished shards get another try too.
-        if first and run.state is not None and run.state.type in UNFINISHED:
+        if run.state is not None and run.state.type in UNFINISHED:
             self._rearm(run)
 
     def _follow(self, name: str, run: FlowRun) -> str:
