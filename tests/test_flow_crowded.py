@@ -1,4 +1,4 @@
-"""A clip that names more instances than are tracked, cut into parts: every part is accounted for, and so is the whole."""
+"""A clip that names more instances than are tracked, cut into parts: all are accounted for, and so is the whole."""
 
 from __future__ import annotations
 
