@@ -69,10 +69,6 @@ class Shard(BaseModel, Generic[P]):
         return cls(shard_id=cls.id_of(payloads), rows=[Row[P](payload=p) for p in payloads])
 
     @property
-    def alive(self) -> list[Row[P]]:
-        return [row for row in self.rows if row.outcome is None]
-
-    @property
     def retryable(self) -> int:
         """Rows that failed but may end otherwise when run again."""
         return sum(row.outcome is not None and row.outcome.retryable for row in self.rows)

@@ -9,7 +9,6 @@ the tables of an untouched shard again.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +40,6 @@ class ShardDone(BaseModel):
 
     shard_id: str
     tables: str  # folder beside this file
-    rows: dict[str, int]  # status -> rows
     retryable: int  # failed rows that may end otherwise when the shard is run again
 
 
@@ -75,7 +73,6 @@ def write_shard(work: Work, shard: Shard[Clip]) -> ShardDone:
     done = ShardDone(
         shard_id=shard.shard_id,
         tables=folder,
-        rows=dict(Counter(row.status for row in tables["outcomes"])),
         retryable=shard.retryable,
     )
     write_atomic(work.shard_path(shard.shard_id, _done_name(shard.chain)), done.model_dump_json().encode())
