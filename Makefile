@@ -1,10 +1,12 @@
 # Two commands do all the set-up on a fresh machine (Python 3.11, pip, make): `make demo` and `make test`.
 PYTHON ?= python3.11
 VENV ?= .venv
+MODELS_VENV ?= .venv-models
 BIN := $(VENV)/bin
+PIP := -m pip --quiet --disable-pip-version-check
 DEMO ?= demo
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test models test-models test-all check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
@@ -13,8 +15,13 @@ demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it
 test: $(VENV)/.dev  ## the fast tests
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/.dev  ## the slow ones too: kills, servers, workers, a browser if there is one
-	$(BIN)/python -m pytest -m "slow or not slow"
+models: $(MODELS_VENV)/.models  ## an environment with the paper's models: GroundingDINO, SAM2, transformers
+
+test-models: $(MODELS_VENV)/.models  ## the tests that need them, on tiny random networks
+	$(MODELS_VENV)/bin/python -m pytest -m models
+
+test-all: $(VENV)/.dev test-models  ## the slow ones too: kills, servers, workers, a browser if there is one
+	$(BIN)/python -m pytest -m "not models"
 
 check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -27,15 +34,23 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_flow
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(MODELS_VENV) $(DEMO)
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+%/bin/python:
+	$(PYTHON) -m venv $*
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python $(PIP) install -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python $(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.run
+
+# sam2 first and by itself: its isolated build would fetch torch with CUDA to compile what nobody calls here.
+$(MODELS_VENV)/.models: pyproject.toml constraints.txt | $(MODELS_VENV)/bin/python
+	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt setuptools wheel
+	SAM2_BUILD_CUDA=0 $(MODELS_VENV)/bin/python $(PIP) install --no-build-isolation --no-deps -c constraints.txt sam2
+	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt -e '.[dev,models]'
+	$(MODELS_VENV)/bin/python $(PIP) check
+	touch $@
