@@ -1,0 +1,48 @@
+"""Class-only proposals by GroundingDINO (MATRIX A.2): groundingdino-py, or transformers' own port.
+
+"man", "ball", "man"  ->  "man . ball ."  ->  a score for each class and box
+
+prompts.py   class names -> captions      boxes.py    boxes and scores -> proposals
+frames.py    frames -> network input      detector.py what both libraries share
+native.py    groundingdino-py             port.py     transformers
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tasks.backends.torch_runtime import Precision
+from tasks.stage import StageConfig
+
+
+class DinoConfig(StageConfig):
+    """Which GroundingDINO proposes boxes, and how. MATRIX gives no thresholds: they are those of the authors' demos."""
+
+    checkpoint: str | None = Field(
+        None,
+        description="Weights: a path, or OWNER/NAME[@REVISION] of the model hub; null: ShilongLiu/GroundingDINO "
+        "(groundingdino), IDEA-Research/grounding-dino-base (transformers)",
+    )
+    architecture: str = Field(
+        "swin_t",
+        description="groundingdino: swin_t, swin_b, or a JSON file of settings that differ from swin_t's. "
+        "transformers reads it from the checkpoint",
+    )
+    text_encoder: str = Field(
+        "google-bert/bert-base-uncased",
+        description="groundingdino: BERT and its tokenizer, a folder or a repository. transformers has it in the "
+        "checkpoint",
+    )
+    box_threshold: float = Field(0.25, ge=0, le=1, description="Boxes whose class scores less are no proposals")
+    nms_iou: float = Field(
+        0.8, gt=0, le=1, description="Of two boxes of a class that overlap more, the better is kept; 1: all are"
+    )
+    short_side_px: int = Field(800, ge=32, description="Frames are scaled to this shorter side, as in training,")
+    long_side_px: int = Field(1333, ge=32, description="unless the longer side exceeded this one")
+    precision: Precision = Field("float32", description="bfloat16 is faster, and moves boxes by a pixel or two")
+    batch_frames: int = Field(
+        4,
+        ge=1,
+        description="Frames in a forward pass: several fill a GPU, on a CPU 1 is fastest; no part of any key, as boxes "
+        "differ by rounding only",
+    )

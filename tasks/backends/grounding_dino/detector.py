@@ -1,0 +1,141 @@
+"""What both libraries' GroundingDINOs share: everything but loading and the forward pass."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from schemas.instance import Instance
+from schemas.outcome import RowFailed
+from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.grounding_dino.boxes import proposals_of, to_pixels
+from tasks.backends.grounding_dino.frames import feature_cells, network_input, scaled_size
+from tasks.backends.grounding_dino.prompts import Caption, captions_of, phrase_of, token_columns
+from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once
+from tasks.ground_instances import Proposal
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded GroundingDINO with its tokenizer.
+
+    forward: (B, 3, H, W) float32 and a caption -> logits (B, Q, 256) of each box and token,
+             boxes (B, Q, 4) centre x, centre y, width, height in shares of the frame
+    """
+
+    forward: Callable[[torch.Tensor, str], tuple[torch.Tensor, torch.Tensor]]
+    tokenizer: Any
+    n_queries: int
+    lock: threading.Lock = field(default_factory=threading.Lock)  # networks and tokenizers serve one thread at a time
+
+
+class GroundingDino(ABC):
+    """Proposes boxes for class names alone (`Detector`)."""
+
+    def __init__(self, dino: DinoConfig, torch: TorchConfig, weights: dict[str, str]) -> None:
+        """weights: what is loaded, as the identity tells it, backend and model first."""
+        self.concurrency = 1  # one pass fills the device
+        self.identity = {
+            **weights,
+            "precision": dino.precision,
+            "box_threshold": str(dino.box_threshold),
+            "nms_iou": str(dino.nms_iou),
+            "frame_px": f"{dino.short_side_px}-{dino.long_side_px}",
+        }
+        self._dino, self._torch, self._weights = dino, torch, weights
+
+    @abstractmethod
+    def _load(self, device: torch.device) -> Network:
+        """Raises ServiceDown if there are no such weights."""
+
+    def propose(self, frames: np.ndarray, instances: list[Instance]) -> dict[str, list[Proposal]]:
+        """frames (T, H, W, 3) uint8 RGB -> {instance_id: proposals over all frames}, best first within a frame.
+
+        Instances of one class get the same boxes. All classes are asked for in one pass.
+        Raises RowFailed("bad_class_name"), RowFailed("frame_too_narrow"), RowFailed("not_finite"), and what loading
+        and the GPU raise.
+        """
+        if not instances:
+            return {}
+        device = device_of(self._torch)
+        network = load_once("grounding_dino", tuple(self._weights.items()), device, lambda: self._load(device))
+        class_names = [instance.class_name for instance in instances]
+        with network.lock, inference(device, self._dino.precision):
+            found = self._propose_classes(network, device, frames, class_names)
+        return {instance.instance_id: list(found[phrase_of(instance.class_name)]) for instance in instances}
+
+    def _propose_classes(
+        self, network: Network, device: torch.device, frames: np.ndarray, class_names: list[str]
+    ) -> dict[str, list[Proposal]]:
+        """{phrase: its proposals over all frames}"""
+        captions = captions_of(class_names, network.tokenizer)
+        found: dict[str, list[Proposal]] = {phrase: [] for caption in captions for phrase in caption.spans}
+        height, width = frames.shape[1:3]
+        for frame, caption, boxes, scores in self._detect(network, device, frames, captions):
+            boxes_px = to_pixels(boxes, width, height)
+            for phrase, of_class in zip(caption.spans, scores.T, strict=True):
+                found[phrase] += proposals_of(frame, boxes_px, of_class, self._dino.box_threshold, self._dino.nms_iou)
+        return found
+
+    def _detect(
+        self, network: Network, device: torch.device, frames: np.ndarray, captions: list[Caption]
+    ) -> Iterator[tuple[int, Caption, np.ndarray, np.ndarray]]:
+        """For each frame and caption: boxes (Q, 4) cx cy w h in shares of the frame, scores (Q, classes)."""
+        size = self._input_size(frames, network.n_queries)
+        for first in range(0, len(frames), self._dino.batch_frames):
+            pixels = network_input(frames[first : first + self._dino.batch_frames], size, device)
+            for caption in captions:
+                logits, boxes = network.forward(pixels, caption.text)
+                scores = class_scores(logits, caption, network.tokenizer)
+                for i, of_frame in enumerate(boxes.float().cpu().numpy()):
+                    if not (np.isfinite(of_frame).all() and np.isfinite(scores[i]).all()):
+                        remedy = "set dino.precision to float32; if it is, the weights are broken"
+                        raise RowFailed("not_finite", f"boxes or scores are no numbers: {remedy}", retryable=True)
+                    yield first + i, caption, of_frame, scores[i]
+
+    def _input_size(self, frames: np.ndarray, n_queries: int) -> tuple[int, int]:
+        height, width = frames.shape[1:3]
+        size = scaled_size(height, width, self._dino.short_side_px, self._dino.long_side_px)
+        if feature_cells(*size) < n_queries:
+            # The network picks its queries among these cells and raises if there are fewer.
+            raise RowFailed(
+                "frame_too_narrow",
+                f"{width}x{height} px, {size[1]}x{size[0]} as GroundingDINO sees it: fewer places than its boxes",
+                retryable=False,
+            )
+        return size
+
+
+def class_scores(logits: torch.Tensor, caption: Caption, tokenizer: Any) -> np.ndarray:
+    """(B, Q, tokens) -> (B, Q, classes) float32 in 0..1: the best of each class's tokens.
+
+    Read from the logits: the libraries' own phrases merge classes whose tokens score alike.
+    """
+    import torch
+
+    offsets = tokenizer(caption.text, return_offsets_mapping=True)["offset_mapping"]
+    columns = [token_columns(offsets, span) for span in caption.spans.values()]
+    best = torch.stack([logits[..., c].amax(dim=-1) for c in columns], dim=-1)
+    return best.float().sigmoid().cpu().numpy()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Around loading: what its warnings tell (weights that are missing or left over) is checked there."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

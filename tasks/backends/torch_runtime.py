@@ -1,0 +1,297 @@
+"""What the PyTorch backends share: device, precision, checkpoints, and models that are loaded once a process.
+
+    weights = Checkpoint.of("weights/sam2.1_hiera_large.pt")    # or "facebook/sam2.1-hiera-large@main"
+    weights.identity                                            -> "sam2.1_hiera_large.pt sha256:2647878d5dfa..."
+    model = load_once("sam2", weights, device, build)           # build() runs once a process and device
+
+Importing this module imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from packaging.requirements import Requirement
+from pydantic import Field
+
+from schemas.outcome import RowFailed, ServiceDown
+from tasks.stage import StageConfig
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+Precision = Literal["float32", "bfloat16"]
+
+DISTRIBUTION = "triptych"
+INSTALL = "pip install -c constraints.txt -e '.[models]' (README: 'The paper's models')"
+
+
+class TorchConfig(StageConfig):
+    """Where networks run. No part of any key: what answers depend on is in each backend's identity."""
+
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the GPU if there is one; cpu, cuda, cuda:1"
+    )
+    threads: int = Field(1, ge=1, description="CPU threads of a forward pass; results may differ in bits with it")
+
+
+# --- Checkpoints -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights: a file, a folder that `save_pretrained` wrote, or a repository of the model hub."""
+
+    path: Path | None
+    hub_id: str | None = None
+    revision: str = "main"
+
+    @classmethod
+    def of(cls, name: str) -> Checkpoint:
+        """From a path, or a hub id with an optional @revision: "facebook/sam2.1-hiera-large@2b90b9f".
+
+        A name that starts with "." or "/", ends like a file of weights, or is a folder, is a path.
+        Raises ServiceDown for a path where nothing is.
+        """
+        path = Path(name).expanduser()
+        if path.exists():
+            return cls(path=path)
+        hub_id, _, revision = name.partition("@")
+        looks_local = name.startswith((".", "/", "~")) or path.suffix in (".pt", ".pth", ".safetensors", ".bin")
+        if looks_local or hub_id.count("/") != 1:
+            raise ServiceDown(
+                f"no checkpoint at {name}: download it there, or name a repository of the model hub as OWNER/NAME"
+            )
+        return cls(path=None, hub_id=hub_id, revision=revision or "main")
+
+    @property
+    def identity(self) -> str:
+        """The model as rows record it: content for a path, OWNER/NAME@REVISION for the hub."""
+        if self.path is None:
+            return f"{self.hub_id}@{self.revision}"
+        return f"{self.path.name} sha256:{_digest(self.path)[:16]}"
+
+    def folder(self, files: Iterable[str]) -> Path:
+        """The folder that holds the checkpoint: the local one, or the hub's cache with these files in it.
+
+        The cache comes first: a branch that moves on the hub must not change a run half way.
+        Raises what huggingface_hub raises, within a minute or two if the hub says nothing.
+        """
+        if self.path is not None:
+            return self.path
+        with models_extra():
+            from huggingface_hub.errors import LocalEntryNotFoundError
+        try:
+            return self._from_hub(files, cached=True)
+        except LocalEntryNotFoundError:
+            return self._from_hub(files, cached=False)
+
+    def _from_hub(self, files: Iterable[str], *, cached: bool) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        assert self.hub_id is not None
+        # File by file: asking for a repository's list of files has no timeout, and a silent hub would hang it.
+        folder, revision = Path(), self.revision
+        for file in files:
+            folder = Path(hf_hub_download(self.hub_id, file, revision=revision, local_files_only=cached)).parent
+            revision = folder.name  # the commit: a branch may move while its files come
+        return folder
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 over a file, or over a folder's files and their names."""
+    if path.is_file():
+        return _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+    whole = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        stat = file.stat()
+        whole.update(f"{file.relative_to(path)} {_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return whole.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    # Size and time only save reading gigabytes again in this process; the content decides.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def loading(checkpoint: Checkpoint) -> Iterator[None]:
+    """Around the reading of weights: what goes wrong there concerns no single row."""
+    try:
+        yield
+    except ServiceDown:
+        raise
+    except Exception as error:
+        if checkpoint.path is None:
+            remedy = "is the hub reachable and the name right? Else download it and give its path"
+        else:
+            remedy = "are these the weights of this architecture, wholly downloaded?"
+        told = " ".join(str(error).split())[:300]
+        raise ServiceDown(f"cannot load {checkpoint.identity}: {type(error).__name__}: {told}; {remedy}") from error
+
+
+def check_weights(checkpoint: Checkpoint, *, missing: Collection[str], unexpected: Collection[str]) -> None:
+    """Raises ServiceDown unless a network found all its weights and used all that it found."""
+    if missing or unexpected:
+        raise ServiceDown(
+            f"{checkpoint.identity} does not fit the architecture: {_some(missing)} missing, {_some(unexpected)} left "
+            "over; are these the weights of this architecture?"
+        )
+
+
+def _some(names: Collection[str]) -> str:
+    return f"{len(names)} ({', '.join(sorted(names)[:3])}, ...)" if names else "none"
+
+
+# --- Models ----------------------------------------------------------------------------------
+
+_loaded: dict[tuple[str, Hashable, str], Any] = {}
+_load_lock = threading.Lock()
+
+
+def load_once(kind: str, identity: Hashable, device: torch.device, build: Callable[[], T]) -> T:
+    """The process's one model of this kind, identity and device; `build` makes it at the first call.
+
+    A worker that runs shard after shard in one process (flows/resident_worker.py) so loads it once.
+    """
+    key = (kind, identity, str(device))
+    with _load_lock:
+        if key not in _loaded:
+            _loaded[key] = build()
+        return _loaded[key]
+
+
+def loaded() -> list[str]:
+    """What this process holds, as "sam2 on cuda"."""
+    with _load_lock:
+        return sorted(f"{kind} on {device}" for kind, _, device in _loaded)
+
+
+def device_of(config: TorchConfig) -> torch.device:
+    """The device to run on, for the calling thread. Raises ServiceDown if the one asked for is not there.
+
+    Call it in every thread that computes: torch.set_num_threads binds only the thread that calls it and those
+    that have not used torch yet.
+    """
+    with models_extra():
+        import torch
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ServiceDown(
+            f"no {name} here ({torch.cuda.device_count()} GPUs seen): send this stage to a GPU worker "
+            "(dispatch.routes), or set torch.device to auto or cpu"
+        )
+    if device.type == "cpu" and torch.get_num_threads() != config.threads:
+        torch.set_num_threads(config.threads)
+    return device
+
+
+@contextmanager
+def inference(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Around forward passes: no gradients, the precision, and the GPU's errors told as what they are.
+
+    Raises RowFailed if memory runs out (other rows may fit), ServiceDown after any other error of the GPU:
+    the process cannot use it any more.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise RowFailed(
+            "gpu_out_of_memory",
+            f"{str(error).splitlines()[0]} Cut shorter clips, use a smaller batch or the offload options.",
+            retryable=True,
+        ) from error
+    except torch.AcceleratorError as error:
+        raise ServiceDown(f"{device}: {str(error).splitlines()[0]}; restart this worker and retry the shard") from error
+
+
+# --- Imports ---------------------------------------------------------------------------------
+
+
+def library_versions(*packages: str) -> dict[str, str]:
+    """The versions that the models extra pins, for identities.
+
+    Not the installed ones: a machine that only plans the work has none of these libraries and yet names the rows
+    that a GPU worker makes. `models_extra` sees to it that they are the same.
+    """
+    try:
+        pins = map(Requirement, requires(DISTRIBUTION) or [])
+    except PackageNotFoundError as error:
+        raise ServiceDown(f"{DISTRIBUTION} is not installed: {INSTALL}") from error
+    pinned = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins if "models" in str(pin.marker)}
+    return {package: pinned[package] for package in packages}
+
+
+@contextmanager
+def models_extra(*packages: str) -> Iterator[None]:
+    """Around the imports of torch and what needs it; `packages` are what rows will say they were made with.
+
+    Raises ServiceDown that says how to install what is missing, or of another version than rows would say.
+    """
+    try:
+        for package, pinned in library_versions(*packages).items():
+            if (found := version(package)) != pinned:
+                raise ServiceDown(f"{package} {found} is installed, and {pinned} is what was tested: {INSTALL}")
+        yield
+    except PackageNotFoundError as error:
+        raise ServiceDown(f"{error.name} is not installed: {INSTALL}") from error
+    except ModuleNotFoundError as error:
+        # transformers raises it for anything that goes wrong within its own imports, and names no module.
+        raise ServiceDown(f"{error.name or error} is not installed: {INSTALL}") from error
+    except ImportError as error:
+        raise ServiceDown(f"{error}: versions that do not fit each other; {INSTALL}") from error
+
+
+@cache
+def import_torchvision() -> None:
+    """Import torchvision, also one built for another torch; call it before a library that imports it.
+
+    Its compiled operators are then missing, and merely importing it fails when it describes nms to torch. Declared
+    beforehand they can be described; nobody here calls them.
+    """
+    with models_extra():
+        import torch
+    try:
+        with models_extra():
+            import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    else:
+        return
+    _forget("torchvision")
+    operators = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _kept.append(operators)  # the declarations live as long as this object
+    import torchvision  # noqa: F401
+
+
+_kept: list[Any] = []
+
+
+def _forget(package: str) -> None:
+    """Drop a half-imported package, so that it can be imported afresh."""
+    import sys
+
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        del sys.modules[name]
