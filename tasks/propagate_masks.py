@@ -20,6 +20,8 @@ from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from tasks.backends import use_one_opencv_thread
+from tasks.backends.sam2_video import Sam2Config
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.ground_instances import Grounding
 from tasks.stage import Row, Stage, StageConfig, Work
 from tasks.video import read_clip
@@ -28,7 +30,10 @@ from tasks.video import read_clip
 class PropagateConfig(StageConfig):
     """How masks are propagated."""
 
-    masks: Literal["flow"] = Field("flow", description="flow: optical flow and GrabCut, embedded")
+    masks: Literal["flow", "sam2", "transformers"] = Field(
+        "flow",
+        description="flow: optical flow and GrabCut, embedded; sam2: SAM2 by sam2; transformers: SAM2 by transformers",
+    )
 
 
 class Propagator(Protocol):
@@ -40,7 +45,8 @@ class Propagator(Protocol):
     def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
         """frames (N, H, W, 3) uint8 RGB -> {instance_id: N COCO run lengths (schemas.mask_track)}.
 
-        Raises RowFailed for an anchor it cannot start from (zero area, outside the frame).
+        An instance that is not found in its box has empty masks throughout, which check_tracks refuses.
+        Raises RowFailed for an anchor it cannot start from (check_anchor).
         """
 
 
@@ -49,6 +55,16 @@ class Tracks(Record):
 
     tracks: list[MaskTrack] = column("One an anchor")
     made_by: list[MadeBy] = column("The propagator")
+
+
+def check_anchor(anchor: Anchor, n_frames: int, height: int, width: int) -> None:
+    """For backends. Raises RowFailed("bad_anchor") for a frame outside the clip, or a box without area inside it."""
+    x0, y0, x1, y1 = anchor.box_xyxy
+    where = f"{anchor.instance_id}: box {anchor.box_xyxy} on frame {anchor.frame}"
+    if not anchor.frame < n_frames:
+        raise RowFailed("bad_anchor", f"{where}: the clip has {n_frames} frames", retryable=False)
+    if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
+        raise RowFailed("bad_anchor", f"{where} covers no pixel of {width}x{height}", retryable=False)
 
 
 def propagate_masks(frames: np.ndarray, anchors: list[Anchor], propagator: Propagator) -> Tracks:
@@ -71,17 +87,25 @@ def makers(propagator: Propagator) -> list[MadeBy]:
     return [MadeBy.of("propagate_masks", propagator.identity)]
 
 
-def load_backend(config: PropagateConfig) -> Propagator:
+def load_backend(config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) -> Propagator:
     use_one_opencv_thread()
     match config.masks:
         case "flow":
             from tasks.backends.flow import FlowPropagator
 
             return FlowPropagator()
+        case "sam2":
+            from tasks.backends.sam2_video.native import NativeSam2
+
+            return NativeSam2(sam2, torch)
+        case "transformers":
+            from tasks.backends.sam2_video.port import PortedSam2
+
+            return PortedSam2(sam2, torch)
 
 
-def stage(work: Work, config: PropagateConfig) -> Stage[Clip, Tracks]:
-    propagator = load_backend(config)
+def stage(work: Work, config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) -> Stage[Clip, Tracks]:
+    propagator = load_backend(config, sam2, torch)
 
     def anchors(row: Row[Clip]) -> list[Anchor]:
         return work.result(row, "ground_instances", Grounding).anchors

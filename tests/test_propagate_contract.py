@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +13,26 @@ from schemas.mask_track import decode_masks
 from schemas.outcome import RowFailed
 from tasks.backends.flow import FlowPropagator
 from tasks.propagate_masks import Propagator
+from tests.tiny_sam2 import tiny_sam2
 
-BACKENDS: dict[str, Callable[[], Propagator]] = {"flow": FlowPropagator}
+SAM2 = [
+    pytest.param((library, precision), marks=pytest.mark.models, id=f"{library}-{precision}")
+    for library in ("sam2", "transformers")
+    for precision in ("float32", "bfloat16")
+]
 
 
-@pytest.fixture(params=sorted(BACKENDS))
-def propagator(request: pytest.FixtureRequest) -> Propagator:
-    return BACKENDS[request.param]()
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(params=["flow", *SAM2])
+def propagator(request: pytest.FixtureRequest, checkpoints: Path) -> Propagator:
+    if request.param == "flow":
+        return FlowPropagator()
+    library, precision = request.param
+    return tiny_sam2(library, checkpoints, precision=precision)
 
 
 def clip(n_frames: int, height: int, width: int) -> np.ndarray:
@@ -51,9 +64,10 @@ def test_one_mask_a_frame_at_the_clips_size(propagator, shape):
         assert decode_masks(counts, *shape).shape == (4, *shape)
 
 
-def test_the_anchor_frame_shows_the_instance(propagator):
+def test_the_anchor_frame_shows_the_instance():
+    """Of the flow only: random weights segment noise."""
     anchor = square("red", 96, 128)
-    counts = propagator.propagate(clip(3, 96, 128), [anchor])["red"]
+    counts = FlowPropagator().propagate(clip(3, 96, 128), [anchor])["red"]
     mask = decode_masks(counts, 96, 128)[0]
     left, top, right, bottom = (int(v) for v in anchor.box_xyxy)
     assert mask[top:bottom, left:right].mean() > 0.9
@@ -119,6 +133,6 @@ def test_an_anchor_it_cannot_start_from_fails_the_row(propagator, frame, box):
 
 
 def test_it_says_what_it_is(propagator):
-    assert propagator.identity["backend"] in BACKENDS
+    assert propagator.identity["backend"] in ("flow", "sam2", "transformers")
     assert all(isinstance(value, str) for value in propagator.identity.values())
     assert propagator.concurrency >= 1

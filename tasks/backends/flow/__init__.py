@@ -29,10 +29,10 @@ import cv2
 import numpy as np
 
 from schemas.candidate import Anchor
-from schemas.outcome import RowFailed
 from tasks.backends.flow.frames import SHORT_SIDE_PX, Clip
 from tasks.backends.flow.plate import Guess
 from tasks.backends.flow.walk import Target, directions, settle_overlaps, walk_clip
+from tasks.propagate_masks import check_anchor
 
 __all__ = ["SHORT_SIDE_PX", "FlowPropagator"]
 
@@ -57,7 +57,7 @@ class FlowPropagator:
         """
         n_frames, height, width = frames.shape[:3]
         for anchor in anchors:
-            _check_anchor(anchor, n_frames, height, width)
+            check_anchor(anchor, n_frames, height, width)
         clip = Clip(frames)
         targets = [Target(anchor, clip.scale_box(anchor.box_xyxy)) for anchor in anchors]
         guess = Guess.of(clip)
@@ -65,12 +65,3 @@ class FlowPropagator:
             walk_clip(clip, targets, guess, direction)
         settle_overlaps(clip, targets)
         return {t.anchor.instance_id: [clip.full_size(counts) for counts in t.counts(clip)] for t in targets}
-
-
-def _check_anchor(anchor: Anchor, n_frames: int, height: int, width: int) -> None:
-    x0, y0, x1, y1 = anchor.box_xyxy
-    where = f"{anchor.instance_id}: box {anchor.box_xyxy} on frame {anchor.frame}"
-    if not anchor.frame < n_frames:
-        raise RowFailed("bad_anchor", f"{where}: the clip has {n_frames} frames", retryable=False)
-    if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
-        raise RowFailed("bad_anchor", f"{where} covers no pixel of {width}x{height}", retryable=False)

@@ -1,0 +1,70 @@
+"""Mask logits -> masks at the clip's size that share no pixel, as run lengths.
+
+A pixel that several instances claim goes to the one whose logit is highest there: SAM2's own rule for objects that
+must not overlap, and the only evidence there is that compares them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from schemas.candidate import Anchor
+from schemas.mask_track import encode_mask
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+class Contest:
+    """Decides a frame as soon as all instances have been seen on it.
+
+    Until then (between the anchors' frames, which some reach forward and some backward) logits wait at the network's
+    own small size, in half precision, in main memory: 128 KiB an instance and frame.
+    """
+
+    def __init__(self, anchors: list[Anchor], n_frames: int, height: int, width: int) -> None:
+        self._anchor_frame = {anchor.instance_id: anchor.frame for anchor in anchors}
+        self._size = (height, width)
+        self._waiting: dict[int, dict[str, torch.Tensor]] = {}
+        self._given_up: set[str] = set()
+        empty = encode_mask(np.zeros(self._size, bool))
+        self.counts = {anchor.instance_id: [empty] * n_frames for anchor in anchors}
+
+    def enter(self, t: int, logits: dict[str, torch.Tensor]) -> None:
+        """Instances' logits (h, w) on frame t.
+
+        One without a mask on its anchor's own frame was not found there: it has empty masks throughout, which
+        check_tracks refuses, and takes no pixel from the others.
+        """
+        for instance_id, of_it in logits.items():
+            if self._anchor_frame[instance_id] == t and not self._at_full_size([of_it]).gt(0).any():
+                log.warning("%s: its box on frame %d holds no mask, so it gets none", instance_id, t)
+                self._given_up.add(instance_id)
+        known = self._waiting.pop(t, {})
+        if len(known) + len(logits) == len(self.counts):
+            device = next(iter(logits.values())).device
+            self._decide(t, {i: of_it.to(device) for i, of_it in (known | logits).items()})
+        else:
+            self._waiting[t] = {i: of_it.half().cpu() for i, of_it in logits.items()}
+
+    def _decide(self, t: int, logits: dict[str, torch.Tensor]) -> None:
+        found = [instance_id for instance_id in self.counts if instance_id not in self._given_up]
+        if not found:
+            return
+        scores = self._at_full_size([logits[instance_id] for instance_id in found])
+        best, winner = scores.max(dim=0)
+        owner = winner.where(best > 0, -1).short().cpu().numpy()
+        for place, instance_id in enumerate(found):
+            self.counts[instance_id][t] = encode_mask(owner == place)
+
+    def _at_full_size(self, logits: list[torch.Tensor]) -> torch.Tensor:
+        """K (h, w) -> (K, H, W) float32."""
+        import torch
+
+        small = torch.stack([of_it.float() for of_it in logits])[:, None]
+        return torch.nn.functional.interpolate(small, self._size, mode="bilinear", align_corners=False)[:, 0]

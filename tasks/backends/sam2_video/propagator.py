@@ -1,0 +1,151 @@
+"""What the two libraries' propagators share: settings, identity, and a clip from end to end."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from schemas.candidate import Anchor
+from schemas.outcome import ServiceDown
+from tasks.backends.sam2_video import Sam2Config
+from tasks.backends.sam2_video.contest import Contest
+from tasks.backends.sam2_video.walk import Tracker, walk_clip
+from tasks.backends.torch_runtime import (
+    Checkpoint,
+    TorchConfig,
+    device_of,
+    inference,
+    library_versions,
+    load_once,
+    loading,
+    models_extra,
+)
+from tasks.propagate_masks import check_anchor
+
+if TYPE_CHECKING:
+    import torch
+
+REPOSITORIES = {
+    "hiera_t": "facebook/sam2.1-hiera-tiny",
+    "hiera_s": "facebook/sam2.1-hiera-small",
+    "hiera_b+": "facebook/sam2.1-hiera-base-plus",
+    "hiera_l": "facebook/sam2.1-hiera-large",
+}
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+CORNER_LABELS = (2, 3)  # how the prompt encoder tells a box's upper left and lower right corner from points
+
+# Of all propagators in the process: a second clip would only need the memory that the first one has.
+_one_clip_at_a_time = threading.Lock()
+
+
+class Sam2Propagator:
+    """A `Propagator` by SAM2; subclasses know a library."""
+
+    backend: ClassVar[str]  # its name in the config
+    library: ClassVar[str]
+
+    def __init__(self, sam2: Sam2Config, torch: TorchConfig) -> None:
+        """Raises ServiceDown if the checkpoint is not there."""
+        self._sam2, self._torch = sam2, torch
+        self._checkpoint = Checkpoint.of(sam2.checkpoint or _default_checkpoint(sam2.architecture))
+        self.concurrency: int = 2  # one clip in the network, the next one being decoded
+        self.identity: dict[str, str] = {
+            "backend": self.backend,
+            "model": self._checkpoint.identity,
+            "precision": sam2.precision,
+            **library_versions(self.library),
+        }
+
+    def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
+        """frames (N, H, W, 3) uint8 RGB -> {instance_id: N COCO run lengths}.
+
+        An instance whose box holds no mask on its own frame has empty masks; the others are not affected.
+        Raises RowFailed("bad_anchor") for a box without area inside its frame, or a frame outside the clip,
+        ServiceDown if the network cannot be loaded.
+        """
+        n_frames, height, width = frames.shape[:3]
+        for anchor in anchors:
+            check_anchor(anchor, n_frames, height, width)
+        if not anchors:
+            return {}
+        device = device_of(self._torch)
+        network = load_once(self.backend, self._network_identity(), device, lambda: self._load_checked(device))
+        contest = Contest(anchors, n_frames, height, width)
+        with _one_clip_at_a_time, inference(device, self._sam2.precision):
+            clip = Clip(frames, device, offload=self._sam2.offload_video)
+            walk_clip(self._trackers(network, clip, by_frame(anchors)), n_frames, contest)
+        return contest.counts
+
+    def _network_identity(self) -> tuple[str, ...]:
+        return (self.identity["model"],)
+
+    def _load_checked(self, device: torch.device) -> Any:
+        with loading(self._checkpoint), models_extra(self.library):
+            return self._load(device)
+
+    def _load(self, device: torch.device) -> Any:
+        """The network with its weights, in evaluation mode on the device; errors are the library's own."""
+        raise NotImplementedError
+
+    def _trackers(self, network: Any, clip: Clip, groups: list[list[Anchor]]) -> list[Tracker]:
+        """One a group of anchors on the same frame; they share each frame's image features."""
+        raise NotImplementedError
+
+
+class Clip:
+    """A clip's frames and boxes, as the network takes them.
+
+    The frames go to the device as they are, all at once or (offload) one at a time. One at a time they are resized:
+    at the network's 1024x1024 a frame takes 12 MiB.
+    """
+
+    def __init__(self, frames: np.ndarray, device: torch.device, *, offload: bool) -> None:
+        """frames: (N, H, W, 3) uint8 RGB"""
+        import torch
+
+        self.n_frames, self.height, self.width = frames.shape[:3]
+        self.device = device
+        pixels = torch.from_numpy(np.require(frames, requirements=["C", "W"]))  # from_numpy warns of read-only ones
+        self._frames = pixels if offload else pixels.to(device)
+
+    def picture(self, t: int, side: int) -> torch.Tensor:
+        """Frame t as (3, side, side) float32: normalised, resized as Pillow does it for the sam2 package."""
+        import torch
+
+        pixels = self._frames[t].to(self.device).permute(2, 0, 1)[None].float()
+        for size in ((self.height, side), (side, side)):  # it keeps whole grey levels between columns and rows
+            pixels = torch.nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True)
+            pixels = pixels.round().clamp(0, 255)
+        mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        return (pixels[0] / 255 - mean) / std
+
+    def corners(self, anchors: list[Anchor], side: int) -> torch.Tensor:
+        """The boxes as (K, 2, 2) float32: upper left and lower right x, y, in pixels of the resized frame."""
+        import torch
+
+        boxes = torch.tensor([anchor.box_xyxy for anchor in anchors], dtype=torch.float32).view(-1, 2, 2)
+        size = torch.tensor([self.width, self.height])
+        # Cut to the frame: the network was trained on no box that reaches beyond it.
+        return (boxes.clamp(min=0).minimum(size) / size * side).to(self.device)
+
+
+def by_frame(anchors: list[Anchor]) -> list[list[Anchor]]:
+    """Anchors on the same frame together."""
+    groups: dict[int, list[Anchor]] = defaultdict(list)
+    for anchor in anchors:
+        groups[anchor.frame].append(anchor)
+    return list(groups.values())
+
+
+def _default_checkpoint(architecture: str) -> str:
+    if architecture not in REPOSITORIES:
+        raise ServiceDown(
+            f"no weights known for the architecture {architecture}: set sam2.checkpoint to them, or sam2.architecture "
+            f"to one of {', '.join(REPOSITORIES)}"
+        )
+    return REPOSITORIES[architecture]

@@ -1,0 +1,59 @@
+"""All instances through the clip, side by side: forward from each anchor, then backward.
+
+    anchors on frames 3 and 33 of 48:  forward 3..47, the second from 33 on; backward 32..0, the first from 2 on
+
+A frame is so met at most once a direction, whatever the number of instances and of anchors' frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasks.backends.sam2_video.contest import Contest
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Tracker(Protocol):
+    """The instances anchored on one frame, and what the network remembers of them."""
+
+    frame: int
+    instance_ids: list[str]
+
+    def logits(self, t: int, *, reverse: bool) -> torch.Tensor:
+        """(K, h, w) float: the K instances' mask logits on frame t, positive inside.
+
+        To be asked in order: for the anchors' frame and those after it, then in reverse for those before it.
+        """
+
+
+def walk_clip(trackers: list[Tracker], n_frames: int, contest: Contest) -> None:
+    """Enter every instance's logits of every frame into the contest."""
+    frames = [tracker.frame for tracker in trackers]
+    for t in range(min(frames), n_frames):
+        contest.enter(t, _look((x for x in trackers if x.frame <= t), t, reverse=False))
+    for t in reversed(range(max(frames))):
+        contest.enter(t, _look((x for x in trackers if x.frame > t), t, reverse=True))
+
+
+def _look(trackers: Iterable[Tracker], t: int, *, reverse: bool) -> dict[str, torch.Tensor]:
+    return {
+        instance_id: logits
+        for tracker in trackers
+        for instance_id, logits in zip(tracker.instance_ids, tracker.logits(t, reverse=reverse), strict=True)
+    }
+
+
+def forget(bank: dict[int, Any], t: int, anchor_frame: int, reach: int) -> None:
+    """Drop from a memory bank what no later step can attend to.
+
+    bank:  frame -> what is remembered of it, the anchor's own frame aside
+    t:     the frame just entered
+    reach: how many frames back the network looks
+
+    The frames after the anchor stay: they lie just behind the way back.
+    """
+    for frame in [f for f in bank if abs(f - t) >= reach and abs(f - anchor_frame) >= reach]:
+        del bank[frame]
