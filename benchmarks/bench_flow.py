@@ -46,6 +46,7 @@ from tasks.extract_triplets import Extraction, extract_triplets
 from tasks.extract_triplets import load_backend as load_reader
 from tasks.ground_instances import Grounding, ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
+from tasks.ground_instances import makers as grounded_by
 from tasks.plan_shards import SHARD_SIZE
 from tasks.propagate_masks import Tracks, propagate_masks
 from tasks.propagate_masks import load_backend as load_propagator
@@ -134,8 +135,10 @@ class Bare:
         self.concurrency = {name: config.stage(name).concurrency for name in STAGES}
         cache = config.work.root / "llm"
         self.reader = load_reader(config.extract, config.endpoint, cache)
-        self.detector, self.verifier = load_detector_and_verifier(config.ground, config.endpoint, cache)
-        self.propagator = load_propagator(config.propagate)
+        self.detector, self.verifier = load_detector_and_verifier(
+            config.ground, config.endpoint, cache, config.dino, config.torch
+        )
+        self.propagator = load_propagator(config.propagate, config.sam2, config.torch)
 
     def run(self, sources: Sequence[Source]) -> int:
         """Returns how many clips are accepted."""
@@ -176,8 +179,10 @@ class Bare:
         clip, extraction = row
         indices = sample_indices(clip.n_frames, self.config.ground.n_frames)
         frames = read_frames(self._video(clip), clip, indices)
+        proposals = self.detector.propose(frames, extraction.instances)
+        made_by = grounded_by(self.detector, self.verifier)
         return ground_instances(
-            frames, indices, clip.caption or "", extraction, self.detector, self.verifier, self.config.ground
+            frames, indices, clip.caption or "", extraction, proposals, self.verifier, self.config.ground, made_by
         )
 
     def _propagate(self, row: tuple[Clip, Extraction, Grounding]) -> Tracks:

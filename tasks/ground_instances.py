@@ -5,25 +5,32 @@
 T uniformly sampled frames, class-only proposals, at most J a frame and class. An instance's candidates
 are verified one by one in descending confidence until one is accepted; the accepted box leaves the
 pools of the other instances of its class. No candidate verified: the instance goes, with every
-interaction that names it.
+interaction that names it, and nobody asks for an instance that no interaction names any more.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from schemas.candidate import Anchor, Box, Candidate, box_iou
+from schemas.candidate import Anchor, Box, Candidate, Verdict, box_iou
 from schemas.clip import Clip
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from schemas.storage import AnyPath
 from tasks.backends import use_one_opencv_thread
+from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.openai_api import EndpointConfig
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.extract_triplets import Extraction
 from tasks.stage import Row, Stage, StageConfig, Work
 from tasks.video import read_frames, sample_indices
@@ -32,7 +39,11 @@ from tasks.video import read_frames, sample_indices
 class GroundConfig(StageConfig):
     """How instances are found and verified."""
 
-    grounding: Literal["colour"] = Field("colour", description="colour: colour phrases and a people detector, embedded")
+    grounding: Literal["colour", "groundingdino", "transformers"] = Field(
+        "colour",
+        description="colour: colour phrases and a people detector, embedded; groundingdino: GroundingDINO by "
+        "groundingdino-py; transformers: GroundingDINO by transformers",
+    )
     vlm: Literal["rules", "openai"] = Field("rules", description="rules: attribute check; openai: any compatible VLM")
     n_frames: int = Field(8, ge=1, description="T of MATRIX A.2: frames sampled uniformly over the clip")
     max_candidates: int = Field(5, ge=1, description="J of MATRIX A.2: boxes a frame and class")
@@ -96,44 +107,36 @@ def ground_instances(
     indices: list[int],
     caption: str,
     extraction: Extraction,
-    detector: Detector,
+    proposals: dict[str, list[Proposal]],
     verifier: Verifier,
     config: GroundConfig,
+    made_by: list[MadeBy],
 ) -> Grounding:
     """Anchors of one clip.
 
-    frames:  (T, H, W, 3) uint8 RGB, the sampled frames
-    indices: their places in the clip
+    frames:    (T, H, W, 3) uint8 RGB, the sampled frames
+    indices:   their places in the clip
+    proposals: {instance_id: what the detector found on these frames}
     Raises RowRejected("no_interaction_left") with every verdict as evidence.
     """
-    proposals = detector.propose(frames, extraction.instances)
     height, width = frames.shape[1:3]
-    anchors: list[Anchor] = []
-    candidates: list[Candidate] = []
-    for instance in extraction.instances:
-        pool = candidate_pool(proposals.get(instance.instance_id, []), config.max_candidates, width, height)
-        same_class = [
-            anchor
-            for anchor, other in zip(anchors, _instances_of(anchors, extraction.instances), strict=True)
-            if other.class_name == instance.class_name
-        ]
-        judged = verify_in_order(pool, frames, indices, instance, caption, same_class, verifier, config)
-        candidates += judged
-        anchors += [
-            Anchor(instance_id=c.instance_id, frame=c.frame, box_xyxy=c.box_xyxy)
-            for c in judged
-            if c.verdict == "accepted"
-        ]
-    lost = {i.instance_id for i in extraction.instances} - {a.instance_id for a in anchors}
-    named = still_named(extraction.pairs, lost)
+    searches = [
+        Search(i, candidate_pool(proposals.get(i.instance_id, []), config.max_candidates, width, height))
+        for i in extraction.instances
+    ]
+    while asking := next_questions(searches, extraction.pairs, config.exclusion_iou):
+        for search, answer in zip(asking, ask_all(verifier, asking, frames, caption), strict=True):
+            search.take(answer, config.min_verdict_confidence)
+    lost = lost_ids(searches)
+    named = still_named(extraction.pairs, {s.instance.instance_id for s in searches if s.found is None})
     grounding = Grounding(
-        anchors=[a for a in anchors if a.instance_id in named],
-        candidates=candidates,
+        anchors=[s.anchor(indices) for s in searches if s.found and s.instance.instance_id in named],
+        candidates=[c for s in searches for c in s.candidates(indices)],
         lost_ids=sorted(lost),
-        made_by=makers(detector, verifier),
+        made_by=made_by,
     )
     if not named:
-        raise RowRejected("no_interaction_left", _why_lost(extraction.instances, lost, candidates), evidence=grounding)
+        raise RowRejected("no_interaction_left", _why_lost(searches), evidence=grounding)
     return grounding
 
 
@@ -159,44 +162,99 @@ def candidate_pool(proposals: list[Proposal], per_frame: int, width: int, height
     return pool
 
 
-def verify_in_order(
-    pool: list[Proposal],
-    frames: np.ndarray,
-    indices: list[int],
-    instance: Instance,
-    caption: str,
-    same_class: list[Anchor],
-    verifier: Verifier,
-    config: GroundConfig,
-) -> list[Candidate]:
-    """Ask for one candidate after the other until one is accepted; the rest is not asked (MATRIX A.2, step 2)."""
-    judged: list[Candidate] = []
-    found = False
-    for p in pool:
-        candidate = Candidate(
-            instance_id=instance.instance_id,
-            frame=indices[p.frame],
-            box_xyxy=p.box_xyxy,
-            score=p.score,
-            verdict="not_asked",
+Judgement = tuple[Verdict, float | None, str | None]  # verdict, confidence, rationale
+
+
+@dataclass
+class Search:
+    """One instance's candidates on their way to an anchor (MATRIX A.2, step 2)."""
+
+    instance: Instance
+    pool: list[Proposal]  # best first
+    judged: list[Judgement] = field(default_factory=list)
+    found: Proposal | None = None
+
+    @property
+    def next(self) -> Proposal | None:
+        """The candidate to ask for next; None if one was accepted or all were refused."""
+        return None if self.found or len(self.judged) == len(self.pool) else self.pool[len(self.judged)]
+
+    @property
+    def is_lost(self) -> bool:
+        return self.found is None and self.next is None
+
+    def take(self, answer: Answer, min_confidence: float) -> None:
+        """Enter the verifier's answer on the next candidate."""
+        accepted = answer.match and answer.confidence >= min_confidence
+        if accepted:
+            self.found = self.next
+        self.judged.append(("accepted" if accepted else "refused", answer.confidence, answer.rationale))
+
+    def exclude(self, taken: Sequence[Search], threshold: float) -> None:
+        """Pass over the next candidates as long as they overlap a box accepted for one of `taken`."""
+        while self.next is not None and (holder := _holder_of(self.next.box_xyxy, taken, threshold)):
+            self.judged.append(("excluded", None, f"overlaps the box accepted for {holder}"))
+
+    def candidates(self, indices: list[int]) -> list[Candidate]:
+        """The whole pool with its verdicts; what was not asked comes last."""
+        not_asked: Judgement = ("not_asked", None, None)
+        verdicts = self.judged + [not_asked] * (len(self.pool) - len(self.judged))
+        return [
+            Candidate(
+                instance_id=self.instance.instance_id,
+                frame=indices[p.frame],
+                box_xyxy=p.box_xyxy,
+                score=p.score,
+                verdict=verdict,
+                confidence=confidence,
+                rationale=rationale,
+            )
+            for p, (verdict, confidence, rationale) in zip(self.pool, verdicts, strict=True)
+        ]
+
+    def anchor(self, indices: list[int]) -> Anchor:
+        assert self.found is not None
+        return Anchor(
+            instance_id=self.instance.instance_id, frame=indices[self.found.frame], box_xyxy=self.found.box_xyxy
         )
-        taken_by = _taken_by(p.box_xyxy, same_class, config.exclusion_iou)
-        if not found and taken_by:
-            candidate = candidate.model_copy(
-                update={"verdict": "excluded", "rationale": f"overlaps the box accepted for {taken_by}"}
-            )
-        elif not found:
-            answer = verifier.verify(frames[p.frame], p.box_xyxy, instance, caption)
-            found = answer.match and answer.confidence >= config.min_verdict_confidence
-            candidate = candidate.model_copy(
-                update={
-                    "verdict": "accepted" if found else "refused",
-                    "confidence": answer.confidence,
-                    "rationale": answer.rationale,
-                }
-            )
-        judged.append(candidate)
-    return judged
+
+
+def next_questions(searches: list[Search], pairs: list[tuple[str, str]], exclusion_iou: float) -> list[Search]:
+    """The searches whose next candidate is asked for in this round, one each; an empty list: the clip is settled.
+
+    An instance waits for those of its class before it, whose boxes leave its pool, and is not looked for any more
+    once each of its interactions has lost an end: nobody asks what an earlier answer has made needless. Rounds, so
+    that what is asked does not depend on which answer comes first.
+    """
+    lost = lost_ids(searches)
+    named = still_named(pairs, lost)
+    open_ = [s for s in searches if s.next and s.instance.instance_id in named]
+    asking: dict[str, Search] = {}
+    for search in open_:
+        asking.setdefault(search.instance.class_name, search)
+    for class_name, search in asking.items():
+        search.exclude([s for s in searches if s.instance.class_name == class_name], exclusion_iou)
+    if lost_ids(searches) != lost:
+        return next_questions(searches, pairs, exclusion_iou)
+    return list(asking.values())
+
+
+def ask_all(verifier: Verifier, searches: list[Search], frames: np.ndarray, caption: str) -> list[Answer]:
+    """The verifier's answers on each search's next candidate; asked side by side if the verifier can."""
+
+    def ask(search: Search) -> Answer:
+        assert search.next is not None
+        return verifier.verify(frames[search.next.frame], search.next.box_xyxy, search.instance, caption)
+
+    if verifier.concurrency == 1 or len(searches) == 1:
+        return [ask(search) for search in searches]
+    with ThreadPoolExecutor(len(searches), thread_name_prefix="verify") as pool:
+        return [future.result() for future in [pool.submit(copy_context().run, ask, s) for s in searches]]
+
+
+def lost_ids(searches: list[Search]) -> set[str]:
+    """Instances none of whose candidates was verified."""
+    return {s.instance.instance_id for s in searches if s.is_lost}
 
 
 def still_named(pairs: list[tuple[str, str]], lost: set[str]) -> set[str]:
@@ -204,25 +262,19 @@ def still_named(pairs: list[tuple[str, str]], lost: set[str]) -> set[str]:
     return {i for pair in pairs if lost.isdisjoint(pair) for i in pair}
 
 
-def _taken_by(box: Box, anchors: list[Anchor], threshold: float) -> str | None:
+def _holder_of(box: Box, searches: Sequence[Search], threshold: float) -> str | None:
     # On other frames too: the same object, still there a moment later, must not be taken twice.
-    return next((a.instance_id for a in anchors if box_iou(box, a.box_xyxy) >= threshold), None)
+    return next(
+        (s.instance.instance_id for s in searches if s.found and box_iou(box, s.found.box_xyxy) >= threshold), None
+    )
 
 
-def _instances_of(anchors: list[Anchor], instances: list[Instance]) -> list[Instance]:
-    by_id = {i.instance_id: i for i in instances}
-    return [by_id[a.instance_id] for a in anchors]
+def _why_lost(searches: list[Search]) -> str:
+    def why(search: Search) -> str:
+        name = f"{search.instance.instance_id} {search.instance.noun!r}"
+        return f"{name}: none of {len(search.pool)} candidates verified" if search.pool else f"{name}: no candidate"
 
-
-def _why_lost(instances: list[Instance], lost: set[str], candidates: list[Candidate]) -> str:
-    parts = []
-    for instance in instances:
-        if instance.instance_id not in lost:
-            continue
-        of_it = [c for c in candidates if c.instance_id == instance.instance_id]
-        what = f"none of {len(of_it)} candidates verified" if of_it else "no candidate"
-        parts.append(f"{instance.instance_id} {instance.noun!r}: {what}")
-    return "; ".join(parts)
+    return "; ".join(why(s) for s in searches if s.is_lost)
 
 
 def makers(detector: Detector, verifier: Verifier) -> list[MadeBy]:
@@ -232,20 +284,30 @@ def makers(detector: Detector, verifier: Verifier) -> list[MadeBy]:
     ]
 
 
-def load_backends(config: GroundConfig, endpoint: EndpointConfig, cache: Path) -> tuple[Detector, Verifier]:
+def load_backends(
+    config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath, dino: DinoConfig, torch: TorchConfig
+) -> tuple[Detector, Verifier]:
     use_one_opencv_thread()
-    return _load_detector(config), _load_verifier(config, endpoint, cache)
+    return _load_detector(config, dino, torch), _load_verifier(config, endpoint, cache)
 
 
-def _load_detector(config: GroundConfig) -> Detector:
+def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -> Detector:
     match config.grounding:
         case "colour":
             from tasks.backends.colour import ColourDetector
 
             return ColourDetector()
+        case "groundingdino":
+            from tasks.backends.grounding_dino.native import NativeGroundingDino
+
+            return NativeGroundingDino(dino, torch)
+        case "transformers":
+            from tasks.backends.grounding_dino.port import PortedGroundingDino
+
+            return PortedGroundingDino(dino, torch)
 
 
-def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: Path) -> Verifier:
+def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath) -> Verifier:
     match config.vlm:
         case "rules":
             from tasks.backends.colour import AttributeVerifier
@@ -257,8 +319,16 @@ def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: Path) 
             return OpenAIVerifier(endpoint, cache)
 
 
-def stage(work: Work, config: GroundConfig, endpoint: EndpointConfig) -> Stage[Clip, Grounding]:
-    detector, verifier = load_backends(config, endpoint, work.root / "llm")
+def stage(
+    work: Work,
+    config: GroundConfig,
+    endpoint: EndpointConfig,
+    dino: DinoConfig,
+    torch: TorchConfig,
+) -> Stage[Clip, Grounding]:
+    detector, verifier = load_backends(config, endpoint, work.root / "llm", dino, torch)
+    # The rows in flight are as many as the verifier can take, which mostly waits for its server.
+    detecting = BoundedSemaphore(detector.concurrency)
 
     def inputs(row: Row[Clip]) -> list[object]:
         extraction = work.result(row, "extract_triplets", Extraction)
@@ -269,15 +339,19 @@ def stage(work: Work, config: GroundConfig, endpoint: EndpointConfig) -> Stage[C
         extraction = work.result(row, "extract_triplets", Extraction)
         indices = sample_indices(clip.n_frames, config.n_frames)
         frames = read_frames(work.inputs.verified(clip.video, clip.video_sha256), clip, indices)
-        return ground_instances(frames, indices, clip.caption or "", extraction, detector, verifier, config)
+        with detecting:
+            proposals = detector.propose(frames, extraction.instances)
+        return ground_instances(
+            frames, indices, clip.caption or "", extraction, proposals, verifier, config, makers(detector, verifier)
+        )
 
     return Stage(
         name="ground_instances",
-        version=1,
+        version=2,
         result=Grounding,
         config=config,
         made_by=makers(detector, verifier),
         inputs=inputs,
         compute=compute,
-        concurrency=min(detector.concurrency, verifier.concurrency),
+        concurrency=verifier.concurrency,
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import threading
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -66,7 +70,8 @@ def extraction(*pairs: tuple[str, str], classes: tuple[str, ...] = ("boy", "ball
 
 
 def ground(what: Extraction, detector: Proposals, verifier: Verdicts, **config: object) -> Grounding:
-    return ground_instances(FRAMES, [3, 9], "caption", what, detector, verifier, GroundConfig(**config))
+    proposals = detector.propose(FRAMES, what.instances)
+    return ground_instances(FRAMES, [3, 9], "caption", what, proposals, verifier, GroundConfig(**config), made_by=[])
 
 
 def verdicts(grounding: Grounding, instance_id: str) -> list[tuple[int, tuple, str]]:
@@ -98,6 +103,68 @@ def test_other_classes_may_overlap() -> None:
     detector = Proposals(id1=[(0, A, 1)], id2=[(0, A, 1)])
     grounding = ground(extraction(("id1", "id2")), detector, Verdicts(("id1", A), ("id2", A)))
     assert [a.instance_id for a in grounding.anchors] == ["id1", "id2"]
+
+
+def test_nobody_asks_for_an_instance_whose_interactions_are_lost() -> None:
+    detector = Proposals(id1=[(0, A, 1), (1, A, 0.5)], id2=[(0, B, 1), (1, B, 0.5), (0, C, 0.2)], id3=[(0, C, 1)])
+    verifier = Verdicts(("id1", (0, 0, 1, 1)), ("id3", C))
+    with pytest.raises(RowRejected) as error:
+        ground(extraction(("id1", "id2"), classes=("boy", "ball")), detector, verifier)
+    # In the round in which id1 is lost, id2 has been asked for twice; its third candidate is spared.
+    assert verifier.asked == [("id1", A), ("id2", B), ("id1", A), ("id2", B)]
+    evidence = error.value.evidence
+    assert isinstance(evidence, Grounding)
+    assert evidence.lost_ids == ["id1"]
+    assert [c.verdict for c in evidence.candidates] == ["refused"] * 4 + ["not_asked"]
+
+
+def test_an_instance_without_candidates_spares_every_call() -> None:
+    verifier = Verdicts()
+    with pytest.raises(RowRejected, match="id2 'a red ball': no candidate"):
+        ground(extraction(("id1", "id2"), classes=("boy", "ball")), Proposals(id1=[(0, A, 1)]), verifier)
+    assert verifier.asked == []
+
+
+class SideBySide(Verdicts):
+    """Answers only once `together` questions wait."""
+
+    concurrency = 8
+
+    def __init__(self, together: int, *yes: tuple[str, tuple]) -> None:
+        super().__init__(*yes)
+        self.barrier = threading.Barrier(together)
+
+    def verify(self, *args: Any) -> Answer:
+        self.barrier.wait(timeout=10)
+        return super().verify(*args)
+
+
+def test_instances_of_different_classes_are_asked_for_side_by_side() -> None:
+    detector = Proposals(id1=[(0, A, 1)], id2=[(0, B, 1)], id3=[(0, C, 1)])
+    verifier = SideBySide(3, ("id1", A), ("id2", B), ("id3", C))
+    grounding = ground(extraction(("id1", "id2"), ("id1", "id3"), classes=("boy", "ball", "dog")), detector, verifier)
+    assert [a.instance_id for a in grounding.anchors] == ["id1", "id2", "id3"]
+
+
+def test_side_by_side_asks_what_one_by_one_asks() -> None:
+    rng = random.Random(0)
+    for _ in range(30):
+        boxes = [(float(10 * i), 0.0, float(10 * i + 9), 9.0) for i in range(4)]
+        ids = ("id1", "id2", "id3", "id4")
+        found = {i: [(rng.randrange(2), rng.choice(boxes), rng.random()) for _ in range(4)] for i in ids}
+        yes = [(i, box) for i in ids for box in boxes if rng.random() < 0.4]
+        what = extraction(("id1", "id2"), ("id3", "id4"), classes=("boy", "ball", "ball", "boy"))
+        one, many = Verdicts(*yes), SideBySide(1, *yes)
+        ends = []
+        for verifier in (one, many):
+            try:
+                ends.append(ground(what, Proposals(**found), verifier))
+            except RowRejected as error:
+                ends.append(error.evidence)
+        assert ends[0] == ends[1]
+        assert sorted(one.asked) == sorted(many.asked)
+        asked = [c for c in ends[0].candidates if c.verdict in ("accepted", "refused")]
+        assert len(asked) == len(one.asked)
 
 
 def test_an_uncertain_yes_is_a_no() -> None:
