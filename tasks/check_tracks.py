@@ -31,7 +31,9 @@ N_REVIEW_FRAMES = 10  # MATRIX A.2: first verified, last valid, eight evenly bet
 class CheckConfig(StageConfig):
     """What a mask track must satisfy."""
 
-    min_presence: float = Field(0.3, ge=0, le=1, description="Share of the clip's frames that hold a mask")
+    min_presence: float = Field(
+        0.3, gt=0, le=1, description="Share of the clip's frames that hold a mask; a track without any never passes"
+    )
     max_gap: float = Field(0.5, ge=0, le=1, description="Longest run of empty frames between two masks, as a share")
     min_area: float = Field(0.0003, ge=0, le=1, description="Median mask area, as a share of the frame")
     max_area: float = Field(0.8, gt=0, le=1, description="Median mask area, as a share of the frame")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from schemas.outcome import RowRejected
 from tasks.check_tracks import CheckConfig, Checked, check_tracks, leap_share, longest_gap, review_frames
@@ -93,3 +94,8 @@ def test_measures() -> None:
     track = make_track("id1", [None, BOX, None, None, BOX, BOX, None])
     assert longest_gap(np.array(track.present)) == 2
     assert leap_share(make_track("id1", [(0, 0, 10, 10), (60, 40, 70, 50), (60, 40, 70, 50)]), 0.25) == 0.5
+
+
+def test_a_track_without_a_mask_never_passes():
+    with pytest.raises(ValidationError):
+        CheckConfig(min_presence=0)
