@@ -34,7 +34,8 @@ from tests.flow_runs import REPOSITORY
 
 logger = logging.getLogger(__name__)
 
-PLAN, SHARDS = POOLS = ("triptych-plan", "triptych-shards")
+PLAN, SHARDS, GPU = "triptych-plan", "triptych-shards", "triptych-gpu"
+POOLS = {PLAN: "process", SHARDS: "process", GPU: "resident"}
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 HEARTBEAT = "prefect.flow-run.heartbeat"
 RUN_ID, MARK = "PREFECT__FLOW_RUN_ID", "TRIPTYCH_TEST_PROGRAM"  # environment variables that tell processes apart
@@ -56,10 +57,11 @@ def free_port() -> int:
 class PrefectStack:
     """One server with its database, and the workers started for it. Ended with `stop` or as a context manager.
 
-    env: what workers and their flow runs see beside this process's own environment
+    env:        what workers and their flow runs see beside this process's own environment
+    server_env: what the server alone sees
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str], server_env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.port = free_port()
         inherited = {
@@ -76,6 +78,7 @@ class PrefectStack:
             "COLUMNS": "200",
             **env,
         }
+        self.server_env = {**self.env, **(server_env or {})}
         self.server: Program | None = None
         self._programs: list[Program] = []
         self._client = httpx.Client(base_url=self.api, timeout=30)
@@ -109,7 +112,8 @@ class PrefectStack:
 
     def start_server(self) -> None:
         """Start the server, for the first time or again on the same port and database."""
-        self.server = self._spawn("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+        arguments = ("server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+        self.server = self._spawn("server", *arguments, env=self.server_env)
         self.wait_until(self._is_healthy, "the server answers", START_S)
 
     def stop_server(self) -> None:
@@ -117,8 +121,8 @@ class PrefectStack:
         self.server.end()
 
     def deploy(self) -> None:
-        for pool in POOLS:
-            self.cli("work-pool", "create", "--type", "process", pool)
+        for pool, kind in POOLS.items():
+            self.cli("work-pool", "create", "--type", kind, pool)
         self.cli("--no-prompt", "deploy", "--all")
 
     def start_worker(self, pool: str, limit: int = 2) -> Program:
@@ -147,8 +151,8 @@ class PrefectStack:
             raise self.failure(f"prefect {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}")
         return done.stdout
 
-    def _spawn(self, name: str, *arguments: str) -> Program:
-        program = Program(name, [_prefect(), *arguments], self.env, self.folder / f"{name}.log")
+    def _spawn(self, name: str, *arguments: str, env: Mapping[str, str] | None = None) -> Program:
+        program = Program(name, [_prefect(), *arguments], env or self.env, self.folder / f"{name}.log")
         self._programs.append(program)
         return program
 
@@ -270,6 +274,11 @@ class Program:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_S)
         self.kill()
+
+    def signal_alone(self, signum: signal.Signals) -> None:
+        """Signal it and wait for its end; what it started is left to itself."""
+        self._process.send_signal(signum)
+        self._process.wait(STOP_S)
 
     def kill(self) -> None:
         """SIGKILL it and all that it started: a machine that loses its power."""

@@ -3,6 +3,8 @@
     with LocalEndpoint(answers=read_caption) as server: ...
     python -m tests.reader --port 8000            the same as a program, until it is stopped
 
+    with holding_endpoint(port, read_caption) as (server, answering): ...   silent until answering.set()
+
 The client, the prompts, the HTTP and the checks are those of a run with a real LLM; only the model is rules.
 """
 
@@ -11,11 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tasks.backends.caption_rules import CaptionRules
 from tasks.extract_triplets import Mention, Relation
-from tests.endpoint import LocalEndpoint
+from tests.endpoint import Answers, LocalEndpoint
 
 RULES = CaptionRules()
 
@@ -47,6 +52,22 @@ def read_caption(request: dict[str, Any]) -> dict[str, Any] | None:
                 ]
             }
     return None
+
+
+@contextmanager
+def holding_endpoint(port: int, answers: Answers) -> Iterator[tuple[LocalEndpoint, threading.Event]]:
+    """A server that answers nothing before its event is set: it keeps a shard in the middle of its work."""
+    answering = threading.Event()
+
+    def answer(request: dict[str, Any]) -> dict[str, Any] | str | None:
+        answering.wait()
+        return answers(request)
+
+    with LocalEndpoint(answers=answer, port=port) as server:
+        try:
+            yield server, answering
+        finally:
+            answering.set()
 
 
 def _mentions(asked: dict[str, Any]) -> list[Mention]:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -40,7 +39,7 @@ from tests.flow_runs import (
     write_manifest,
 )
 from tests.prefect_stack import PLAN, RUN_S, SHARDS, PrefectStack, Program, Run, free_port, retry_button
-from tests.reader import read_caption
+from tests.reader import holding_endpoint, read_caption
 
 pytestmark = pytest.mark.slow
 
@@ -303,22 +302,6 @@ def assert_the_key_is_nowhere(*folders: Path) -> None:
 # --- Processes, machines and servers that die ----------------------------------------------------
 
 
-@contextmanager
-def holding_reader(port: int) -> Iterator[tuple[LocalEndpoint, threading.Event]]:
-    """A reader that answers nothing before its event is set: a shard in the middle of its work."""
-    answering = threading.Event()
-
-    def answer(request: dict[str, Any]) -> dict[str, Any] | None:
-        answering.wait()
-        return read_caption(request)
-
-    with LocalEndpoint(answers=answer, port=port) as reader:
-        try:
-            yield reader, answering
-        finally:
-            answering.set()
-
-
 def start_and_hold(stack: PrefectStack, case: Case, reader: LocalEndpoint) -> tuple[str, str]:
     """Start a run and wait till its shard asks the reader; returns the ids of both runs."""
     parent = stack.start(PARENT, case.parameters)
@@ -334,7 +317,7 @@ def assert_published(case: Case) -> None:
 
 def test_a_killed_process_is_queued_again(deployed: Deployed, case: Case) -> None:
     stack = deployed.stack
-    with holding_reader(deployed.llm_port) as (reader, answering):
+    with holding_endpoint(deployed.llm_port, read_caption) as (reader, answering):
         parent, shard = start_and_hold(stack, case, reader)
         stack.kill_run(shard)
         answering.set()
@@ -349,7 +332,7 @@ def test_a_killed_process_is_queued_again(deployed: Deployed, case: Case) -> Non
 
 def test_a_machine_that_dies_is_noticed_by_its_silence(deployed: Deployed, case: Case) -> None:
     stack = deployed.stack
-    with holding_reader(deployed.llm_port) as (reader, answering):
+    with holding_endpoint(deployed.llm_port, read_caption) as (reader, answering):
         parent, shard = start_and_hold(stack, case, reader)
         stack.wait_until(lambda: stack.heartbeats(shard) > 0, "the shard's first heartbeat is known")
         deployed.shard_workers.pop().kill()
@@ -382,7 +365,7 @@ def test_a_shard_that_its_worker_never_started_is_queued_again(deployed: Deploye
 
 def test_a_server_that_is_away_for_a_while_costs_nothing(deployed: Deployed, case: Case) -> None:
     stack = deployed.stack
-    with holding_reader(deployed.llm_port) as (reader, answering):
+    with holding_endpoint(deployed.llm_port, read_caption) as (reader, answering):
         parent, shard = start_and_hold(stack, case, reader)
         stack.stop_server()
         answering.set()  # the shard works on
