@@ -50,6 +50,7 @@ STATUS_FAULTS: dict[str, tuple[int, dict[str, Any]]] = {
     "too_long": (400, {"message": "maximum context length is 8192", "code": "context_length_exceeded"}),
     "filtered_prompt": (400, {"message": "prompt triggered the policy", "code": "content_filter"}),
 }
+TOKENS = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 FAULTS = (
     *STATUS_FAULTS,
     *("hang", "drip", "drip_headers", "truncate", "half_json", "html200", "empty_choices", "fenced", "not_json"),
@@ -67,6 +68,7 @@ class LocalEndpoint:
     delay_s:       time that each answer takes
     retry_after:   the header's value with 429 and 503
     drip_s:        time between two bytes of a dripping answer
+    usage:         what each completion tells of its tokens
     """
 
     def __init__(
@@ -79,10 +81,11 @@ class LocalEndpoint:
         delay_s: float = 0.0,
         retry_after: str | None = None,
         drip_s: float = 0.02,
+        usage: Any = TOKENS,
         port: int = 0,
     ) -> None:
         self.script, self.always, self.chance, self.answers = list(faults), always, chance, answers
-        self.delay_s, self.retry_after, self.drip_s = delay_s, retry_after, drip_s
+        self.delay_s, self.retry_after, self.drip_s, self.usage = delay_s, retry_after, drip_s, usage
         if unknown := {*self.script, always, chance[0] if chance else "ok"} - {*FAULTS, "ok"}:
             raise ValueError(f"unknown faults {sorted(unknown)}; known: {', '.join(FAULTS)}")
         self.requests: list[dict[str, Any]] = []
@@ -185,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             error = error | {"message": error["message"].format(key=key), "type": "error"}
             self._send(json.dumps({"error": error}).encode(), status=status)
             return
-        reply = self.server.endpoint.reply
+        reply, usage = self.server.endpoint.reply, self.server.endpoint.usage
         match fault:
             case "hang":
                 self._wait_for_the_client_to_give_up()
@@ -196,14 +199,14 @@ class _Handler(BaseHTTPRequestHandler):
             case "drip" | "drip_headers":
                 self._drip(headers_too=fault == "drip_headers")
             case "truncate":
-                body = _completion(request, reply(request))
+                body = _completion(request, reply(request), usage)
                 self._send(body[: len(body) // 2], length=len(body))
                 self.close_connection = True
             case "half_json":
-                body = _completion(request, reply(request))
+                body = _completion(request, reply(request), usage)
                 self._send(body[: len(body) // 2])
             case _:
-                self._send(_completion(request, reply(request), fault))
+                self._send(_completion(request, reply(request), usage, fault))
 
     def _send(
         self, body: bytes, *, status: int = 200, content_type: str = "application/json", length: int | None = None
@@ -244,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(format, *args)
 
 
-def _completion(request: dict[str, Any], reply: Any, fault: str = "ok") -> bytes:
+def _completion(request: dict[str, Any], reply: Any, usage: Any, fault: str = "ok") -> bytes:
     """A chat completion that holds the reply, or the fault."""
     text = reply if isinstance(reply, str) else json.dumps(reply)
     content: str | None = text
@@ -271,7 +274,7 @@ def _completion(request: dict[str, Any], reply: Any, fault: str = "ok") -> bytes
             "created": 0,
             "model": request["model"],
             "choices": choices,
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            "usage": usage,
         }
     ).encode()
 

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from pydantic import Field, SecretStr
 
 from schemas.outcome import RowFailed, ServiceDown
+from schemas.usage import Meter, ModelUsage, Usage
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Reply, TokenBucket
 from tasks.prompts import Prompt
 from tests.endpoint import LocalEndpoint
@@ -53,6 +55,13 @@ def deadline_of(fault: str) -> float:
 
 def ask(client: ChatClient, caption: str = "A boy kicks a ball.", **more: Any) -> Score:
     return client.ask(Score, PROMPT, {"caption": caption}, **more)
+
+
+def spent_on(meter: Meter) -> Usage:
+    """What was spent on the one model of `client_of`."""
+    [asked] = meter.spent
+    assert asked == ModelUsage(role="LLM", model="tiny", usage=asked.usage)
+    return asked.usage
 
 
 def cached_files(cache: Path) -> list[Path]:
@@ -137,9 +146,9 @@ ROW_FAULTS = {
 def test_a_lasting_fault_fails_the_row_after_the_retries(tmp_path: Path, fault: str, reason: str) -> None:
     with LocalEndpoint(always=fault) as server:
         client = client_of(server, tmp_path, deadline_s=deadline_of(fault))
-        with pytest.raises(RowFailed) as failed:
+        with Meter() as meter, pytest.raises(RowFailed) as failed:
             ask(client)
-        assert server.calls == client.usage.calls == 3
+        assert server.calls == spent_on(meter).calls == 3
     assert (failed.value.reason, failed.value.retryable) == (reason, True)
     assert cached_files(tmp_path) == []
 
@@ -195,9 +204,9 @@ def test_a_wrong_key_or_model_stops_the_shard_at_once(tmp_path: Path, fault: str
 def test_an_unreachable_server_stops_the_shard_after_the_retries(tmp_path: Path) -> None:
     with LocalEndpoint() as server:
         client = client_of(server, tmp_path)
-    with pytest.raises(ServiceDown, match=r"unreachable.*export its address in TRIPTYCH_LLM_BASE_URL"):
+    with Meter() as meter, pytest.raises(ServiceDown, match=r"unreachable.*its address in TRIPTYCH_LLM_BASE_URL"):
         ask(client)
-    assert client.usage.calls == 3
+    assert spent_on(meter) == Usage(calls=3, unanswered=3)
 
 
 WHOLE = {"score": 5, "sure": True, "confidence": 0.5, "reason": "", "count": 1}
@@ -341,10 +350,10 @@ def test_the_models_words_do_not_bring_the_server_down(tmp_path: Path) -> None:
 def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
     with LocalEndpoint() as server:
         first = ask(client_of(server, tmp_path))
-        again = client_of(server, tmp_path)
-        assert ask(again) == first
+        with Meter() as meter:
+            assert ask(client_of(server, tmp_path)) == first
         assert server.calls == 1
-    assert (again.usage.calls, again.usage.cache_hits) == (0, 1)
+    assert spent_on(meter) == Usage(cached=1)
 
 
 def test_the_same_question_from_many_threads_is_asked_once(tmp_path: Path) -> None:
@@ -396,16 +405,48 @@ def test_a_damaged_cache_file_is_asked_for_and_written_again(tmp_path: Path, dam
         assert server.calls == 2
 
 
+# --- Usage ---------------------------------------------------------------------------------------
+
+
+def test_every_try_is_counted_and_so_are_the_tokens_of_replies_that_did_not_validate(tmp_path: Path) -> None:
+    with LocalEndpoint(faults=["not_json", "503"]) as server, Meter() as meter:
+        ask(client_of(server, tmp_path))
+        assert server.calls == 3
+    assert spent_on(meter) == Usage(calls=3, unanswered=1, prompt_tokens=200, completion_tokens=20)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        {"prompt_tokens": None, "completion_tokens": None},
+        {"prompt_tokens": 100},
+        {"prompt_tokens": "100", "completion_tokens": "10"},
+        {"prompt_tokens": -1, "completion_tokens": 10},
+        "about a hundred",
+        [100, 10],
+    ],
+)
+def test_tokens_that_a_server_does_not_tell_are_unknown_and_its_reply_counts(tmp_path: Path, told: Any) -> None:
+    answer: dict[str, Any] = {"score": 2, "sure": False, "confidence": 0.5, "reason": "r", "count": 1}
+    with LocalEndpoint(answers=lambda request: answer, usage=told) as server, Meter() as meter:
+        assert ask(client_of(server, tmp_path)) == Score(**answer)
+    assert spent_on(meter) == Usage(calls=1, uncounted=1)
+    assert spent_on(meter).tokens is None
+
+
 # --- Limits --------------------------------------------------------------------------------------
 
 
 def test_64_calls_share_8_slots(tmp_path: Path) -> None:
-    with LocalEndpoint(delay_s=0.05) as server, ThreadPoolExecutor(32) as pool:
+    with LocalEndpoint(delay_s=0.05) as server, ThreadPoolExecutor(32) as pool, Meter() as meter:
         client = client_of(server, tmp_path, concurrency=8)
-        replies = list(pool.map(lambda n: ask(client, f"row {n}"), range(64)))
+        asked = [pool.submit(copy_context().run, ask, client, f"row {n}") for n in range(64)]
+        replies = [future.result() for future in asked]
     assert len(replies) == server.calls == 64
     assert 1 < server.max_in_flight <= 8
-    assert (client.usage.calls, client.usage.prompt_tokens, client.usage.completion_tokens) == (64, 6400, 640)
+    assert spent_on(meter) == Usage(calls=64, prompt_tokens=6400, completion_tokens=640)
 
 
 def test_the_token_bucket_holds_the_rate() -> None:
@@ -484,11 +525,13 @@ def test_the_key_is_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     for fault in ("ok", "401", "403", "500", "html200", "close", "refusal"):
         with LocalEndpoint(always=fault, answers=echo) as server:
             client = client_of(server, tmp_path)
-            seen += [repr(client.endpoint), repr(client.config), repr(client.usage), str(vars(client.endpoint))]
-            try:
-                seen.append(repr(ask(client, fault)))
-            except (RowFailed, ServiceDown) as error:
-                seen += [repr(error), caplog.handler.format(_record_of(error))]
+            seen += [repr(client.endpoint), repr(client.config), str(vars(client.endpoint))]
+            with Meter() as meter:
+                try:
+                    seen.append(repr(ask(client, fault)))
+                except (RowFailed, ServiceDown) as error:
+                    seen += [repr(error), caplog.handler.format(_record_of(error))]
+            seen.append(repr(meter.spent))
             assert server.headers[0]["authorization"] == f"Bearer {KEY}", "the server did get it"
     seen += [record.getMessage() for record in caplog.records] + [p.read_text() for p in cached_files(tmp_path)]
     assert len(seen) > 40

@@ -34,8 +34,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -44,13 +43,14 @@ import openai
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from schemas.outcome import RowFailed, ServiceDown
-from schemas.record import content_hash, write_atomic
+from schemas.record import content_hash
+from schemas.storage import AnyPath, write_atomic
+from schemas.usage import Role, Usage, count_usage
 from tasks.prompts import Prompt
 from tasks.stage import StageConfig
 
 logger = logging.getLogger(__name__)
 
-Role = Literal["LLM", "VLM"]
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 ReplyT = TypeVar("ReplyT", bound="Reply")
 
@@ -134,24 +134,6 @@ def _variable(role: Role, what: str) -> str:
     return f"TRIPTYCH_{role}_{what}"
 
 
-@dataclass
-class Usage:
-    """What was spent. Safe to add to from any thread."""
-
-    calls: int = 0
-    cache_hits: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    def add(self, *, calls: int = 0, cache_hits: int = 0, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
-        with self._lock:
-            self.calls += calls
-            self.cache_hits += cache_hits
-            self.prompt_tokens += prompt_tokens
-            self.completion_tokens += completion_tokens
-
-
 @dataclass(frozen=True)
 class Fault:
     """Why a request gave no reply.
@@ -169,15 +151,14 @@ class Fault:
 
 
 class ChatClient:
-    """Asks one model on one server; any number of threads may share it.
+    """Asks one model on one server; any number of threads may share it. Counts on the caller's `Meter` what it spends.
 
     Requests run on an event loop of their own, in a thread of its own: the library's timeouts are per
     read, and only a cancelled coroutine ends a dripping answer in time and closes its connection.
     """
 
-    def __init__(self, endpoint: Endpoint, config: EndpointConfig, cache_dir: Path) -> None:
+    def __init__(self, endpoint: Endpoint, config: EndpointConfig, cache_dir: AnyPath) -> None:
         self.endpoint, self.config, self.cache_dir = endpoint, config, cache_dir
-        self.usage = Usage()
         self._key = endpoint.key.get_secret_value() if endpoint.key else ""
         self._slots = threading.BoundedSemaphore(config.concurrency)
         self._bucket = TokenBucket(config.requests_per_s)
@@ -235,7 +216,7 @@ class ChatClient:
         with self._key_locks[int(key[:2], 16)]:
             cached = self._cached(path, reply_model, check)
             if cached is not None:
-                self.usage.add(cache_hits=1)
+                self._count(Usage(cached=1))
                 return cached
             reply = self._ask_until_valid(reply_model, prompt.name, request, attempt, check)
             self._keep(path, reply)
@@ -314,22 +295,18 @@ class ChatClient:
         """Send one request and wait for its whole answer, at most `deadline_s`."""
         with self._slots:
             self._bucket.take()
-            self.usage.add(calls=1)
             future = asyncio.run_coroutine_threadsafe(self._send(body), self._loop)
             try:
                 answer = future.result()
             except BaseException:
                 future.cancel()  # Ctrl-C: the connection is not left open behind our back
                 raise
-        if isinstance(answer, Fault):
-            return answer
-        completion = _read_completion(self._without_key(answer))
-        if isinstance(completion, _Completion) and completion.usage:
-            self.usage.add(
-                prompt_tokens=completion.usage.prompt_tokens or 0,
-                completion_tokens=completion.usage.completion_tokens or 0,
-            )
+        completion = answer if isinstance(answer, Fault) else _read_completion(self._without_key(answer))
+        self._count(Usage(calls=1, unanswered=1) if isinstance(completion, Fault) else _tokens_of(completion))
         return completion
+
+    def _count(self, usage: Usage) -> None:
+        count_usage(self.endpoint.role, self.endpoint.model, usage)
 
     async def _send(self, body: dict[str, Any]) -> str | Fault:
         """The answer's text. The library's own parser is not used: it takes "5" for 5 and HTML for an object."""
@@ -352,7 +329,7 @@ class ChatClient:
 
     # --- Cache ---------------------------------------------------------------------------------
 
-    def _cached(self, path: Path, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | None:
+    def _cached(self, path: AnyPath, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | None:
         try:
             text = path.read_bytes()
         except FileNotFoundError:
@@ -363,7 +340,7 @@ class ChatClient:
             return None
         return reply
 
-    def _keep(self, path: Path, reply: Reply) -> None:
+    def _keep(self, path: AnyPath, reply: Reply) -> None:
         write_atomic(path, reply.model_dump_json().encode())
 
 
@@ -432,15 +409,15 @@ class _Choice(BaseModel):
 
 
 class _Tokens(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
 
 
 class _Completion(BaseModel):
     """What is read of a chat completion; servers add much more."""
 
     choices: list[_Choice] = Field(min_length=1)
-    usage: _Tokens | None = None
+    usage: Any = None  # no reason to refuse the reply, whatever the server counts here
 
 
 def _read_completion(text: str) -> _Completion | Fault:
@@ -448,6 +425,15 @@ def _read_completion(text: str) -> _Completion | Fault:
         return _Completion.model_validate_json(text)
     except ValidationError as error:
         return Fault("invalid_response", f"no chat completion: {_summary(error)}; got {text[:80]!r}", "transport")
+
+
+def _tokens_of(completion: _Completion) -> Usage:
+    """The usage of one answered call; tokens that the server does not tell are not guessed."""
+    try:
+        tokens = _Tokens.model_validate(completion.usage, strict=True)
+    except ValidationError:
+        return Usage(calls=1, uncounted=1)
+    return Usage(calls=1, prompt_tokens=tokens.prompt_tokens, completion_tokens=tokens.completion_tokens)
 
 
 def _read_reply(completion: _Completion, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | Fault:

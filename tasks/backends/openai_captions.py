@@ -9,13 +9,13 @@ the row fails. Which server and model: see tasks/backends/openai_api.py.
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from schemas.instance import Instance
 from schemas.interaction import InteractionType
+from schemas.storage import AnyPath
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
 from tasks.extract_triplets import Listing, Mention, Rating, Relation, listing_trouble
 from tasks.prompts import load
@@ -90,13 +90,12 @@ class DescribeReply(Reply):
 class OpenAICaptions:
     """A CaptionReader (tasks/extract_triplets.py) that asks an LLM."""
 
-    def __init__(self, endpoint: EndpointConfig, cache: Path) -> None:
+    def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no LLM."""
         self._client = ChatClient(Endpoint.from_env("LLM"), endpoint, cache)
         self._count, self._list = load("count_interactions"), load("list_interactions")
         self._rate, self._describe = load("rate_interaction"), load("describe_instances")
         self.concurrency = endpoint.concurrency
-        self.usage = self._client.usage
         self.identity = self._client.identity(
             [self._count, self._list, self._rate, self._describe], [CountReply, ListReply, RatingReply, DescribeReply]
         )

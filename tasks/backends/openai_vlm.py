@@ -9,8 +9,6 @@ server and model: see tasks/backends/openai_api.py.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from pydantic import Field
@@ -18,6 +16,7 @@ from pydantic import Field
 from schemas.candidate import Box
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
+from schemas.storage import AnyPath
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, Reply
 from tasks.ground_instances import Answer
 from tasks.prompts import load
@@ -40,12 +39,11 @@ class VerifyReply(Reply):
 class OpenAIVerifier:
     """A Verifier (tasks/ground_instances.py) that asks a VLM."""
 
-    def __init__(self, endpoint: EndpointConfig, cache: Path) -> None:
+    def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
         self._prompt = load("verify_candidate")
         self.concurrency = endpoint.concurrency
-        self.usage = self._client.usage
         self.identity = self._client.identity([self._prompt], [VerifyReply]) | {
             "pictures": f"JPEG {JPEG_QUALITY}, at most {MAX_SIDE_PX} px, context {CONTEXT}, OpenCV {cv2.__version__}"
         }
