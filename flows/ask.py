@@ -13,21 +13,25 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from tasks.publish_snapshot import latest_snapshot, read_snapshot
+from schemas.outcome import ServiceDown
+from schemas.storage import AnyPath, parse_path
+from tasks.publish_snapshot import all_snapshots, is_snapshot, latest_snapshot, read_snapshot, table_files
+from tasks.write_report import usage_of
 
 SHOWN_REFUSALS = 3
 RERUN = "Run the same command (or the deployment) again: only these rows are redone."
 MEND = "Mend or replace the input, then run again: a changed input is a new one."
 
 
-def summary(root: Path, snapshot: Path) -> Iterator[str]:
+def summary(root: AnyPath, snapshot: AnyPath) -> Iterator[str]:
     manifest = read_snapshot(snapshot)
     yield f"{manifest.snapshot_id}: {manifest.tally}"
+    if usage := usage_of(root / "reports" / snapshot.name):
+        yield usage.line()
     yield ""
     yield f"{'stage':<18} {'unit':<8} {'given':>6} {'rejected':>9} {'failed':>7} {'passed':>7}"
     for step in manifest.funnel:
@@ -36,10 +40,10 @@ def summary(root: Path, snapshot: Path) -> Iterator[str]:
     for count in manifest.outcomes:
         yield f"{count.n:>6} {count.status} {count.stage} {count.reason or ''}".rstrip()
     yield ""
-    yield "snapshots: " + ", ".join(sorted(p.parent.name for p in (root / "snapshots").glob("[!.]*/manifest.json")))
+    yield "snapshots: " + ", ".join(all_snapshots(root / "snapshots"))
 
 
-def failed(snapshot: Path) -> Iterator[str]:
+def failed(snapshot: AnyPath) -> Iterator[str]:
     rows = _table(snapshot, "outcomes").filter(pl.col("status") == "failed").sort("retryable", "stage", "row_id")
     if rows.is_empty():
         yield "nothing failed"
@@ -52,7 +56,7 @@ def failed(snapshot: Path) -> Iterator[str]:
             yield f"  -> {remedy}"
 
 
-def stories(snapshot: Path, name: str) -> Iterator[str]:
+def stories(snapshot: AnyPath, name: str) -> Iterator[str]:
     """The story of each clip, source or line that `name` means: an id (or its beginning), a video, the user's id."""
     outcomes = _table(snapshot, "outcomes")
     sources = _table(snapshot, "sources").filter((pl.col("external_id") == name) | (pl.col("video") == name))
@@ -70,7 +74,7 @@ def stories(snapshot: Path, name: str) -> Iterator[str]:
         yield from story(snapshot, row)
 
 
-def story(snapshot: Path, outcome: dict[str, Any]) -> Iterator[str]:
+def story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
     """One row's way through the stages."""
     yield f"{outcome['row_id']}: {outcome['status']}" + _because(outcome)
     if outcome["video"]:
@@ -129,25 +133,30 @@ def _line(text: str | None) -> str:
     return json.dumps(text or "", ensure_ascii=False)[1:-1]
 
 
-def _table(snapshot: Path, name: str) -> pl.DataFrame:
-    return pl.read_parquet(sorted((snapshot / name).glob("*.parquet")))
+def _table(snapshot: AnyPath, name: str) -> pl.DataFrame:
+    return pl.read_parquet(table_files(snapshot, name))
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m flows.ask", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the flow's --root (default: data)")
+    parser.add_argument("--root", type=parse_path, default="data", help="the flow's --root (default: data)")
     parser.add_argument("--snapshot", help="ask this one, not the latest")
     questions = parser.add_subparsers(dest="question")
     questions.add_parser("clip", help="the whole story of a clip or source").add_argument("name")
     questions.add_parser("failed", help="what failed and how to rerun it")
-    asked = parser.parse_args(arguments)
+    try:
+        answer(parser.parse_args(arguments))
+    except ServiceDown as error:
+        sys.exit(f"ServiceDown: {error}")
 
+
+def answer(asked: argparse.Namespace) -> None:
     snapshot = (
         asked.root / "snapshots" / asked.snapshot if asked.snapshot else latest_snapshot(asked.root / "snapshots")
     )
-    if snapshot is None or not snapshot.is_dir():
+    if snapshot is None or not is_snapshot(snapshot):
         sys.exit(f"no snapshot in {asked.root / 'snapshots'}: nothing was published there yet; is --root right?")
     match asked.question:
         case "clip":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from schemas.record import Record, column
+from schemas.service import ServiceDown as ServiceDown
 
 Status = Literal["accepted", "rejected", "failed"]
 Kind = Literal["source", "clip"]
@@ -62,10 +63,3 @@ class RowFailed(Exception):
     def __init__(self, reason: str, detail: str = "", *, retryable: bool) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason, self.detail, self.retryable = reason, detail, retryable
-
-
-class ServiceDown(Exception):
-    """Raised where no further row can be done either: server unreachable, wrong key, full disk.
-
-    The shard fails at once with this message, which says what to do, and is rerun alone.
-    """

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 import types
 import typing
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
+
+from schemas.storage import AnyPath, at_once, write_atomic
 
 R = TypeVar("R", bound="Record")
 
@@ -180,7 +179,7 @@ def _checked(record: type[R], number: int, row: R | dict[str, Any]) -> R:
     return row
 
 
-def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: Path) -> None:
+def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: AnyPath) -> None:
     """Write rows to one Parquet file that appears whole or not at all; same rows, same bytes."""
     table = to_table(record, rows)
     sink = pa.BufferOutputStream()
@@ -190,30 +189,16 @@ def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: Path)
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def read_table(record: type[R], path: Path) -> list[R]:
+def read_table(record: type[R], path: AnyPath) -> list[R]:
     """Read back what `write_table` wrote; SchemaError if the file is of another record or version."""
-    table = pq.read_table(path)
+    table = pq.read_table(pa.BufferReader(path.read_bytes()))
     if not table.schema.equals(record.arrow_schema(), check_metadata=False):
         raise SchemaError(f"{path}: columns are not those of {record.__name__} version {record.schema_version}")
     return [record.model_validate(row) for row in table.to_pylist()]
 
 
-def read_rows(record: type[R], folder: Path) -> list[R]:
+def read_rows(record: type[R], folder: AnyPath) -> list[R]:
     """All rows of a table: a folder of Parquet files, in the order of their names."""
-    return [row for path in sorted(folder.glob("*.parquet")) for row in read_table(record, path)]
-
-
-# --- Files -----------------------------------------------------------------------------------
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write aside, then rename: a reader, or a restart after a kill, never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One name a process and thread: two workers that write the same content must not share it.
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        aside.write_bytes(data)
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    files: list[AnyPath] = sorted(folder.glob("*.parquet"))
+    tables = at_once(folder, lambda path: read_table(record, path), files)
+    return [row for table in tables for row in table]

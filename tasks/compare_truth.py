@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from schemas.outcome import Outcome
 from schemas.record import Record, column, read_rows
 from schemas.snapshot import InstanceRow, InteractionRow, MaskTrackRow, OutcomeRow
 from schemas.source import Source
+from schemas.storage import AnyPath
 from tasks.draw_scenes import COLOURS, Expectation, TrueInstance, Truth
 
 # The truth's own colours and those that a wrong description may name.
@@ -139,7 +139,7 @@ def compare_truth(truths: Sequence[Truth], curated: Curated, cut_tolerance: int 
     )
 
 
-def compare_snapshot(snapshot: Path, truths: Sequence[Truth]) -> TruthReport:
+def compare_snapshot(snapshot: AnyPath, truths: Sequence[Truth]) -> TruthReport:
     """Compare a published snapshot with the truth of its input."""
     instances, interactions, tracks = (
         _by_clip(read_rows(record, snapshot / table))

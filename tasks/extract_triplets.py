@@ -11,7 +11,6 @@ agree. Then the thresholds, the pruning of instances that no kept interaction na
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -22,6 +21,7 @@ from schemas.interaction import Interaction, InteractionType
 from schemas.outcome import RowFailed, RowRejected
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from schemas.storage import AnyPath
 from tasks.backends.openai_api import EndpointConfig
 from tasks.stage import Row, Stage, StageConfig, Work
 
@@ -261,7 +261,7 @@ def makers(reader: CaptionReader) -> list[MadeBy]:
     return [MadeBy.of("extract_triplets", reader.identity)]
 
 
-def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: Path) -> CaptionReader:
+def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: AnyPath) -> CaptionReader:
     match config.llm:
         case "rules":
             from tasks.backends.caption_rules import CaptionRules

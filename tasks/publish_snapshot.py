@@ -3,20 +3,18 @@
     64 clips -> 41 accepted, 21 rejected, 2 failed -> snapshots/matrix11k-3f9c2a71b0de/
 
 The ledger is checked first: inputs = accepted + rejected + failed, nothing lost, nothing counted twice.
-The snapshot is put together in a folder aside and renamed into place. Its id is derived from its
-content: publishing the same thing twice is publishing it once.
+The snapshot is put together aside and appears at once: by a rename on a disk, by its manifest.json in a
+store (s3://...), where a folder without one is no snapshot. Its id is derived from its content:
+publishing the same thing twice is publishing it once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +23,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from schemas.clip import Clip
-from schemas.outcome import Outcome
+from schemas.local_copies import ContentChanged, local_copy
+from schemas.outcome import Outcome, ServiceDown
 from schemas.provenance import MadeBy
-from schemas.record import content_hash, write_atomic, write_table
+from schemas.record import content_hash, write_table
 from schemas.snapshot import (
     SHARD_TABLES,
     TABLES,
@@ -41,13 +40,14 @@ from schemas.snapshot import (
     Statistics,
 )
 from schemas.source import Source
+from schemas.storage import AnyPath, Draft, ObjectPath, at_once, open_draft, write_atomic
 from tasks.split_scenes import SplitResult
 from tasks.stage import Shard, Work
 from tasks.write_shard import ShardDone, outcome_row
 
 FORMAT_VERSION = 1
 LATEST = "LATEST"
-INCOMPLETE = ".incomplete"
+MANIFEST = "manifest.json"
 TOP = 50  # verbs and nouns in figure 10
 CLIP_STAGES = ("extract_triplets", "ground_instances", "propagate_masks", "check_tracks")
 
@@ -75,53 +75,64 @@ class Ledger(BaseModel):
 
 def publish_snapshot(
     work: Work,
-    snapshots: Path,
+    snapshots: AnyPath,
     dataset: str,
     ledger: Ledger,
     shards: Sequence[tuple[Shard[Clip], ShardDone]],
     configs: dict[str, Any],
     made_by: Sequence[MadeBy],
-) -> Path:
+) -> AnyPath:
     """Publish and return the snapshot's folder.
 
     Raises LedgerError if inputs are not accepted + rejected + failed; then nothing was published.
     """
     check_ledger(ledger, [shard for shard, _ in shards])
-    snapshots.mkdir(parents=True, exist_ok=True)
-    _clear_left_overs(snapshots)
-    aside = Path(tempfile.mkdtemp(prefix=".", suffix=INCOMPLETE, dir=snapshots))
-    aside.chmod(0o755)
-    try:
-        manifest = _assemble(aside, work, dataset, ledger, shards, configs, made_by)
-        folder = snapshots / manifest.snapshot_id
-        if not folder.exists():
-            os.replace(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with open_draft(snapshots) as draft:
+        manifest = _assemble(draft, work, dataset, ledger, shards, configs, made_by)
+        folder: AnyPath = draft.publish(manifest.snapshot_id, last=MANIFEST)
     write_atomic(snapshots / LATEST, f"{manifest.snapshot_id}\n".encode())
     return folder
 
 
-def _clear_left_overs(snapshots: Path) -> None:
-    """Remove what killed runs left aside; a run that still lives has touched its folder within a day."""
-    for folder in snapshots.glob(f".*{INCOMPLETE}"):
-        if time.time() - folder.stat().st_mtime > 86_400:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def latest_snapshot(snapshots: Path) -> Path | None:
+def latest_snapshot(snapshots: AnyPath) -> AnyPath | None:
     try:
         return snapshots / (snapshots / LATEST).read_text().strip()
     except FileNotFoundError:
         return None
 
 
-def read_snapshot(snapshot: Path) -> SnapshotManifest:
-    return SnapshotManifest.from_json((snapshot / "manifest.json").read_bytes())
+def is_snapshot(folder: AnyPath) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def all_snapshots(snapshots: AnyPath) -> list[str]:
+    """The ids of all that were published."""
+    folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    return sorted(folder.name for folder in folders if is_snapshot(folder))
+
+
+def read_snapshot(snapshot: AnyPath) -> SnapshotManifest:
+    return SnapshotManifest.from_json((snapshot / MANIFEST).read_bytes())
+
+
+def table_files(snapshot: AnyPath, table: str) -> list[Path]:
+    """The Parquet files of a table, sorted; copies on this machine of those that lie in a store."""
+    if isinstance(snapshot, Path):
+        return sorted((snapshot / table).glob("*.parquet"))
+    files = [file for file in _published_files(snapshot) if file.table == table]
+    try:
+        return at_once(snapshot, lambda file: local_copy(snapshot / file.path, file.sha256), files)
+    except (ContentChanged, FileNotFoundError) as error:
+        raise ServiceDown(f"{snapshot} is not what was published: {error}. Restore or delete it.") from error
+
+
+@lru_cache(maxsize=8)
+def _published_files(snapshot: ObjectPath) -> list[DataFile]:
+    return read_snapshot(snapshot).files
 
 
 def _assemble(
-    folder: Path,
+    draft: Draft,
     work: Work,
     dataset: str,
     ledger: Ledger,
@@ -129,14 +140,18 @@ def _assemble(
     configs: dict[str, Any],
     made_by: Sequence[MadeBy],
 ) -> SnapshotManifest:
-    """Fill the folder with all that the snapshot will hold."""
+    """Fill the draft with all that the snapshot will hold."""
+    folder = draft.folder
     write_table(Source, ledger.sources, folder / "sources" / "sources.parquet")
     write_table(OutcomeRow, early_outcomes(ledger), folder / "outcomes" / "sources.parquet")
     write_table(Clip, all_clips(ledger), folder / "all_clips" / "clips.parquet")
-    for shard, done in shards:
-        for table in SHARD_TABLES:
-            made = work.shard_path(shard.shard_id, f"{done.tables}/{table}.parquet")
-            _link(made, folder / table / f"{shard.shard_id}.parquet")
+    draft.link(
+        [
+            (f"{table}/{s.shard_id}.parquet", work.shard_path(s.shard_id, f"{done.tables}/{table}.parquet"))
+            for s, done in shards
+            for table in SHARD_TABLES
+        ]
+    )
     for table, record in SHARD_TABLES.items():
         if not (folder / table).exists():  # no clip at all: still a table that can be read
             write_table(record, [], folder / table / "empty.parquet")
@@ -163,17 +178,8 @@ def _assemble(
     }
     manifest = SnapshotManifest(snapshot_id=f"{dataset}-{content_hash(content, length=12)}", **content)
     write_atomic(folder / "README.md", dataset_card(manifest).encode())
-    write_atomic(folder / "manifest.json", manifest.model_dump_json(indent=1).encode())
+    write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
     return manifest
-
-
-def _link(made: Path, target: Path) -> None:
-    """The same bytes under another name, without a copy where the file system can."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(made, target)
-    except OSError:
-        shutil.copyfile(made, target)
 
 
 def _data_file(path: Path, folder: Path) -> DataFile:

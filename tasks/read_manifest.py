@@ -5,21 +5,20 @@
 
 Manifests are JSON lines, CSV or Parquet with the columns of schemas.source.ManifestRow. In a folder,
 `dog.mp4` takes its caption from `dog.txt` beside it. A line that cannot be used ends as an outcome that
-names the line; the others go on.
+names the line; the others go on. Manifest and videos may lie in a store (s3://bucket/captions.jsonl).
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -27,14 +26,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from schemas.local_copies import Content, ContentChanged, fetch, file_sha256, local_copy
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column, content_hash
 from schemas.source import ManifestRow, Source
+from schemas.storage import AnyPath, DataPath, ObjectPath, at_once, list_files, write_atomic
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"})
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson", ".csv", ".parquet"})
 KINDS = ".jsonl, .csv or .parquet"
 STAGE = "read_manifest"
+
+logger = logging.getLogger(__name__)
 
 
 class ManifestError(ValueError):
@@ -46,23 +49,24 @@ class Inputs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folder: Path
+    folder: DataPath
     allow_outside: bool = False
 
-    def locate(self, video: str) -> Path:
-        """The file that a manifest's `video` names. Raises RowFailed if it may not be, or cannot be, read."""
-        parts = urlsplit(video)
-        if parts.scheme == "file":
-            path = Path(unquote(parts.path))
-        elif "://" in video:
-            raise RowFailed("unsupported_uri", f"{video!r}: only paths and file:// URIs are read", retryable=False)
-        else:
-            path = Path(video)
+    def locate(self, video: str) -> AnyPath:
+        """The file that a manifest's `video` names. Raises RowFailed if it may not be, or cannot be, read.
+
+        A manifest reaches only what lies in the same kind of storage as itself.
+        """
         if "\0" in video:
             raise RowFailed("bad_path", f"{video!r} holds a zero byte", retryable=False)
-        folder = self.folder.resolve()
-        path = (folder / path).resolve()
-        if not self.allow_outside and not path.is_relative_to(folder):
+        path: AnyPath
+        if isinstance(self.folder, ObjectPath):
+            path = _locate_object(self.folder, video)
+            is_inside = path.is_relative_to(self.folder)
+        else:
+            path = _locate_file(self.folder, video)
+            is_inside = path.is_relative_to(self.folder.resolve())
+        if not self.allow_outside and not is_inside:
             raise RowFailed(
                 "outside_folder",
                 f"{video!r} leads out of the manifest's folder; move it there or set allow_outside",
@@ -71,15 +75,46 @@ class Inputs(BaseModel):
         return path
 
     def verified(self, video: str, sha256: str) -> Path:
-        """The located file, if it still holds the bytes that the row was planned with."""
+        """A file with the bytes that the row was planned with: the located one, or a copy of the located object."""
         path = self.locate(video)
+        changed = RowFailed("input_changed", f"{video!r} was rewritten while it was curated; run again", retryable=True)
         try:
-            now = file_sha256(path)
+            if isinstance(path, ObjectPath):
+                return local_copy(path, sha256)
+            if file_sha256(path) != sha256:
+                raise changed
+        except ContentChanged as error:
+            raise changed from error
         except OSError as error:
             raise RowFailed("missing_file", f"{video!r}: {error.strerror}", retryable=True) from error
-        if now != sha256:
-            raise RowFailed("input_changed", f"{video!r} was rewritten while it was curated; run again", retryable=True)
         return path
+
+
+def _locate_file(folder: Path, video: str) -> Path:
+    parts = urlsplit(video)
+    if parts.scheme == "file":
+        path = Path(unquote(parts.path))
+    elif "://" in video:
+        raise RowFailed("unsupported_uri", f"{video!r}: only paths and file:// URIs are read", retryable=False)
+    else:
+        path = Path(video)
+    return (folder.resolve() / path).resolve()
+
+
+def _locate_object(folder: ObjectPath, video: str) -> ObjectPath:
+    own = f"{folder.scheme}://"
+    if video.startswith(own):
+        path = ObjectPath(folder.scheme, PurePosixPath(video.removeprefix(own)))
+    elif "://" in video or video.startswith("/"):
+        raise RowFailed(
+            "unsupported_uri", f"{video!r}: only keys below {folder} and {own} addresses are read", retryable=False
+        )
+    else:
+        path = folder / video
+    try:
+        return path.checked()
+    except ValueError as error:  # asked for it, the store would not answer: that looks like a store in trouble
+        raise RowFailed("bad_path", str(error), retryable=False) from error
 
 
 class Listing(Record):
@@ -89,27 +124,23 @@ class Listing(Record):
     outcomes: list[Outcome] = column("Lines that ended here: unusable, or a repetition of an earlier one")
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, read again only when the file has changed."""
-    stat = path.stat()
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-@lru_cache(maxsize=65536)
-def _file_sha256(path: Path, size: int, mtime_ns: int, inode: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_manifest(manifest: Path, *, allow_outside: bool = False) -> Listing:
+def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyPath | None = None) -> Listing:
     """Read a manifest file or a folder of videos.
 
+    known: folder that remembers what each object holds, so that only new ones are fetched to be hashed
     Raises ManifestError if there is nothing there that could be a manifest at all.
     """
     inputs = Inputs(folder=inputs_folder(manifest), allow_outside=allow_outside)
     lines = list(_lines(manifest))
-    with ThreadPoolExecutor(max_workers=4) as pool:  # reading and hashing release the GIL
-        read = list(pool.map(lambda line: _read_line(line, inputs), lines))
+
+    def read_line(line: Line) -> Source | RowFailed:
+        return _read_line(line, inputs, lambda path: _content(path, known))
+
+    if isinstance(manifest, ObjectPath):
+        read = at_once(manifest, read_line, lines)
+    else:
+        with ThreadPoolExecutor(max_workers=4) as pool:  # reading and hashing release the GIL
+            read = list(pool.map(read_line, lines))
 
     sources: dict[str, Source] = {}
     outcomes: list[Outcome] = []
@@ -142,27 +173,43 @@ def read_manifest(manifest: Path, *, allow_outside: bool = False) -> Listing:
     return Listing(sources=list(sources.values()), outcomes=outcomes)
 
 
-def inputs_folder(manifest: Path) -> Path:
+def inputs_folder(manifest: AnyPath) -> AnyPath:
+    if isinstance(manifest, ObjectPath):  # asked often, and a store takes its time to tell
+        return manifest.parent if manifest.suffix.lower() in MANIFEST_SUFFIXES else manifest
     return manifest if manifest.is_dir() else manifest.parent
 
 
-def _read_line(line: Line, inputs: Inputs) -> Source | RowFailed:
+def _content(path: AnyPath, known: AnyPath | None) -> Content:
+    """What a video holds. Raises OSError."""
+    if isinstance(path, Path):
+        return Content(file_sha256(path), path.stat().st_size)
+    note = known / f"{path.stamp()}.json" if known is not None else None
+    if note is not None:
+        try:
+            return Content(**json.loads(note.read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            logger.debug("%s is new", path)
+    content = fetch(path)
+    if note is not None:
+        write_atomic(note, json.dumps(content._asdict()).encode())
+    return content
+
+
+def _read_line(line: Line, inputs: Inputs, content_of: Callable[[AnyPath], Content]) -> Source | RowFailed:
     try:
         row = _parse(line.raw)
-        path = inputs.locate(row.video)
-        sha256 = file_sha256(path)
-        n_bytes = path.stat().st_size
+        content = content_of(inputs.locate(row.video))
     except RowFailed as error:
         return RowFailed(error.reason, f"line {line.number}: {error.detail}", retryable=error.retryable)
     except OSError as error:
         return RowFailed("missing_file", f"line {line.number}: {row.video!r}: {error.strerror}", retryable=True)
     return Source(
-        source_id=Source.id_of(sha256, row.caption, row.start_s, row.end_s),
+        source_id=Source.id_of(content.sha256, row.caption, row.start_s, row.end_s),
         external_id=row.id,
         line=line.number,
         video=row.video,
-        video_sha256=sha256,
-        n_bytes=n_bytes,
+        video_sha256=content.sha256,
+        n_bytes=content.n_bytes,
         caption=row.caption,
         start_s=row.start_s,
         end_s=row.end_s,
@@ -185,7 +232,7 @@ def _parse(raw: bytes | dict[str, Any]) -> ManifestRow:
 # --- Kinds of manifest -----------------------------------------------------------------------
 
 
-def require_manifest(manifest: Path) -> None:
+def require_manifest(manifest: AnyPath) -> None:
     """Raises ManifestError unless it is a folder, or a file of a kind that is read."""
     if manifest.is_dir():
         return
@@ -200,7 +247,7 @@ class Line(NamedTuple):
     raw: bytes | dict[str, Any]  # JSON text, or column values
 
 
-def _lines(manifest: Path) -> Iterator[Line]:
+def _lines(manifest: AnyPath) -> Iterator[Line]:
     require_manifest(manifest)
     if manifest.is_dir():
         yield from (Line(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
@@ -215,7 +262,7 @@ def _lines(manifest: Path) -> Iterator[Line]:
                 reader = csv.DictReader(io.StringIO(manifest.read_text("utf-8-sig"), newline=""), strict=True)
                 yield from (Line(reader.line_num, _csv_values(row)) for row in reader)
             case ".parquet":
-                rows = pq.read_table(manifest).to_pylist()
+                rows = pq.read_table(pa.BufferReader(manifest.read_bytes())).to_pylist()
                 yield from (Line(number, row) for number, row in enumerate(rows, start=1))
     except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ManifestError(f"{manifest} cannot be read: {error}") from error
@@ -226,14 +273,16 @@ def _csv_values(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in row.items() if value not in ("", None)}
 
 
-def _folder_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    found = False
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file():
-            continue
-        found = True
-        sidecar = path.with_suffix(".txt")
-        caption = sidecar.read_text("utf-8", errors="replace").strip() if sidecar.is_file() else None
-        yield {"video": os.fspath(path.relative_to(folder)), "caption": caption or None}
-    if not found:
+def _folder_rows(folder: AnyPath) -> list[dict[str, Any]]:
+    files = list_files(folder)
+    there = set(files)
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not videos:
         raise ManifestError(f"{folder} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))})")
+
+    def row(video: Any) -> dict[str, Any]:
+        sidecar = video.with_suffix(".txt")
+        caption = sidecar.read_text("utf-8", errors="replace").strip() if sidecar in there else None
+        return {"video": os.fspath(video.relative_to(folder)), "caption": caption or None}
+
+    return at_once(folder, row, videos)

@@ -4,30 +4,35 @@ A stage turns each row of a shard into a result (a Record) or an outcome. What i
 the hash of everything that went into it, so a killed run goes on where it stopped, a changed prompt
 recomputes exactly what depends on it, and nothing is computed twice:
 
-    work/rows/<stage>/<k[:2]>/<key>.json     one row's result, or the outcome that ended it
-    work/shards/<shard_id>/<n>-<chain>.json  the shard's rows after n stages: the reference that crosses
-                                             task borders
+    work/rows/<stage>/<k[:2]>/<key>.json         one row's result, or the outcome that ended it
+    work/usage/<stage>/<k[:2]>/<key>.<try>.json  what a try at it asked of model servers; tries that failed
+                                                 or were killed are paid for, too
+    work/shards/<shard_id>/<n>-<chain>.json      the shard's rows after n stages: the reference that crosses
+                                                 task borders
 """
 
 from __future__ import annotations
 
-import errno
 import logging
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
 from schemas.provenance import MadeBy
-from schemas.record import Record, content_hash, write_atomic
+from schemas.record import Record, content_hash
+from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, parse_path, write_atomic
+from schemas.usage import Meter, ModelUsage, Usage
 from tasks.read_manifest import Inputs
 
 logger = logging.getLogger(__name__)
@@ -36,6 +41,7 @@ P = TypeVar("P", bound=Subject)
 R = TypeVar("R", bound=Record)
 
 PROGRESS_EVERY_S = 5.0
+_USAGE = TypeAdapter(list[ModelUsage])
 
 
 class StageConfig(BaseModel):
@@ -89,10 +95,10 @@ class Work(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path
+    root: DataPath
     inputs: Inputs
 
-    def result_path(self, stage: str, key: str) -> Path:
+    def result_path(self, stage: str, key: str) -> AnyPath:
         return self.root / "rows" / stage / key[:2] / f"{key}.json"
 
     def save(self, stage: str, key: str, made: Made[Any]) -> None:
@@ -118,25 +124,52 @@ class Work(BaseModel):
             raise RowFailed("result_missing", f"{path} is gone; run again", retryable=True)
         return made.result
 
-    def shard_path(self, shard_id: str, name: str) -> Path:
+    def meter(self, stage: str, key: str) -> Meter:
+        """Counts what a try at a result asks of model servers, and stores it from call to call."""
+        # Tries at the same result may run at the same time: each has a file of its own.
+        path = self.root / "usage" / stage / key[:2] / f"{key}.{uuid4().hex}.json"
+        return Meter(keep=lambda spent: write_atomic(path, _USAGE.dump_json(spent)))
+
+    def usage(self, stage: str, keys: Collection[str]) -> dict[str, list[ModelUsage]]:
+        """What the tries at some results asked of model servers, {key: try after try}; no key that asked nothing."""
+        # Listed as a whole and read side by side: a look for each key alone takes minutes on object storage.
+        paths = [path for path in list_files(self.root / "usage" / stage) if _key_of(path) in keys]
+        found: dict[str, list[ModelUsage]] = {}
+        for path, spent in zip(paths, at_once(self.root, _read_usage, paths), strict=True):
+            found.setdefault(_key_of(path), []).extend(spent)
+        return found
+
+    def shard_path(self, shard_id: str, name: str) -> AnyPath:
         return self.root / "shards" / shard_id / name
 
-    def state_path(self, shard_id: str, stages: Sequence[Stage[Any, Any]]) -> Path:
+    def state_path(self, shard_id: str, stages: Sequence[Stage[Any, Any]]) -> AnyPath:
         """Where a shard's state lies after these stages; after none, its plan."""
         return self._state_path(shard_id, len(stages), chain_of(stages))
 
-    def save_shard(self, shard: Shard[P]) -> Path:
+    def save_shard(self, shard: Shard[P]) -> AnyPath:
         path = self._state_path(shard.shard_id, shard.step, shard.chain)
         with full_disk_is_a_service_down("shards", self.root):
             write_atomic(path, shard.model_dump_json().encode())
         return path
 
-    def _state_path(self, shard_id: str, step: int, chain: str) -> Path:
+    def _state_path(self, shard_id: str, step: int, chain: str) -> AnyPath:
         return self.shard_path(shard_id, f"{step}-{chain or 'planned'}.json")
 
 
-def load_shard(path: Path | str, payload: type[P]) -> Shard[P]:
-    return Shard[payload].model_validate_json(Path(path).read_bytes())  # type: ignore[valid-type]
+def _key_of(usage_path: AnyPath) -> str:
+    return usage_path.name.split(".")[0]
+
+
+def _read_usage(path: AnyPath) -> list[ModelUsage]:
+    try:
+        return _USAGE.validate_json(path.read_bytes())
+    except ValidationError as error:
+        logger.warning("%s cannot be read and is not counted (%d errors)", path, error.error_count())
+        return []
+
+
+def load_shard(path: AnyPath | str, payload: type[P]) -> Shard[P]:
+    return Shard[payload].model_validate_json(parse_path(path).read_bytes())  # type: ignore[valid-type]
 
 
 @dataclass(frozen=True)
@@ -177,6 +210,11 @@ class Tally:
     total: int
     started_s: float = field(default_factory=time.monotonic)
     counts: Counter[str] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)
+
+    def add(self, end: RowEnd) -> None:
+        self.counts[end.how] += 1
+        self.usage = sum((spent.usage for spent in end.spent), self.usage)
 
     @property
     def done(self) -> int:
@@ -187,10 +225,11 @@ class Tally:
         rest = seconds / self.done * (self.total - self.done) if self.done else 0.0
         parts = [f"{n} {what}" for what, n in sorted(self.counts.items())]
         left = f", about {rest:.0f} s left" if self.done < self.total else f" in {seconds:.1f} s"
-        return f"{self.done}/{self.total} rows ({', '.join(parts) or 'none yet'}){left}"
+        asked = f"; {self.usage.line()}" if self.usage != Usage() else ""
+        return f"{self.done}/{self.total} rows ({', '.join(parts) or 'none yet'}){left}{asked}"
 
 
-def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger) -> Path:
+def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger) -> AnyPath:
     """Run a stage over a shard's living rows and return where the shard's new state is stored.
 
     A row that cannot be done ends as an outcome and the others go on. ServiceDown (and a full disk)
@@ -215,11 +254,12 @@ def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 place = running.pop(future)
-                rows[place], how, error = future.result()
-                tally.counts[how] += 1
-                if error is not None:
-                    unexpected.append(error)
-                    log.error("%s %s: %r", stage.name, rows[place].payload.row_id, error, exc_info=error)
+                end = future.result()
+                rows[place] = end.row
+                tally.add(end)
+                if end.error is not None:
+                    unexpected.append(end.error)
+                    log.error("%s %s: %r", stage.name, end.row.payload.row_id, end.error, exc_info=end.error)
             if time.monotonic() - last_line > PROGRESS_EVERY_S:
                 last_line = time.monotonic()
                 log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
@@ -240,28 +280,38 @@ def recall(work: Work, stage: Stage[P, R], row: Row[P]) -> Row[P] | None:
     return None if made is None else _after(stage.name, row, key, made)
 
 
-RowEnd = tuple[Row[Any], str, Exception | None]  # the row after the stage, how it ended, what surprised
+class RowEnd(NamedTuple):
+    """A row as it left a stage."""
+
+    row: Row[Any]
+    how: str
+    error: Exception | None = None  # what surprised
+    spent: Sequence[ModelUsage] = ()
 
 
 def _run_row(work: Work, stage: Stage[P, R], row: Row[P]) -> RowEnd:
+    meter = Meter()
     try:
         key = stage.key(row)
         made = work.load(stage.name, key, stage.result)
         if made is not None:
-            return _after(stage.name, row, key, made), "reused", None
-        made = _judge(stage, row)
+            return RowEnd(_after(stage.name, row, key, made), "reused")
+        with work.meter(stage.name, key) as meter:
+            made = _judge(stage, row)
         work.save(stage.name, key, made)
-        return _after(stage.name, row, key, made), made.outcome.status if made.outcome else "done", None
+        how = made.outcome.status if made.outcome else "done"
+        return RowEnd(_after(stage.name, row, key, made), how, spent=meter.spent)
     except RowFailed as error:
         # Not kept: the same question may be answered when it is asked again.
-        return _ended(stage.name, row, "failed", error.reason, error.detail, retryable=True), "failed", None
+        ended = _ended(stage.name, row, "failed", error.reason, error.detail, retryable=True)
+        return RowEnd(ended, "failed", spent=meter.spent)
     except ServiceDown:
         raise
     except Exception as error:
-        if _is_full_disk(error):
+        if is_full_disk(error):
             raise
-        detail = f"{type(error).__name__}: {error}"
-        return _ended(stage.name, row, "failed", "error", detail, retryable=True), "failed", error
+        ended = _ended(stage.name, row, "failed", "error", f"{type(error).__name__}: {error}", retryable=True)
+        return RowEnd(ended, "failed", error, meter.spent)
 
 
 def _judge(stage: Stage[P, R], row: Row[P]) -> Made[Any]:
@@ -299,18 +349,15 @@ def _ended(stage: str, row: Row[P], status: Status, reason: str, detail: str, *,
     return row.model_copy(update={"outcome": outcome})
 
 
-def _is_full_disk(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
 @contextmanager
-def full_disk_is_a_service_down(stage: str, root: Path) -> Iterator[None]:
+def full_disk_is_a_service_down(stage: str, root: AnyPath) -> Iterator[None]:
     """Around whatever writes below `root`: a full disk is told with what to do about it."""
     try:
         yield
     except OSError as error:
-        if not _is_full_disk(error):
+        if not is_full_disk(error):
             raise
+        disk = root if isinstance(root, Path) else tempfile.gettempdir()  # a store has none that fills
         raise ServiceDown(
-            f"{stage}: cannot write to {root}: {error.strerror}. Make room there and run it again."
+            f"{stage}: cannot write to {disk}: {error.strerror}. Make room there and run it again."
         ) from error

@@ -30,7 +30,7 @@ from av.video.reformatter import VideoReformatter
 
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
-from schemas.record import write_atomic
+from schemas.storage import AnyPath, write_atomic
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
 MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
@@ -448,6 +448,6 @@ def encode_video(frames: Iterable[np.ndarray], fps: Fraction | int, crf: int = 1
     return sink.getvalue()
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: Fraction | int) -> None:
+def write_video(path: AnyPath, frames: Iterable[np.ndarray], fps: Fraction | int) -> None:
     """Encode frames into a file that appears whole or not at all."""
     write_atomic(path, encode_video(frames, fps))

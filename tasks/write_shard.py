@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.clip import Clip
 from schemas.interaction import Interaction
 from schemas.outcome import Outcome
-from schemas.record import Record, content_hash, write_atomic, write_table
+from schemas.record import Record, content_hash, write_table
 from schemas.snapshot import (
     SHARD_TABLES,
     CandidateRow,
@@ -28,6 +28,7 @@ from schemas.snapshot import (
     OutcomeRow,
     TrackCheckRow,
 )
+from schemas.storage import at_once, write_atomic
 from tasks.check_tracks import Checked
 from tasks.extract_triplets import Extraction
 from tasks.ground_instances import Grounding
@@ -50,8 +51,8 @@ def find_done(work: Work, shard_id: str, chain: str) -> ShardDone | None:
         done = ShardDone.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-    tables = [path.parent / done.tables / f"{name}.parquet" for name in SHARD_TABLES]
-    return done if all(table.is_file() for table in tables) else None
+    there = {table.name for table in (path.parent / done.tables).glob("*.parquet")}
+    return done if there.issuperset(f"{name}.parquet" for name in SHARD_TABLES) else None
 
 
 def require_done(work: Work, shard_id: str, chain: str) -> ShardDone:
@@ -64,8 +65,8 @@ def require_done(work: Work, shard_id: str, chain: str) -> ShardDone:
 def write_shard(work: Work, shard: Shard[Clip]) -> ShardDone:
     """Write a finished shard's tables. Same rows, same bytes."""
     tables: dict[str, list[Any]] = {name: [] for name in SHARD_TABLES}
-    for row in shard.rows:
-        for name, rows in clip_tables(work, row).items():
+    for of_clip in at_once(work.root, lambda row: clip_tables(work, row), shard.rows):
+        for name, rows in of_clip.items():
             tables[name] += rows
     folder = "tables-" + content_hash([r.model_dump(mode="json") for r in shard.rows], length=12)
     for name, record in SHARD_TABLES.items():

@@ -160,12 +160,12 @@ def _without_engine(report: bool) -> dict[str, Any]:
     def shard_flow(**parameters: Any) -> Any:
         parameters.pop("return_state")
         try:
-            run_shard(**parameters)
+            shard.fn(**shard.validate_parameters(parameters))
         except Exception as error:  # noqa: BLE001 - as Prefect does with return_state=True
             return Failed(message=f"Flow run encountered an exception: {type(error).__name__}: {error}")
         return Completed()
 
-    run_shard, stage = flow_file.curate_matrix11k_shard.fn, flow_file.run_shard_stage.fn
+    shard, stage = flow_file.curate_matrix11k_shard, flow_file.run_shard_stage.fn
     tasks = ("read_listing", "write_tables", "publish")
     return {
         **{name: getattr(flow_file, name).fn for name in tasks},

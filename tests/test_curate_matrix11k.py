@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k, main, shard_before
 from schemas.clip import Clip
+from tasks.ground_instances import GroundConfig
 from tasks.stage import Shard, load_shard, run_stage
 from tests.builders import make_clip
 
@@ -23,11 +27,36 @@ def test_the_deployments_parameters_are_a_config(monkeypatch: pytest.MonkeyPatch
     for name in ("TRIPTYCH_MANIFEST", "TRIPTYCH_ROOT"):
         text = text.replace("{{ $" + name + " }}", os.environ[name])
     parents = [d for d in yaml.safe_load(text)["deployments"] if d["entrypoint"].endswith(":curate_matrix11k")]
-    assert len(parents) == 2
+    assert [d["name"] for d in parents] == ["default", "nightly", "paper"]
     for deployment in parents:
         config = CurateMatrix11k.model_validate(deployment["parameters"]["config"])
         assert (config.manifest, config.root) == (Path("/videos/m.jsonl"), Path("/data"))
         assert config.dispatch.deployment == "curate-matrix11k-shard/default"
+
+
+def test_a_profile_fills_in_what_is_not_named() -> None:
+    def backends(**given: Any) -> tuple[str, ...]:
+        config = CurateMatrix11k(manifest=Path("m.jsonl"), **given)
+        assert CurateMatrix11k.model_validate_json(config.model_dump_json()) == config
+        return config.extract.llm, config.ground.grounding, config.ground.vlm, config.propagate.masks
+
+    assert backends() == backends(profile="embedded") == ("rules", "colour", "rules", "flow")
+    assert backends(profile="paper") == ("openai", "groundingdino", "openai", "sam2")
+    assert backends(profile="paper", ground={"vlm": "rules"}) == ("openai", "groundingdino", "rules", "sam2")
+    assert backends(profile="paper", ground=GroundConfig(n_frames=3)) == ("openai", "groundingdino", "openai", "sam2")
+    with pytest.raises(ValidationError, match="profile"):
+        backends(profile=["paper"])
+
+
+def test_planning_the_papers_run_needs_no_model_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parents and CPU workers name every stage's answers; only GPU workers have the models extra."""
+    for role in ("LLM", "VLM"):
+        monkeypatch.setenv(f"TRIPTYCH_{role}_BASE_URL", "http://127.0.0.1:9/v1")
+        monkeypatch.setenv(f"TRIPTYCH_{role}_MODEL", "tiny")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for given in ({}, {"ground": {"grounding": "transformers"}, "propagate": {"masks": "transformers"}}):
+        config = CurateMatrix11k.model_validate({"manifest": "m.jsonl", "profile": "paper", **given})
+        assert all(config.stage(name).fingerprint for name in CLIP_STAGES)
 
 
 def test_the_config_is_strict_and_described() -> None:

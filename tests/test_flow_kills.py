@@ -29,7 +29,8 @@ import pytest
 
 from flows import ask
 from flows.curate_matrix11k import CLIP_STAGES
-from tasks.publish_snapshot import INCOMPLETE, latest_snapshot, read_snapshot
+from schemas.storage import INCOMPLETE
+from tasks.publish_snapshot import latest_snapshot, read_snapshot
 from tests.flow_runs import Scene, assert_same_snapshot, carry, command, draw_input, ends, files_of, start_command
 
 pytestmark = pytest.mark.slow

@@ -14,6 +14,7 @@ for package in (flows, schemas, tasks):
 print(*sorted(sys.modules))
 """
 HEAVY = {"torch", "torchvision", "transformers", "groundingdino", "sam2", "bpy", "pybullet", "decord", "diffusers"}
+HEAVY |= {"s3fs", "aiobotocore", "boto3", "botocore"}
 
 
 def test_no_heavy_module_is_imported_with_the_flows_and_stages() -> None:

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.outcome import RowFailed
-from tasks.read_manifest import Inputs, ManifestError, file_sha256, read_manifest
+from schemas.outcome import RowFailed, ServiceDown
+from schemas.storage import AnyPath, parse_path
+from tasks.read_manifest import Inputs, ManifestError, file_sha256, read_manifest, require_manifest
+from tests.s3_server import S3Server, bucket, s3, s3_server  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -123,3 +125,123 @@ def test_a_file_rewritten_meanwhile_is_noticed(folder: Path) -> None:
     (folder / "a.mp4").write_bytes(b"new")
     with pytest.raises(RowFailed, match="input_changed"):
         inputs.verified("a.mp4", sha256)
+
+
+# --- In a store --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(folder: Path, s3: S3Server, bucket: AnyPath) -> AnyPath:  # noqa: F811
+    """The folder's twin in a bucket, with something beside it."""
+    s3.upload(folder, "videos", "in")
+    for key in ("secret.mp4", "in-other/a.mp4"):
+        s3.client.put_object(Bucket="videos", Key=key, Body=b"secret")
+    s3.asked.clear()
+    return bucket / "in"
+
+
+def store_jsonl(stored: AnyPath, *lines: object) -> AnyPath:
+    path = stored / "m.jsonl"
+    path.write_bytes("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines).encode())
+    return path
+
+
+def test_a_manifest_in_a_bucket_says_what_it_says_on_a_disk(folder: Path, s3: S3Server, bucket: AnyPath) -> None:  # noqa: F811
+    rows = [{"video": "a.mp4", "caption": "A, with\u2028a comma", "start_s": 1.5, "id": "x"}, {"video": "b.mp4"}]
+    lines = [rows[0], "", rows[1], rows[1], "[", {"video": "gone.mp4"}, {"video": "../secret.mp4"}, {"video": "."}]
+    write_jsonl(folder, *lines)
+    (folder / "m.csv").write_bytes(b'video,caption\r\na.mp4,"two\r\nlines"\r\nb.mp4,\r\n')
+    pq.write_table(pa.table({"video": ["b.mp4", "a.mp4"]}), folder / "m.parquet")
+    (folder / "a.txt").write_bytes(b"\xffA boy\r\nkicks a ball.\n")
+    s3.upload(folder, "videos", "in")
+    for name in ("m.jsonl", "m.csv", "m.parquet", ""):
+        there = read_manifest(bucket / "in" / name, known=bucket / "known")
+        assert there == read_manifest(folder / name)
+
+
+@pytest.mark.parametrize("allow_outside", [False, True])
+@pytest.mark.parametrize(
+    ("video", "reasons"),
+    [
+        ("/etc/passwd", ("unsupported_uri",) * 2),
+        ("file:///etc/passwd", ("unsupported_uri",) * 2),
+        ("memory://videos/in/a.mp4", ("unsupported_uri",) * 2),
+        ("https://host/a.mp4", ("unsupported_uri",) * 2),
+        ("../secret.mp4", ("outside_folder", None)),
+        ("x/../../secret.mp4", ("outside_folder", None)),
+        ("s3://videos/secret.mp4", ("outside_folder", None)),
+        ("s3://videos/in/../secret.mp4", ("outside_folder", None)),
+        ("../in-other/a.mp4", ("outside_folder", None)),
+        ("s3://videos/in/a.mp4", (None, None)),
+        ("x/../a.mp4", (None, None)),
+        ("../../../etc/passwd", ("bad_path",) * 2),
+        ("s3://../etc/passwd", ("bad_path",) * 2),
+        ("s3://", ("bad_path",) * 2),
+        ("a\0.mp4", ("bad_path",) * 2),
+        ("a.mp4?versionId=1", ("bad_path",) * 2),
+        ("x" * 5000, ("bad_path",) * 2),
+        ("x/" * 600 + "a.mp4", ("bad_path",) * 2),
+        ("x#%2e%2e [*]?.mp4", ("missing_file",) * 2),
+        (" ", ("missing_file",) * 2),
+        ("a.mp4/", (None, None)),
+    ],
+)
+def test_a_manifest_in_a_bucket_reaches_nothing_else(
+    stored: AnyPath, video: str, reasons: tuple[str | None, str | None], allow_outside: bool
+) -> None:
+    listing = read_manifest(store_jsonl(stored, {"video": video}, {"video": "b.mp4"}), allow_outside=allow_outside)
+    assert listing.sources[-1].video == "b.mp4"
+    assert [outcome.reason for outcome in listing.outcomes] == [
+        r for r in reasons[allow_outside : allow_outside + 1] if r
+    ]
+
+
+def test_a_manifest_on_a_disk_reaches_no_bucket(folder: Path, stored: AnyPath) -> None:
+    manifest = write_jsonl(folder, {"video": "s3://videos/in/a.mp4"})
+    for allow_outside in (False, True):
+        assert read_manifest(manifest, allow_outside=allow_outside).outcomes[0].reason == "unsupported_uri"
+
+
+def test_only_what_is_new_is_fetched(folder: Path, s3: S3Server, stored: AnyPath, tmp_path: Path) -> None:  # noqa: F811
+    manifest, known = store_jsonl(stored, {"video": "a.mp4"}, {"video": "b.mp4"}), tmp_path / "known"
+    first = read_manifest(manifest, known=known)
+    assert s3.count("GET", r"/in/.\.mp4") == 2
+    assert read_manifest(manifest, known=known) == first
+    assert s3.count("GET", r"/in/.\.mp4") == 2
+    s3.client.put_object(Bucket="videos", Key="in/a.mp4", Body=b"other")
+    second = read_manifest(manifest, known=known)
+    assert s3.count("GET", r"/in/.\.mp4") == 3
+    assert second.sources[0].source_id != first.sources[0].source_id
+    assert second.sources[1] == first.sources[1]
+    for note in known.iterdir():
+        note.write_bytes(b"{}")
+    assert read_manifest(manifest, known=known) == second, "a note that cannot be read is made again"
+
+
+def test_an_object_rewritten_meanwhile_is_noticed(s3: S3Server, stored: AnyPath) -> None:  # noqa: F811
+    inputs = Inputs(folder=stored)
+    [source] = read_manifest(store_jsonl(stored, {"video": "a.mp4"})).sources
+    for _ in range(2):
+        copy = inputs.verified("a.mp4", source.video_sha256)
+        assert (copy.name, copy.read_bytes()) == ("a.mp4", b"a")
+    assert s3.count("GET", "a.mp4") == 1
+    s3.client.put_object(Bucket="videos", Key="in/a.mp4", Body=b"new")
+    assert inputs.verified("a.mp4", source.video_sha256).read_bytes() == b"a", "the planned bytes are still at hand"
+    copy.unlink()
+    with pytest.raises(RowFailed, match="input_changed"):
+        inputs.verified("a.mp4", source.video_sha256)
+    with pytest.raises(RowFailed, match=r"missing_file.*No such file"):
+        inputs.verified("gone.mp4", source.video_sha256)
+
+
+def test_a_store_in_trouble_is_no_lines_fault(s3: S3Server, stored: AnyPath) -> None:  # noqa: F811
+    manifest = store_jsonl(stored, {"video": "a.mp4"}, {"video": "b.mp4"})
+    s3.refuse("GET", r"b\.mp4", 403)
+    with pytest.raises(ServiceDown, match="AWS_ACCESS_KEY_ID"):
+        read_manifest(manifest)
+
+
+@pytest.mark.parametrize("address", ["s3://videos/gone.jsonl", "s3://videos/in/a.mp4", "s3://videos/gone"])
+def test_what_is_no_manifest_in_a_bucket_says_what_would_be(stored: AnyPath, address: str) -> None:
+    with pytest.raises(ManifestError, match="jsonl"):
+        require_manifest(parse_path(address))

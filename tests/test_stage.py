@@ -14,6 +14,7 @@ from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from schemas.source import Source
+from schemas.usage import Usage, count_usage
 from tasks.read_manifest import Inputs
 from tasks.stage import Row, Shard, Stage, StageConfig, Work, chain_of, load_shard, recall, run_stage
 
@@ -201,3 +202,109 @@ def test_recall_answers_only_what_is_known(work: Work) -> None:
     known = [recall(work, counter.stage(), Row[Source](payload=source(c))) for c in "abz"]
     assert [k and k.outcome and k.outcome.reason for k in known] == [None, "dull", None]
     assert [k is None for k in known] == [False, False, True]
+
+
+# --- Usage ---------------------------------------------------------------------------------------
+
+
+def paying(end: BaseException | None = None, calls: int = 2) -> Any:
+    """What a test tells a row to do: ask a model, then end."""
+
+    def act() -> None:
+        for _ in range(calls):
+            count_usage("LLM", "tiny", Usage(calls=1, prompt_tokens=10))
+        if end is not None:
+            raise end
+
+    return act
+
+
+def calls_for(work: Work, counter: Counter, captions: str) -> list[int]:
+    """What each caption's result has cost so far, in calls."""
+    stage = counter.stage()
+    keys = [stage.key(Row[Source](payload=source(c))) for c in captions]
+    usage = work.usage("measure", set(keys))
+    return [sum(asked.usage.calls for asked in usage.get(key, [])) for key in keys]
+
+
+def stored(work: Work) -> dict[str, bytes]:
+    """Results and states, byte for byte."""
+    folders = (work.root / "rows", work.root / "shards")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(work.root).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.logs_errors
+def test_what_a_row_cost_is_kept_however_it_ended(work: Work) -> None:
+    counter = Counter(
+        a=paying(),
+        b=paying(RowRejected("dull"), 3),
+        c=paying(RowFailed("broken", retryable=False), 4),
+        d=paying(RowFailed("busy", retryable=True), 5),
+        e=paying(KeyError("surprise"), 6),
+    )
+    run(work, counter, "abcdef")
+    assert calls_for(work, counter, "abcdef") == [2, 3, 4, 5, 6, 0]
+
+
+def test_a_result_that_is_reused_costs_nothing_and_one_that_is_tried_again_adds_up(work: Work) -> None:
+    run(work, Counter(a=paying(), b=paying(RowFailed("busy", retryable=True), 5)), "ab")
+    again = Counter(a=paying(), b=paying())
+    run(work, again, "ab")
+    run(work, again, "ba")
+    assert calls_for(work, again, "ab") == [2, 7]
+
+
+def test_what_was_spent_before_the_service_went_down_is_kept(work: Work) -> None:
+    counter = Counter(a=paying(), b=paying(ServiceDown("gone")))
+    with pytest.raises(ServiceDown):
+        run(work, counter, "abc")
+    assert calls_for(work, counter, "abc") == [2, 2, 0]
+
+
+def test_rows_with_one_key_that_run_side_by_side_are_all_counted(work: Work) -> None:
+    both_in = threading.Barrier(2, timeout=5)
+
+    def pay_together() -> None:
+        both_in.wait()
+        paying()()
+        both_in.wait()
+
+    counter = Counter(concurrency=2, a=pay_together)
+    run(work, counter, "aa")
+    assert counter.calls == ["a", "a"]
+    assert calls_for(work, counter, "a") == [4]
+
+
+def test_another_config_has_its_own_costs(work: Work) -> None:
+    counter = Counter(a=paying())
+    run(work, counter, "a")
+    run(work, counter, "a", factor=2)
+    assert calls_for(work, counter, "a") == [2]
+
+
+def test_results_and_states_hold_no_usage(work: Work, tmp_path: Path) -> None:
+    free = work.model_copy(update={"root": tmp_path / "free"})
+    run(work, Counter(a=paying(), b=paying(RowRejected("dull")), c=paying(RowFailed("busy", retryable=True))), "abc")
+    run(free, Counter(b=RowRejected("dull"), c=RowFailed("busy", retryable=True)), "abc")
+    assert stored(work) == stored(free)
+    assert not (free.root / "usage").exists()
+
+
+def test_an_unreadable_count_is_left_out_and_told(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter(a=paying(), b=paying())
+    run(work, counter, "ab")
+    next((work.root / "usage").rglob(f"{counter.stage().key(Row[Source](payload=source('a')))}.*")).write_bytes(b"")
+    assert calls_for(work, counter, "ab") == [0, 2]
+    assert "is not counted" in caplog.text
+
+
+def test_the_log_tells_what_was_spent_now(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    counter = Counter(a=paying(), b=paying(RowFailed("busy", retryable=True)))
+    run(work, counter, "ab")
+    assert "; 4 calls, 0 replies from the cache, 40 prompt and 0 completion tokens" in caplog.text
+    caplog.clear()
+    run(work, Counter(), "ab")
+    assert "1 done, 1 reused" in caplog.text
+    assert "calls" not in caplog.text

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from schemas.clip import Clip
-from schemas.outcome import Status
+from schemas.outcome import ServiceDown, Status
 from schemas.provenance import MadeBy
 from schemas.record import Rational, Record, write_table
 from schemas.snapshot import (
@@ -36,18 +36,21 @@ from schemas.snapshot import (
     TrackCheckRow,
 )
 from schemas.source import Source
+from schemas.usage import Role, TokenPrice, TokenPrices, Usage
 from tasks.compare_truth import InstanceScore, MissedInstance, RowCheck, TruthReport
+from tasks.publish_snapshot import read_snapshot
 from tasks.read_manifest import Inputs
-from tasks.stage import Work
+from tasks.stage import Row, Shard, Stage, StageConfig, Work, run_stage
 from tasks.video import iter_frames, write_video
-from tasks.write_report import pictures, write_report
+from tasks.write_report import pictures, read_usage, usage_of, write_report
 from tasks.write_report.captions import mark_nouns
 from tasks.write_report.charts import columns, heat_map, presence_bar, word_bars
 from tasks.write_report.ended import MAX_ROWS_PER_WAY
 from tasks.write_report.palette import PALETTE, colour_of, css
 from tasks.write_report.pictures import video_step
 from tasks.write_report.rows import spread
-from tasks.write_report.wording import percent
+from tasks.write_report.usage import StageUsage
+from tasks.write_report.wording import percent, usd
 from tests.builders import HEIGHT, WIDTH, make_clip, make_instance, make_source, make_track
 
 N_FRAMES = 12
@@ -634,3 +637,140 @@ def test_the_presence_bar_has_a_piece_for_each_run() -> None:
     svg = ElementTree.fromstring(presence_bar([True, True, False, True], anchor_frame=1))
     assert [(e.attrib["x"], e.attrib["width"]) for e in svg.iter("rect")] == [("0", "2"), ("3", "1")]
     assert svg.attrib["viewBox"] == "0 0 4 10"
+
+
+# --- Calls and cost --------------------------------------------------------------------------
+
+
+def spent(stage: str = "extract_triplets", role: Role = "LLM", shard_id: str = "shard-1", **usage: int) -> StageUsage:
+    return StageUsage(shard_id=shard_id, stage=stage, rows=2, role=role, model=f"m {HOSTILE}", usage=Usage(**usage))
+
+
+ASKED = [
+    spent(calls=30, unanswered=2, cached=4, prompt_tokens=12_000, completion_tokens=3000),
+    spent("ground_instances", "VLM", calls=9, prompt_tokens=5000, completion_tokens=500),
+]
+PRICES = TokenPrices(llm=TokenPrice(usd_per_mtok_prompt=1000, usd_per_mtok_completion=2000))
+
+
+def section_of(page: Page) -> str:
+    return page.text[page.text.index("What model servers were asked") : page.text.index("What failed, and how")]
+
+
+def test_calls_and_tokens_are_told_by_stage_and_summed(world: World) -> None:
+    world.accept()
+    world.reject_in_grounding()
+    _, page = report_on(world, spent=ASKED)
+    text = section_of(page)
+    assert "#usage" in page.attributes("a", "href")
+    assert f"shard-1 1 of 2 clips accepted extract_triplets LLM · m {HOSTILE[:20]}" in text
+    assert "2 30 2 4 12,000 3,000 15,000 –" in text
+    assert "2 9 0 0 5,000 500 5,500 –" in text
+    assert "all stages 2 39 2 4 17,000 3,500 20,500 –" in text
+    assert "the config names no prices" in text
+    assert "all shards" not in text, "one shard is its own sum"
+
+
+def test_the_verifier_is_shown_against_the_naive_scan(world: World) -> None:
+    clip_id = world.accept()
+    for _ in range(5):
+        world.candidate(clip_id, "id2", "not_asked", "never", BALL)
+    world.candidate(clip_id, "id2", "refused", "grey", BALL)
+    _, page = report_on(world, spent=ASKED)
+    # 8 candidates for 2 instances, 3 of them judged; 9 calls
+    assert "shard-1 1 of 1 clip accepted 8 3 2 1.5 4.0 62 % 4.5" in section_of(page)
+    assert "Candidates asked for, an instance 1.5 a naive scan: 4.0" in section_of(page)
+
+
+def test_a_price_that_is_missing_makes_the_sum_a_lower_bound(world: World) -> None:
+    world.accept()
+    index, page = report_on(world, spent=ASKED, prices=PRICES)
+    assert "12,000 3,000 15,000 $18.00" in section_of(page)
+    assert "5,000 500 5,500 –" in section_of(page)
+    assert "17,000 3,500 20,500 at least $18.00" in section_of(page)
+    kept = usage_of(index.parent)
+    assert kept is not None
+    assert kept.line().endswith("17,000 prompt and 3,500 completion tokens, at least $18.00")
+
+
+def test_tokens_that_nobody_counted_are_no_zeros(world: World) -> None:
+    world.accept()
+    asked = [
+        spent(calls=3, uncounted=3),
+        spent("ground_instances", "VLM", calls=2, uncounted=1, prompt_tokens=50, completion_tokens=5),
+    ]
+    _, page = report_on(world, spent=asked, prices=PRICES)
+    assert "3 0 0 unknown unknown unknown –" in section_of(page)
+    assert "2 0 0 ≥ 50 ≥ 5 ≥ 55" in section_of(page)
+    assert "did not tell the tokens of 4 completions" in section_of(page)
+
+
+def test_without_accepted_clips_there_is_no_quotient(world: World) -> None:
+    world.reject_in_grounding()
+    _, page = report_on(world, spent=ASKED, prices=PRICES)
+    assert "12,000 3,000 – $18.00" in section_of(page)
+    assert "no clip accepted" in section_of(page)
+    assert "1 1 0 – – 0 % –" in section_of(page)
+
+
+def test_shards_are_listed_up_to_a_bound_and_summed_over_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.write_report.MAX_SHARDS", 2)
+    clip_ids = [world.accept(index) for index in range(2)]
+    snapshot = world.publish()
+    manifest = read_snapshot(snapshot)
+    shards = [ShardEntry(shard_id=f"shard-{n}", clip_ids=clip_ids[n : n + 1]) for n in range(3)]
+    (snapshot / "manifest.json").write_bytes(manifest.model_copy(update={"shards": shards}).to_json())
+    asked = [spent(shard_id=f"shard-{n}", calls=n, prompt_tokens=100 * n) for n in (1, 2)]
+    index = write_report(snapshot, world.work, world.folder / "report", spent=asked)
+    page = Page(index.read_text())
+    assert "all shards 2 of 2 clips accepted" in section_of(page)
+    assert "4 3 0 0 300 0 150" in section_of(page)
+    assert "shard-0 1 of 1 clip accepted asked nothing" in section_of(page)
+    assert "shard-2" not in section_of(page)
+    assert "… and 1 more shards, all of them in usage.json" in section_of(page)
+    kept = usage_of(index.parent)
+    assert kept is not None
+    assert [shard.total.usage.calls for shard in kept.shards] == [0, 1, 2]
+
+
+def test_where_no_server_was_asked_there_is_no_such_section(world: World) -> None:
+    world.accept()
+    index, page = report_on(world, prices=PRICES)
+    assert "#usage" not in page.attributes("a", "href")
+    assert "model servers" not in page.text
+    assert usage_of(index.parent) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(0, "$0.00"), (0.00123, "$0.0012"), (0.25, "$0.2500"), (1.005, "$1.00"), (1234.5, "$1,234.50")]
+)
+def test_dollars(value: float, told: str) -> None:
+    assert usd(value) == told
+
+
+def keyless_stage(error: Exception) -> Stage[Clip, Named]:
+    """A stage that cannot even say what a row's answer depends on."""
+
+    def inputs(row: Row[Clip]) -> None:
+        raise error
+
+    return Stage(
+        name="count",
+        version=1,
+        result=Named,
+        config=StageConfig(),
+        made_by=[],
+        inputs=inputs,
+        compute=lambda row: Named(name="n", n=1),
+    )
+
+
+@pytest.mark.logs_errors
+def test_a_row_that_failed_before_it_could_ask_is_no_trouble(world: World) -> None:
+    stage = keyless_stage(KeyError("surprise"))
+    shard = Shard[Clip].of([make_clip()])
+    run_stage(world.work, shard, stage)
+    entry = ShardEntry(shard_id=shard.shard_id, clip_ids=[shard.rows[0].payload.clip_id])
+    assert read_usage(world.work, [entry], [stage]) == []
+    with pytest.raises(ServiceDown, match="store is away"):
+        read_usage(world.work, [entry], [keyless_stage(ServiceDown("the store is away"))])

@@ -22,7 +22,8 @@ import numpy as np
 
 from schemas.mask_track import encode_mask
 from schemas.outcome import Status
-from schemas.record import Rational, write_atomic
+from schemas.record import Rational
+from schemas.storage import write_atomic
 from tasks.draw_scenes.backdrops import paint_backdrop
 from tasks.draw_scenes.canvas import COLOURS, FPS, HEIGHT, SHOT_FRAMES, WIDTH, Canvas
 from tasks.draw_scenes.scenes import DROPPED, LIVING, SCENES, Rng, Scene, Shot

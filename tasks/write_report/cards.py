@@ -11,12 +11,12 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from markupsafe import Markup
 
 from schemas.outcome import RowFailed
 from schemas.snapshot import CandidateRow, ClipRow, InstanceRow, InteractionRow, MaskTrackRow, TrackCheckRow
+from schemas.storage import AnyPath
 from tasks.compare_truth import TruthReport
 from tasks.stage import Work
 from tasks.write_report.captions import mark_nouns
@@ -69,7 +69,7 @@ class ClipRows:
 
 
 def make_cards(
-    snapshot: Path, work: Work, clip_ids: Sequence[str], folder: Path, truth: TruthReport | None
+    snapshot: AnyPath, work: Work, clip_ids: Sequence[str], folder: AnyPath, truth: TruthReport | None
 ) -> list[Card]:
     """One card a clip, in the given order; writes the pictures below `folder`."""
     iou_of = {(s.clip_id, s.instance_id): s.iou for s in truth.instances} if truth else {}
@@ -77,7 +77,7 @@ def make_cards(
         return list(pool.map(lambda rows: make_card(rows, work, folder, iou_of), read_clips(snapshot, clip_ids)))
 
 
-def read_clips(snapshot: Path, clip_ids: Sequence[str]) -> list[ClipRows]:
+def read_clips(snapshot: AnyPath, clip_ids: Sequence[str]) -> list[ClipRows]:
     clips = read_rows(snapshot, "clips", ClipRow, clip_ids)
     instances = read_rows(snapshot, "instances", InstanceRow, clip_ids)
     interactions = read_rows(snapshot, "interactions", InteractionRow, clip_ids)
@@ -99,7 +99,7 @@ def read_clips(snapshot: Path, clip_ids: Sequence[str]) -> list[ClipRows]:
     ]
 
 
-def make_card(rows: ClipRows, work: Work, folder: Path, iou_of: Mapping[tuple[str, str], float]) -> Card:
+def make_card(rows: ClipRows, work: Work, folder: AnyPath, iou_of: Mapping[tuple[str, str], float]) -> Card:
     """iou_of: by clip and instance, where there is a truth."""
     pictures, trouble = None, None
     try:

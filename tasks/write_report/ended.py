@@ -10,13 +10,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
 from schemas.snapshot import CandidateRow, Count, OutcomeRow, SnapshotManifest
+from schemas.storage import AnyPath
 from tasks.stage import Work
 from tasks.write_report.pictures import draw_candidates
 from tasks.write_report.rows import read_rows, scan
@@ -49,7 +49,7 @@ class EndedGroup:
     rows: list[tuple[OutcomeRow, Case | None]]
 
 
-def ended_groups(snapshot: Path, manifest: SnapshotManifest, work: Work, folder: Path) -> list[EndedGroup]:
+def ended_groups(snapshot: AnyPath, manifest: SnapshotManifest, work: Work, folder: AnyPath) -> list[EndedGroup]:
     """Every way in which rows were rejected or failed, in the order of the stages, with its first rows."""
     order = [step.stage for step in manifest.funnel]
 
@@ -73,7 +73,7 @@ def ended_groups(snapshot: Path, manifest: SnapshotManifest, work: Work, folder:
     ]
 
 
-def first_rows(snapshot: Path) -> dict[Way, list[OutcomeRow]]:
+def first_rows(snapshot: AnyPath) -> dict[Way, list[OutcomeRow]]:
     """The first rows of each way to be rejected or to fail, by video and start."""
     frame = (
         scan(snapshot, "outcomes")
@@ -90,7 +90,7 @@ def first_rows(snapshot: Path) -> dict[Way, list[OutcomeRow]]:
     return rows
 
 
-def make_cases(snapshot: Path, outcomes: Sequence[OutcomeRow], work: Work, folder: Path) -> dict[str, Case]:
+def make_cases(snapshot: AnyPath, outcomes: Sequence[OutcomeRow], work: Work, folder: AnyPath) -> dict[str, Case]:
     """By clip, for the first of those rejected in ground_instances that had any candidate."""
     rejected = [row.row_id for row in outcomes if row.stage == "ground_instances" and row.status == "rejected"]
     candidates = read_rows(snapshot, "candidates", CandidateRow, rejected)
@@ -99,7 +99,7 @@ def make_cases(snapshot: Path, outcomes: Sequence[OutcomeRow], work: Work, folde
     return {clip_id: make_case(clips[clip_id][0], candidates[clip_id], work, folder) for clip_id in shown}
 
 
-def make_case(clip: Clip, candidates: Sequence[CandidateRow], work: Work, folder: Path) -> Case:
+def make_case(clip: Clip, candidates: Sequence[CandidateRow], work: Work, folder: AnyPath) -> Case:
     best = best_candidates(candidates)
     try:
         names = draw_candidates(clip, best, work.inputs.verified(clip.video, clip.video_sha256), folder)

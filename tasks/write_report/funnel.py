@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from schemas.snapshot import FunnelStep, SnapshotManifest
+from schemas.storage import AnyPath
 from tasks.write_report.rows import scan
 
 
@@ -27,7 +27,7 @@ class FunnelBar:
     reasons: list[tuple[str, str, int]]  # status, reason, rows
 
 
-def funnel_bars(snapshot: Path, manifest: SnapshotManifest) -> list[FunnelBar]:
+def funnel_bars(snapshot: AnyPath, manifest: SnapshotManifest) -> list[FunnelBar]:
     widest = max((step.given for step in manifest.funnel), default=0) or 1
     keys = ["kind", "stage", "status", "reason"]
     counted = scan(snapshot, "outcomes").filter(pl.col("status") != "accepted").group_by(keys).len("n").collect()

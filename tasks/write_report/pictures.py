@@ -20,8 +20,8 @@ import numpy as np
 from schemas.candidate import Box
 from schemas.clip import Clip
 from schemas.mask_track import decode_mask
-from schemas.record import write_atomic
 from schemas.snapshot import CandidateRow, ClipRow, MaskTrackRow
+from schemas.storage import AnyPath, write_atomic
 from tasks.video import iter_frames, read_frames, write_video
 from tasks.write_report.palette import Colour, colour_of
 
@@ -42,7 +42,7 @@ class Pictures:
     step: int  # every step-th frame of the clip is in the video
 
 
-def draw_clip(clip: ClipRow, tracks: Sequence[MaskTrackRow], video: Path, folder: Path) -> Pictures:
+def draw_clip(clip: ClipRow, tracks: Sequence[MaskTrackRow], video: Path, folder: AnyPath) -> Pictures:
     """Write the clip's video and its review frames, masks painted on. Raises RowFailed if it cannot be decoded."""
     step = video_step(clip)
     review: dict[int, np.ndarray] = {}
@@ -72,7 +72,7 @@ def video_step(clip: ClipRow) -> int:
     return max(1, math.ceil(clip.n_frames / MAX_VIDEO_FRAMES), math.ceil(clip.fps.fraction / MAX_VIDEO_FPS))
 
 
-def draw_candidates(clip: Clip, candidates: Sequence[CandidateRow], video: Path, folder: Path) -> list[str]:
+def draw_candidates(clip: Clip, candidates: Sequence[CandidateRow], video: Path, folder: AnyPath) -> list[str]:
     """Write one picture a candidate, with its box. Raises RowFailed if the clip cannot be decoded."""
     indices = sorted({candidate.frame for candidate in candidates})
     frames = dict(zip(indices, read_frames(video, clip, indices, MAX_SIDE_PX), strict=True))
@@ -125,7 +125,7 @@ def draw_label(picture: np.ndarray, text: str, corner: tuple[int, int], colour: 
     cv2.putText(picture, text, (x + 2, y + text_height + 2), font, size, (20, 20, 20), 1, cv2.LINE_AA)
 
 
-def write_jpeg(path: Path, picture: np.ndarray) -> None:
+def write_jpeg(path: AnyPath, picture: np.ndarray) -> None:
     """picture: (H, W, 3) uint8 RGB."""
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)

@@ -7,24 +7,25 @@ read_rows(snapshot, "interactions", InteractionRow, ["clip-81b2...", "clip-07aa.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 
 from schemas.record import Record
 from schemas.snapshot import SnapshotManifest
+from schemas.storage import AnyPath
+from tasks.publish_snapshot import table_files
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 
-def scan(snapshot: Path, table: str) -> pl.LazyFrame:
+def scan(snapshot: AnyPath, table: str) -> pl.LazyFrame:
     """All rows of a table."""
-    return pl.scan_parquet(sorted((snapshot / table).glob("*.parquet")), glob=False)
+    return pl.scan_parquet(table_files(snapshot, table), glob=False)
 
 
-def read_rows(snapshot: Path, table: str, record: type[R], clip_ids: Sequence[str]) -> dict[str, list[R]]:
+def read_rows(snapshot: AnyPath, table: str, record: type[R], clip_ids: Sequence[str]) -> dict[str, list[R]]:
     """The rows of some clips, by clip, every asked one. The other clips' rows, masks above all, are never held."""
     frame = scan(snapshot, table).filter(pl.col("clip_id").is_in(list(clip_ids))).collect()
     rows: dict[str, list[R]] = {clip_id: [] for clip_id in clip_ids}
@@ -33,7 +34,7 @@ def read_rows(snapshot: Path, table: str, record: type[R], clip_ids: Sequence[st
     return rows
 
 
-def accepted_clip_ids(snapshot: Path, manifest: SnapshotManifest) -> list[str]:
+def accepted_clip_ids(snapshot: AnyPath, manifest: SnapshotManifest) -> list[str]:
     """In the order of the manifest's shards."""
     accepted = set(scan(snapshot, "clips").select("clip_id").collect()["clip_id"].to_list())
     return [clip_id for shard in manifest.shards for clip_id in shard.clip_ids if clip_id in accepted]

@@ -1,6 +1,7 @@
 """How the page writes numbers and other people's text.
 
 percent(0.938) -> "93 %"      score(0.938) -> "0.94"      shorten("a very long story", 7) -> "a very…"
+usd(12.3456) -> "$12.35"      usd(0.01234) -> "$0.0123"   ratio(45, 30) -> "1.5"
 """
 
 from __future__ import annotations
@@ -15,6 +16,20 @@ def percent(share: float | None) -> str:
 
 def score(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def usd(value: float) -> str:
+    """To the cent; sums below a dollar to a hundredth of it."""
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+def thousands(n: float) -> str:
+    """34000 -> "34,000": a whole number, also of a quotient."""
+    return f"{n:,.0f}"
+
+
+def ratio(n: int, of: int) -> str:
+    return f"{n / of:.1f}" if of else "–"
 
 
 def shorten(text: str | None, length: int) -> str:

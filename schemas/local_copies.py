@@ -1,0 +1,190 @@
+"""Copies of objects on this machine's disk: decoders and lazy readers want files.
+
+    local_copy(ObjectPath("s3://videos/dog.mp4"), "9b1e...") -> ~/.cache/triptych/objects/9b1e.../dog.mp4
+
+A copy is known by its content: it is fetched once, and used only if it holds the promised bytes. TRIPTYCH_CACHE names
+the folder, TRIPTYCH_CACHE_GB bounds it (default: 50): what was not used for longest goes first, but nothing that was
+used within the last ten minutes. Deleting the folder loses only time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.service import ServiceDown
+from schemas.storage import ObjectPath
+
+DEFAULT_GB = 50.0
+IN_USE_S = 600.0  # a stage may open a file several times while it works on it
+LEFT_OVER_S = 86_400.0
+ASIDE = ".aside"
+
+
+class ContentChanged(Exception):
+    """An object does not hold the bytes that were promised."""
+
+
+class Content(NamedTuple):
+    """What makes a file the same wherever it lies."""
+
+    sha256: str
+    n_bytes: int
+
+
+def local_copy(path: ObjectPath, sha256: str) -> Path:
+    """A file with these bytes, fetched if there is none yet.
+
+    Raises ContentChanged, FileNotFoundError; ServiceDown if it cannot be fetched or stored.
+    """
+    place = _place(sha256, path.name)
+    if not _holds(place, sha256):
+        found = fetch(path, in_use=True)
+        if found.sha256 != sha256:
+            raise ContentChanged(f"{path} does not hold the bytes of {sha256[:12]}")
+    return place
+
+
+def fetch(path: ObjectPath, *, in_use: bool = False) -> Content:
+    """Copy an object into the cache and tell what it holds. Raises FileNotFoundError, ServiceDown.
+
+    in_use: somebody is about to open it; else it is the first to go
+    """
+    aside = None
+    try:
+        cache = cache_folder()
+        cache.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(suffix=ASIDE, dir=cache)
+        os.close(descriptor)
+        aside = Path(name)
+        path.download(aside)
+        content = Content(file_sha256(aside), aside.stat().st_size)
+        _mark_used(aside, time.time() - (0 if in_use else IN_USE_S))
+        _settle(aside, _place(content.sha256, path.name))
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # the store's own trouble comes as ServiceDown
+        raise ServiceDown(
+            f"cannot keep a copy of {path} in {cache_folder()}: {error.strerror}. Make room there, or let "
+            "TRIPTYCH_CACHE name another folder."
+        ) from error
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+    _room.fetched(content.n_bytes)
+    return content
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, read again only when the file has changed."""
+    stat = path.stat()
+    return _file_sha256(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=65536)
+def _file_sha256(path: Path, size: int, mtime_ns: int, inode: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("TRIPTYCH_CACHE") or f"{caches}/triptych").expanduser()
+
+
+def _place(sha256: str, name: str) -> Path:
+    return cache_folder() / "objects" / sha256 / name  # the object's own name: errors about a video tell it
+
+
+def _holds(place: Path, sha256: str) -> bool:
+    """Is the copy there, and whole? Then it was used just now."""
+    try:
+        if file_sha256(place) != sha256:  # a power cut can leave an empty file behind a finished rename
+            return False
+        _mark_used(place, time.time())
+    except OSError:  # mostly: not there
+        return False
+    return True
+
+
+def _mark_used(path: Path, when_s: float) -> None:
+    """Its time of modification stays: a file that was not modified is not hashed again."""
+    os.utime(path, ns=(int(when_s * 1e9), path.stat().st_mtime_ns))
+
+
+def _settle(aside: Path, place: Path) -> None:
+    while aside.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(aside, place)
+        except FileNotFoundError:  # another process made room, and removed the empty folder
+            continue
+
+
+class _Room:
+    """Keeps the cache within its bound; looks whenever another hundredth of that has been fetched."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unseen_bytes = math.inf
+
+    def fetched(self, n_bytes: int) -> None:
+        bound_bytes = _bound_bytes()
+        with self._lock:
+            self._unseen_bytes += n_bytes
+            if self._unseen_bytes < bound_bytes / 100:
+                return
+            self._unseen_bytes = 0
+        make_room(bound_bytes)
+
+
+_room = _Room()
+
+
+def _bound_bytes() -> float:
+    text = os.environ.get("TRIPTYCH_CACHE_GB") or str(DEFAULT_GB)
+    try:
+        return float(text) * 1e9
+    except ValueError as error:
+        raise ServiceDown(f"TRIPTYCH_CACHE_GB is {text!r}; give a number of gigabytes") from error
+
+
+def make_room(bound_bytes: float) -> None:
+    """Remove what was not used for longest until the rest fits, and what killed processes left aside."""
+    now_s = time.time()
+    entries = sorted(_entries(cache_folder()))
+    for entry in entries:
+        if entry.path.suffix == ASIDE and now_s - entry.used_s > LEFT_OVER_S:
+            entry.path.unlink(missing_ok=True)
+    copies = [entry for entry in entries if entry.path.suffix != ASIDE]
+    total_bytes = sum(copy.n_bytes for copy in copies)
+    for copy in copies:
+        if total_bytes <= bound_bytes or now_s - copy.used_s < IN_USE_S:
+            return
+        copy.path.unlink(missing_ok=True)
+        total_bytes -= copy.n_bytes
+        with contextlib.suppress(OSError):  # it may hold the same bytes under another name
+            copy.path.parent.rmdir()
+
+
+class _Entry(NamedTuple):
+    used_s: float  # since the epoch
+    n_bytes: int
+    path: Path
+
+
+def _entries(cache: Path) -> Iterator[_Entry]:
+    for folder, _, names in os.walk(cache):  # unlike a glob, it bears folders that others remove meanwhile
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                yield _Entry(stat.st_atime, stat.st_size, path)
