@@ -32,6 +32,7 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_split
 	$(BIN)/python -m benchmarks.bench_masks
 	$(BIN)/python -m benchmarks.bench_flow
+	$(BIN)/python -m benchmarks.bench_verify
 
 clean:
 	rm -rf $(VENV) $(MODELS_VENV) $(DEMO)
@@ -48,9 +49,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.run
 
 # sam2 first and by itself: its isolated build would fetch torch with CUDA to compile what nobody calls here.
+# The headless OpenCV last, over groundingdino-py's, which is the same but for windows and wants libGL for them.
 $(MODELS_VENV)/.models: pyproject.toml constraints.txt | $(MODELS_VENV)/bin/python
 	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt setuptools wheel
 	SAM2_BUILD_CUDA=0 $(MODELS_VENV)/bin/python $(PIP) install --no-build-isolation --no-deps -c constraints.txt sam2
 	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt -e '.[dev,models]'
+	$(MODELS_VENV)/bin/python $(PIP) install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 	$(MODELS_VENV)/bin/python $(PIP) check
 	touch $@

@@ -10,25 +10,20 @@ ENV HF_HOME=/models/huggingface \
     PYTHONUNBUFFERED=1 \
     TRIPTYCH_CACHE=/cache
 
-# groundingdino-py brings an OpenCV that is not headless; it links these. Debian keeps one version of each.
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 \
-    && rm -rf /var/lib/apt/lists/*
-
 # New volumes take their owner from the folder they are mounted over.
 RUN useradd --uid 1000 --create-home triptych \
     && install --directory --owner=triptych --group=triptych /cache /data /models "$PREFECT_HOME"
 
 WORKDIR /app
 
-# Only new requirements rebuild this layer. sam2 first and by itself, as in the Makefile.
+# Only new requirements rebuild this layer. sam2 first and the headless OpenCV last, as in the Makefile and why there.
 COPY pyproject.toml constraints.txt docker/dependencies.py ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python dependencies.py models s3 > requirements.txt \
     && pip install -c constraints.txt setuptools wheel \
     && SAM2_BUILD_CUDA=0 pip install --no-build-isolation --no-deps -c constraints.txt sam2 \
-    && pip install -c constraints.txt -r requirements.txt
+    && pip install -c constraints.txt -r requirements.txt \
+    && pip install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 
 COPY LICENSE README.md prefect.yaml ./
 COPY schemas schemas
