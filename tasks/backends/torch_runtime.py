@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 Precision = Literal["float32", "bfloat16"]
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 DISTRIBUTION = "triptych"
 INSTALL = "pip install -c constraints.txt -e '.[models]' (README: 'The paper's models')"
 
@@ -222,6 +224,12 @@ def inference(device: torch.device, precision: Precision) -> Iterator[None]:
         ) from error
     except torch.AcceleratorError as error:
         raise ServiceDown(f"{device}: {str(error).splitlines()[0]}; restart this worker and retry the shard") from error
+
+
+def normalise(pixels: torch.Tensor) -> torch.Tensor:
+    """(..., 3, H, W) float in 0..1 -> with ImageNet's mean 0 and deviation 1, as these networks were trained."""
+    mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels - mean) / std
 
 
 # --- Imports ---------------------------------------------------------------------------------

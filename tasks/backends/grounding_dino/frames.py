@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.backends.torch_runtime import normalise
+
 if TYPE_CHECKING:
     import torch
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def scaled_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
@@ -38,6 +38,6 @@ def network_input(frames: np.ndarray, size: tuple[int, int], device: torch.devic
     import torch
 
     pixels = torch.from_numpy(frames.copy()).to(device).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    scaled = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
-    return (scaled - mean) / std
+    return normalise(
+        torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+    )

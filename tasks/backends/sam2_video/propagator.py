@@ -22,6 +22,7 @@ from tasks.backends.torch_runtime import (
     load_once,
     loading,
     models_extra,
+    normalise,
 )
 from tasks.propagate_masks import check_anchor
 
@@ -34,8 +35,6 @@ REPOSITORIES = {
     "hiera_b+": "facebook/sam2.1-hiera-base-plus",
     "hiera_l": "facebook/sam2.1-hiera-large",
 }
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 CORNER_LABELS = (2, 3)  # how the prompt encoder tells a box's upper left and lower right corner from points
 
@@ -121,8 +120,7 @@ class Clip:
         for size in ((self.height, side), (side, side)):  # it keeps whole grey levels between columns and rows
             pixels = torch.nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True)
             pixels = pixels.round().clamp(0, 255)
-        mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        return (pixels[0] / 255 - mean) / std
+        return normalise(pixels[0] / 255)
 
     def corners(self, anchors: list[Anchor], side: int) -> torch.Tensor:
         """The boxes as (K, 2, 2) float32: upper left and lower right x, y, in pixels of the resized frame."""
