@@ -14,6 +14,8 @@ import av
 import cv2
 import numpy as np
 
+from tasks.video import X264_OPTIONS
+
 FPS = 30
 
 # Far apart for PySceneDetect, which compares hue, saturation and brightness.
@@ -68,7 +70,7 @@ def make_video(
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if codec.startswith("libx264") and (width % 2 or height % 2):
             stream.pix_fmt = "yuv444p"
-        stream.options, stream.gop_size = {"threads": "1", **(options or {})}, gop_size
+        stream.options, stream.gop_size = _options(codec, options or {}), gop_size
         if rotation:
             stream.set_display_rotation(rotation)
         if time_base is not None:
@@ -83,6 +85,15 @@ def make_video(
         if audio is not None:
             _add_silence(container, audio, seconds=Fraction(len(frames)) / Fraction(fps))
     return path
+
+
+def _options(codec: str, options: dict[str, str]) -> dict[str, str]:
+    """One thread and, as in tasks/video.py, none of x264's AVX-512 code: it gives other bytes now and then."""
+    if codec != "libx264":
+        return {"threads": "1", **options}
+    own = options.get("x264-params")
+    safe = X264_OPTIONS["x264-params"]
+    return {"threads": "1", **options, "x264-params": f"{safe}:{own}" if own else safe}
 
 
 def _add_silence(container: av.container.OutputContainer, stream: av.AudioStream, seconds: Fraction) -> None:
