@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from packaging.requirements import Requirement
 from pydantic import Field
 
+from schemas.local_copies import file_sha256
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.stage import StageConfig
 
@@ -113,19 +114,11 @@ class Checkpoint:
 def _digest(path: Path) -> str:
     """SHA-256 over a file, or over a folder's files and their names."""
     if path.is_file():
-        return _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+        return file_sha256(path)
     whole = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        stat = file.stat()
-        whole.update(f"{file.relative_to(path)} {_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+        whole.update(f"{file.relative_to(path)} {file_sha256(file)}\n".encode())
     return whole.hexdigest()
-
-
-@lru_cache(maxsize=256)
-def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    # Size and time only save reading gigabytes again in this process; the content decides.
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -10,7 +10,6 @@ package's wheel lacks, and it leaves it out with a warning then.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +20,7 @@ from schemas.outcome import ServiceDown
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.sam2_video.propagator import CORNER_LABELS, REPOSITORIES, Clip, Sam2Propagator
 from tasks.backends.sam2_video.walk import Tracker, forget
-from tasks.backends.torch_runtime import TorchConfig, check_weights
+from tasks.backends.torch_runtime import Checkpoint, TorchConfig, check_weights
 
 if TYPE_CHECKING:
     import torch
@@ -210,10 +209,9 @@ def _architecture_identity(architecture: str) -> str:
     """The name, or the settings' content."""
     if architecture in REPOSITORIES:
         return architecture
-    path = Path(architecture)
-    if not path.is_file():
+    if not Path(architecture).is_file():
         raise ServiceDown(f"no architecture {architecture}: it is one of {', '.join(REPOSITORIES)}, or a YAML file")
-    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    return Checkpoint.of(architecture).identity
 
 
 @cache
