@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from schemas.mask_track import MaskTrack, decode_masks, encode_mask
+from schemas.matrix11k import MaskTrackRow
 from schemas.record import read_table, write_table
-from schemas.snapshot import MaskTrackRow
 from tasks.draw_scenes import draw_scenes, read_truths
 from tasks.draw_scenes.canvas import SHOT_FRAMES
 

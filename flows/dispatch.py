@@ -35,6 +35,8 @@ from prefect.runtime import flow_run as current_run
 from prefect.states import AwaitingRetry, Crashed
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.engine import call_flow
+
 PARENT_TAG = "triptych-parent:"
 # How long an ended run rests before it is tried again. Its worker may still be winding the last try up: it looks
 # for hooks, and reports a crash a second time. A worker with a limit that is given the run meanwhile ends with an
@@ -83,7 +85,7 @@ class ShardsFailed(RuntimeError):
         self.failures = failures
 
 
-def run_shards(shard_flow: Callable[..., Any], jobs: Sequence[Job], config: DispatchConfig, log: Any) -> None:
+def run_shards(shard_flow: Any, jobs: Sequence[Job], config: DispatchConfig, log: Any) -> None:
     """Run every job to its end. Raises ShardsFailed, after all others are through, if any could not be done."""
     if not jobs:
         return
@@ -93,13 +95,12 @@ def run_shards(shard_flow: Callable[..., Any], jobs: Sequence[Job], config: Disp
         _Deployed(jobs, config, config.deployment, log).run()
 
 
-def _run_here(shard_flow: Callable[..., Any], jobs: Sequence[Job], log: Any) -> None:
+def _run_here(shard_flow: Any, jobs: Sequence[Job], log: Any) -> None:
     failures = {}
     for number, job in enumerate(jobs, start=1):
         log.info("shard %d of %d: %s", number, len(jobs), job.name)
-        state: State[Any] = shard_flow(**job.parameters, stages=job.stages, return_state=True)
-        if not state.is_completed():
-            failures[job.name] = state.message or state.name or "no message"
+        if why := call_flow(shard_flow, **job.parameters, stages=job.stages):
+            failures[job.name] = why
     if failures:
         raise ShardsFailed(failures, len(jobs), "Mend the cause and run the same command again: only these are redone.")
 

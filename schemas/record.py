@@ -43,7 +43,9 @@ def column(description: str, *, unit: str | None = None, default: Any = Pydantic
 class Record(BaseModel):
     """An immutable row. Unknown columns are refused; NaN and infinity are not values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     schema_version: ClassVar[int] = 1
 

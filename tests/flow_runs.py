@@ -16,29 +16,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import cv2
 import numpy as np
 import polars as pl
 import pytest
-from prefect.states import Completed, Failed
 
-import flows.curate_matrix11k as flow_file
-from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k
+from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k, curate_matrix11k
+from flows.pipeline import CurationConfig
 from schemas.clip import Clip
-from schemas.snapshot import TABLES
+from schemas.matrix11k import TABLES
 from tasks.ground_instances import GroundConfig
 from tasks.publish_snapshot import read_snapshot
 from tasks.stage import Row, load_shard
@@ -147,35 +143,7 @@ def tiny_config(manifest: Path, root: Path) -> CurateMatrix11k:
 
 def run_here(config: CurateMatrix11k, *, report: bool = False) -> Path:
     """The flow's own code, top to bottom, in this process and without Prefect's engine; returns the snapshot."""
-    with ExitStack() as stack:
-        for name, replacement in _without_engine(report).items():
-            stack.enter_context(patch.object(flow_file, name, replacement))
-        return flow_file.curate_matrix11k.fn(config)
-
-
-def _without_engine(report: bool) -> dict[str, Any]:
-    """What the flow file calls, by name: each task's own function, and nothing that needs a server."""
-    log = logging.getLogger("flow_runs")
-
-    def shard_flow(**parameters: Any) -> Any:
-        parameters.pop("return_state")
-        try:
-            shard.fn(**shard.validate_parameters(parameters))
-        except Exception as error:  # noqa: BLE001 - as Prefect does with return_state=True
-            return Failed(message=f"Flow run encountered an exception: {type(error).__name__}: {error}")
-        return Completed()
-
-    shard, stage = flow_file.curate_matrix11k_shard, flow_file.run_shard_stage.fn
-    tasks = ("read_listing", "write_tables", "publish")
-    return {
-        **{name: getattr(flow_file, name).fn for name in tasks},
-        "report_on": flow_file.report_on.fn if report else lambda config, snapshot: snapshot / "no-report",
-        "run_shard_stage": SimpleNamespace(with_options=lambda **options: stage),
-        "curate_matrix11k_shard": shard_flow,
-        "get_run_logger": lambda: log,
-        "create_table_artifact": lambda *args, **kwargs: None,
-        "create_markdown_artifact": lambda *args, **kwargs: None,
-    }
+    return curate_matrix11k.fn(config.model_copy(update={"report": report}))
 
 
 def command(manifest: Path, root: Path, *options: str) -> list[str]:
@@ -324,7 +292,7 @@ class Computed:
 
 
 @contextmanager
-def watch(config: CurateMatrix11k) -> Iterator[Computed]:
+def watch(config: CurationConfig) -> Iterator[Computed]:
     """Watch what a run computes, by the files of its work folder: a file that is written again has a new inode."""
     computed = Computed()
     before = _results(config)
@@ -334,7 +302,7 @@ def watch(config: CurateMatrix11k) -> Iterator[Computed]:
             computed.keys.setdefault(path.parts[-3], set()).add(path.stem)
 
 
-def _results(config: CurateMatrix11k) -> dict[Path, tuple[int, int]]:
+def _results(config: CurationConfig) -> dict[Path, tuple[int, int]]:
     paths = (config.work.root / "rows").glob("*/*/*.json")
     return {path: ((stat := path.stat()).st_ino, stat.st_mtime_ns) for path in paths}
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k, main, shard_before
+from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k, main
+from flows.pipeline import shard_before
 from schemas.clip import Clip
 from tasks.ground_instances import GroundConfig
 from tasks.stage import Shard, load_shard, run_stage

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
-from schemas.snapshot import TABLES
+from schemas.matrix11k import TABLES
 from tasks.backends.sam2_video import Sam2Config
 from tasks.check_tracks import CheckConfig
 from tasks.propagate_masks import Tracks

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
+from schemas.matrix11k import TABLES
 from schemas.record import read_rows
-from schemas.snapshot import TABLES
 from tasks import check_tracks, extract_triplets, ground_instances
 from tasks.backends import openai_captions
 from tasks.check_tracks import CheckConfig

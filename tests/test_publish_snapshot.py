@@ -17,17 +17,17 @@ from schemas.candidate import Anchor, Candidate
 from schemas.clip import Clip
 from schemas.interaction import Interaction
 from schemas.mask_track import decode_mask
+from schemas.matrix11k import TABLES, MaskTrackRow
 from schemas.outcome import Outcome
-from schemas.snapshot import TABLES, MaskTrackRow
 from schemas.source import Source
 from schemas.track_check import TrackCheck
 from tasks.check_tracks import Checked
+from tasks.datasets.matrix11k import MATRIX11K, VideoLedger
 from tasks.extract_triplets import Extraction
 from tasks.ground_instances import Grounding
 from tasks.plan_shards import plan_clip_shards, plan_shards
 from tasks.propagate_masks import Tracks
 from tasks.publish_snapshot import (
-    Ledger,
     LedgerError,
     dataset_card,
     latest_snapshot,
@@ -106,7 +106,7 @@ class Case:
         self.sources = [make_source("one"), make_source("two", line=2), make_source("three", line=3)]
         clips = [make_clip(self.sources[0]), make_clip(self.sources[1])]
         short = make_clip(self.sources[1], index=1, n_frames=2)
-        self.ledger = Ledger(
+        self.ledger = VideoLedger(
             n_lines=4,
             sources=self.sources,
             line_outcomes=[self.early("line-1", "read_manifest")],
@@ -126,8 +126,8 @@ class Case:
         return Outcome(row_id=row_id, kind="source", status="failed", stage=stage, reason="broken", retryable=False)
 
     def publish(self) -> Path:
-        done = [(shard, write_shard(self.work, shard)) for shard in self.shards]
-        return publish_snapshot(self.work, self.snapshots, "toy", self.ledger, done, {"split": {"x": 1}}, [])
+        done = [(shard, write_shard(self.work, shard, MATRIX11K)) for shard in self.shards]
+        return publish_snapshot(self.work, self.snapshots, "toy", MATRIX11K, self.ledger, done, {"split": {"x": 1}}, [])
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_kill_while_publishing_leaves_nothing_that_looks_published(
     class Killed(BaseException):
         pass
 
-    def die(manifest: object) -> str:
+    def die(manifest: object, dataset: object) -> str:
         raise Killed
 
     monkeypatch.setattr("tasks.publish_snapshot.dataset_card", die)
@@ -233,6 +233,14 @@ def test_polars_duckdb_and_datasets_read_every_table(case: Case, tmp_path: Path)
     assert (decode_mask(row["counts"][0], row["height"], row["width"]) == box_mask(BOX)).all()
 
 
+def test_datasets_reads_past_a_shard_without_rows(case: Case, tmp_path: Path) -> None:
+    import datasets
+
+    case.shards.reverse()  # the rejected clip's, of no accepted row, comes first
+    snapshot = case.publish()
+    assert len(datasets.load_dataset(str(snapshot), split="train", cache_dir=str(tmp_path / "hf"))) == 1
+
+
 def test_accepted_tables_hold_nothing_of_other_clips(case: Case) -> None:
     snapshot = case.publish()
     kept = pl.read_parquet(snapshot / "interactions" / "*.parquet")
@@ -252,14 +260,14 @@ def test_the_manifest_and_card_tell_versions_and_hold_no_path(case: Case, tmp_pa
     assert {v.name: v.n for v in manifest.record_versions}["clips"] == 1
     assert json.loads(manifest.configs) == {"split": {"x": 1}}
     assert sum(f.rows for f in manifest.files if f.table == "outcomes") == manifest.n_inputs
-    assert "config_name: mask_tracks" in dataset_card(manifest)
+    assert "config_name: mask_tracks" in dataset_card(manifest, MATRIX11K)
 
 
 def test_done_is_believed_only_with_all_its_tables(case: Case) -> None:
     shard = case.shards[0]
-    done = write_shard(case.work, shard)
+    done = write_shard(case.work, shard, MATRIX11K)
     assert find_done(case.work, shard.shard_id, shard.chain) == done
-    case.work.shard_path(shard.shard_id, f"{done.tables}/clips.parquet").unlink()
+    case.work.shard_path(shard.shard_id, f"{done.folder}/clips.parquet").unlink()
     assert find_done(case.work, shard.shard_id, shard.chain) is None
 
 

@@ -224,7 +224,7 @@ def test_a_kill_while_publishing_leaves_no_snapshot(work: Work, monkeypatch: pyt
     class Killed(BaseException):
         pass
 
-    def die(manifest: object) -> str:
+    def die(manifest: object, dataset: object) -> str:
         raise Killed
 
     case = Case(work)

@@ -1,0 +1,21 @@
+"""What the tables of several datasets share: the clip a row belongs to, and counted words.
+
+Named(name="kick", n=12)
+"""
+
+from __future__ import annotations
+
+from schemas.record import Record, column
+
+
+class OfClip(Record):
+    """A row of some clip."""
+
+    clip_id: str = column("The clip it belongs to")
+
+
+class Named(Record):
+    """A word and how often it occurs."""
+
+    name: str = column("The word")
+    n: int = column("Occurrences", ge=0)
