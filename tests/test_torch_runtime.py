@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from schemas.outcome import RowFailed, ServiceDown
-from tasks.backends import torch_runtime
+from tasks.backends import extras
+from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import (
     Checkpoint,
     TorchConfig,
@@ -25,10 +26,8 @@ from tasks.backends.torch_runtime import (
     device_of,
     import_torchvision,
     inference,
-    library_versions,
     load_once,
     loading,
-    models_extra,
 )
 
 models = pytest.mark.models
@@ -280,29 +279,29 @@ def test_precision_and_gradients_of_a_forward_pass() -> None:
 
 def test_what_is_not_installed_is_told_with_how_to_install_it() -> None:
     told = r"no_such_library is not installed: pip install -c constraints\.txt -e '\.\[models\]'"
-    with pytest.raises(ServiceDown, match=told), models_extra():
+    with pytest.raises(ServiceDown, match=told), MODELS.imports():
         import no_such_library  # noqa: F401
     told = r"cannot import name 'nothing' from 'json'.* do not fit each other"
-    with pytest.raises(ServiceDown, match=told), models_extra():
+    with pytest.raises(ServiceDown, match=told), MODELS.imports():
         from json import nothing  # noqa: F401
 
 
 def test_a_machine_that_only_plans_names_the_versions_it_has_not() -> None:
     pins = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line and "#" not in line)
     for library in ("groundingdino-py", "sam2", "transformers"):
-        assert library_versions(library) == {library: pins[library]}
+        assert MODELS.pinned(library) == {library: pins[library]}
 
 
 def test_another_version_than_rows_would_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_runtime, "version", lambda package: "0.0.1")
+    monkeypatch.setattr(extras, "version", lambda package: "0.0.1")
     told = r"sam2 0\.0\.1 is installed, and 1\.1\.0 is what was tested: pip install"
-    with pytest.raises(ServiceDown, match=told), models_extra("sam2"):
+    with pytest.raises(ServiceDown, match=told), MODELS.imports("sam2"):
         pytest.fail("what is inside must not run")
 
 
 @models
 def test_what_the_models_extra_installs_is_what_rows_name() -> None:
-    with models_extra("groundingdino-py", "sam2", "transformers"):
+    with MODELS.imports("groundingdino-py", "sam2", "transformers"):
         pass
 
 

@@ -15,15 +15,14 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from packaging.requirements import Requirement
 from pydantic import Field
 
 from schemas.local_copies import file_sha256
 from schemas.outcome import RowFailed, ServiceDown
+from tasks.backends.extras import MODELS
 from tasks.stage import StageConfig
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ T = TypeVar("T")
 Precision = Literal["float32", "bfloat16"]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-DISTRIBUTION = "triptych"
-INSTALL = "pip install -c constraints.txt -e '.[models]' (README: 'The paper's models')"
 
 
 class TorchConfig(StageConfig):
@@ -92,7 +88,7 @@ class Checkpoint:
         """
         if self.path is not None:
             return self.path
-        with models_extra():
+        with MODELS.imports():
             from huggingface_hub.errors import LocalEntryNotFoundError
         try:
             return self._from_hub(files, cached=True)
@@ -180,7 +176,7 @@ def device_of(config: TorchConfig) -> torch.device:
     Call it in every thread that computes: torch.set_num_threads binds only the thread that calls it and those
     that have not used torch yet.
     """
-    with models_extra():
+    with MODELS.imports():
         import torch
     name = config.device
     if name == "auto":
@@ -228,40 +224,6 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 # --- Imports ---------------------------------------------------------------------------------
 
 
-def library_versions(*packages: str) -> dict[str, str]:
-    """The versions that the models extra pins, for identities.
-
-    Not the installed ones: a machine that only plans the work has none of these libraries and yet names the rows
-    that a GPU worker makes. `models_extra` sees to it that they are the same.
-    """
-    try:
-        pins = map(Requirement, requires(DISTRIBUTION) or [])
-    except PackageNotFoundError as error:
-        raise ServiceDown(f"{DISTRIBUTION} is not installed: {INSTALL}") from error
-    pinned = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins if "models" in str(pin.marker)}
-    return {package: pinned[package] for package in packages}
-
-
-@contextmanager
-def models_extra(*packages: str) -> Iterator[None]:
-    """Around the imports of torch and what needs it; `packages` are what rows will say they were made with.
-
-    Raises ServiceDown that says how to install what is missing, or of another version than rows would say.
-    """
-    try:
-        for package, pinned in library_versions(*packages).items():
-            if (found := version(package)) != pinned:
-                raise ServiceDown(f"{package} {found} is installed, and {pinned} is what was tested: {INSTALL}")
-        yield
-    except PackageNotFoundError as error:
-        raise ServiceDown(f"{error.name} is not installed: {INSTALL}") from error
-    except ModuleNotFoundError as error:
-        # transformers raises it for anything that goes wrong within its own imports, and names no module.
-        raise ServiceDown(f"{error.name or error} is not installed: {INSTALL}") from error
-    except ImportError as error:
-        raise ServiceDown(f"{error}: versions that do not fit each other; {INSTALL}") from error
-
-
 @cache
 def import_torchvision() -> None:
     """Import torchvision, also one built for another torch; call it before a library that imports it.
@@ -269,10 +231,10 @@ def import_torchvision() -> None:
     Its compiled operators are then missing, and merely importing it fails when it describes nms to torch. Declared
     beforehand they can be described; nobody here calls them.
     """
-    with models_extra():
+    with MODELS.imports():
         import torch
     try:
-        with models_extra():
+        with MODELS.imports():
             import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from schemas.outcome import ServiceDown
+from tasks.backends.extras import MODELS
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.grounding_dino.detector import GroundingDino, Network, quiet_transformers
 from tasks.backends.torch_runtime import (
@@ -22,9 +23,7 @@ from tasks.backends.torch_runtime import (
     TorchConfig,
     check_weights,
     import_torchvision,
-    library_versions,
     loading,
-    models_extra,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class NativeGroundingDino(GroundingDino):
             "model": self._checkpoint.identity,
             "architecture": _architecture_identity(dino.architecture),
             "text_encoder": self._text_encoder.identity,
-            **library_versions(*LIBRARIES),
+            **MODELS.pinned(*LIBRARIES),
         }
         super().__init__(dino, torch, weights)
 
@@ -77,7 +76,7 @@ class NativeGroundingDino(GroundingDino):
         for message in OLD_CALLS:
             warnings.filterwarnings("ignore", message)
         import_torchvision()
-        with models_extra(*LIBRARIES):
+        with MODELS.imports(*LIBRARIES):
             from groundingdino.models import build_model
             from groundingdino.util import get_tokenlizer
         get_tokenlizer.print = logger.debug  # it prints the text encoder's path

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.outcome import ServiceDown
+from tasks.backends.extras import MODELS
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.grounding_dino.detector import GroundingDino, Network, quiet_transformers
 from tasks.backends.torch_runtime import (
@@ -17,9 +18,7 @@ from tasks.backends.torch_runtime import (
     TorchConfig,
     check_weights,
     import_torchvision,
-    library_versions,
     loading,
-    models_extra,
 )
 
 if TYPE_CHECKING:
@@ -37,13 +36,13 @@ class PortedGroundingDino(GroundingDino):
         weights = {
             "backend": "transformers",
             "model": self._checkpoint.identity,
-            **library_versions("transformers"),
+            **MODELS.pinned("transformers"),
         }
         super().__init__(dino, torch, weights)
 
     def _load(self, device: torch.device) -> Network:
         import_torchvision()  # transformers imports it where it is installed
-        with models_extra("transformers"):
+        with MODELS.imports("transformers"):
             from transformers import AutoTokenizer, GroundingDinoForObjectDetection
         with loading(self._checkpoint), quiet_transformers():
             folder = self._checkpoint.folder(FILES)

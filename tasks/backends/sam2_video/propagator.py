@@ -10,6 +10,7 @@ import numpy as np
 
 from schemas.candidate import Anchor
 from schemas.outcome import ServiceDown
+from tasks.backends.extras import MODELS
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.sam2_video.contest import Contest
 from tasks.backends.sam2_video.walk import Tracker, walk_clip
@@ -18,10 +19,8 @@ from tasks.backends.torch_runtime import (
     TorchConfig,
     device_of,
     inference,
-    library_versions,
     load_once,
     loading,
-    models_extra,
     normalise,
 )
 from tasks.propagate_masks import check_anchor
@@ -57,7 +56,7 @@ class Sam2Propagator:
             "backend": self.backend,
             "model": self._checkpoint.identity,
             "precision": sam2.precision,
-            **library_versions(self.library),
+            **MODELS.pinned(self.library),
         }
 
     def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
@@ -84,7 +83,7 @@ class Sam2Propagator:
         return (self.identity["model"],)
 
     def _load_checked(self, device: torch.device) -> Any:
-        with loading(self._checkpoint), models_extra(self.library):
+        with loading(self._checkpoint), MODELS.imports(self.library):
             return self._load(device)
 
     def _load(self, device: torch.device) -> Any:

@@ -1,0 +1,72 @@
+"""The libraries of the optional extras: which versions rows say they were made with, and whether they are there.
+
+MODELS.pinned("sam2")           {"sam2": "1.1.0"}
+with MODELS.imports("sam2"):    ServiceDown, with how to install it, unless just that version is there
+    import sam2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from packaging.requirements import Requirement
+
+from schemas.outcome import ServiceDown
+
+DISTRIBUTION = "triptych"
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of pyproject.toml."""
+
+    name: str
+    more: str = ""  # where else to read about it
+
+    @property
+    def install(self) -> str:
+        return f"pip install -c constraints.txt -e '.[{self.name}]'{self.more}"
+
+    def pinned(self, *packages: str) -> dict[str, str]:
+        """The versions that it pins, for identities.
+
+        Not the installed ones: a machine that only plans the work has none of these libraries and yet names the rows
+        that others make. `imports` sees to it that they are the same.
+        """
+        try:
+            pins = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+        except PackageNotFoundError as error:
+            raise ServiceDown(f"{DISTRIBUTION} is not installed: {self.install}") from error
+        mine = f'extra == "{self.name}"'
+        found = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins if mine in str(pin.marker)}
+        if missing := set(packages) - set(found):
+            raise ServiceDown(f"{DISTRIBUTION} was installed before it had {', '.join(missing)}: {self.install}")
+        return {package: found[package] for package in packages}
+
+    @contextmanager
+    def imports(self, *packages: str) -> Iterator[None]:
+        """Around imports; `packages` are what rows will say they were made with.
+
+        Raises ServiceDown that says how to install what is missing, or of another version than rows would say.
+        """
+        try:
+            for package, pinned in self.pinned(*packages).items():
+                if (found := version(package)) != pinned:
+                    raise ServiceDown(
+                        f"{package} {found} is installed, and {pinned} is what was tested: {self.install}"
+                    )
+            yield
+        except PackageNotFoundError as error:
+            raise ServiceDown(f"{error.name} is not installed: {self.install}") from error
+        except ModuleNotFoundError as error:
+            # transformers raises it for anything that goes wrong within its own imports, and names no module.
+            raise ServiceDown(f"{error.name or error} is not installed: {self.install}") from error
+        except ImportError as error:
+            raise ServiceDown(f"{error}: versions that do not fit each other; {self.install}") from error
+
+
+MODELS = Extra("models", " (README: 'The paper's models')")
+KINEMASK = Extra("kinemask")
