@@ -1,0 +1,128 @@
+"""simulated scenes -> videos with the visible pixels of every body (KineMask 3.3).
+
+    49 poses of a red cube and a blue cylinder -> 49 frames of H.264, 49 masks each
+
+A renderer gives frames and labels; what is stored are the encoded video and the masks' run lengths.
+Velocities are no picture: they are painted into the masks when they are needed (tasks/velocity_masks.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from schemas.mask_track import MaskTrack, encode_mask
+from schemas.provenance import MadeBy
+from schemas.record import Record, column
+from schemas.scene import Scene, SceneSeed, Trajectory
+from tasks.backends.cycles import CyclesConfig
+from tasks.floors import Floors
+from tasks.simulate_scenes import Simulation
+from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.video import encode_video
+
+
+class RenderConfig(StageConfig):
+    """How scenes become pictures."""
+
+    renderer: Literal["raster", "cycles"] = Field(
+        "raster",
+        description="raster: a ray caster without shadows' penumbras, embedded; cycles: Blender's path tracer, in an "
+        "environment of its own",
+    )
+    crf: int = Field(16, ge=0, le=51, description="H.264 quality: 0 is lossless, 51 the worst")
+
+
+class Pictures(NamedTuple):
+    """A rendered clip."""
+
+    frames: np.ndarray  # (T, H, W, 3) uint8 RGB
+    labels: np.ndarray  # (T, H, W) uint8: 0 the floor, k the visible pixels of bodies[k - 1]
+
+
+class Renderer(Protocol):
+    """Draws a scene's frames."""
+
+    identity: dict[str, str]
+    concurrency: int
+
+    def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Pictures:
+        """floor (N, N, 3) uint8 RGB: the floor's texture.
+
+        A pixel is a body's if its centre is. Raises RowFailed if this clip cannot be rendered, ServiceDown if
+        none can.
+        """
+
+
+class Rendered(Record):
+    """A clip's pictures, as they are stored."""
+
+    schema_version: ClassVar[int] = 1
+
+    video: bytes = column("H.264 in MP4, exactly the scene's frames")
+    video_sha256: str = column("SHA-256 of the video", unit="hex")
+    tracks: list[MaskTrack] = column("One a body: its visible pixels in every frame")
+    made_by: list[MadeBy] = column("The renderer")
+
+
+def store_pictures(pictures: Pictures, scene: Scene, crf: int, made_by: list[MadeBy]) -> Rendered:
+    """Encode frames and labels. Raises ValueError if they are not those of such a scene."""
+    size = (scene.n_frames, scene.camera.height, scene.camera.width)
+    for what, picture, shape in (("frames", pictures.frames, (*size, 3)), ("labels", pictures.labels, size)):
+        if picture.shape != shape or picture.dtype != np.uint8:
+            raise ValueError(f"asked for {what} of {shape} uint8, got {picture.shape} {picture.dtype}")
+    if pictures.labels.max() > len(scene.bodies):
+        raise ValueError(f"label {pictures.labels.max()} in a scene of {len(scene.bodies)} bodies")
+    video = encode_video(pictures.frames, scene.fps, crf)
+    tracks = [
+        MaskTrack.of(
+            body.instance_id,
+            [encode_mask(labels == number) for labels in pictures.labels],
+            height=scene.camera.height,
+            width=scene.camera.width,
+            anchor_frame=0,
+        )
+        for number, body in enumerate(scene.bodies, start=1)
+    ]
+    return Rendered(video=video, video_sha256=hashlib.sha256(video).hexdigest(), tracks=tracks, made_by=made_by)
+
+
+def load_backend(config: RenderConfig, cycles: CyclesConfig) -> Renderer:
+    match config.renderer:
+        case "raster":
+            from tasks.backends.raster import RasterRenderer
+
+            return RasterRenderer()
+        case "cycles":
+            from tasks.backends.cycles.renderer import CyclesRenderer
+
+            return CyclesRenderer(cycles)
+
+
+def stage(work: Work, config: RenderConfig, floors: Floors, cycles: CyclesConfig) -> Stage[SceneSeed, Rendered]:
+    renderer = load_backend(config, cycles)
+    made_by = [MadeBy.of("render_clips", renderer.identity)]
+
+    def inputs(row: Row[SceneSeed]) -> list[object]:
+        simulation = work.result(row, "simulate_scenes", Simulation)
+        return [simulation.scene, simulation.trajectories, floors.identity(simulation.scene.floor)]
+
+    def compute(row: Row[SceneSeed]) -> Rendered:
+        simulation = work.result(row, "simulate_scenes", Simulation)
+        scene = simulation.scene
+        pictures = renderer.render(scene, simulation.trajectories, floors.picture(scene.floor))
+        return store_pictures(pictures, scene, config.crf, made_by)
+
+    return Stage(
+        name="render_clips",
+        version=1,
+        result=Rendered,
+        config=config,
+        made_by=made_by,
+        inputs=inputs,
+        compute=compute,
+        concurrency=renderer.concurrency,
+    )
