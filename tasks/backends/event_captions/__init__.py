@@ -1,0 +1,33 @@
+"""Captions from the simulation alone: the embedded Captioner (tasks/caption_clips).
+
+facts      trajectories, collisions and masks -> what happened, measured, with times
+wording    facts -> English, in the style of KineMask's captions (A.2)
+"""
+
+from __future__ import annotations
+
+import typing
+
+from schemas.scene import SceneSet, Split
+from tasks.backends.event_captions.measures import read_facts
+from tasks.backends.event_captions.wording import word_caption
+from tasks.render_clips import Rendered
+from tasks.simulate_scenes import Simulation
+
+__all__ = ["EventCaptions"]
+
+
+class EventCaptions:
+    """Says what the simulation did and the picture shows, and nothing else."""
+
+    watches_video = False
+
+    def __init__(self) -> None:
+        self.identity = {"backend": "events", "model": "measured-events-1"}
+        self.concurrency = 1  # threads would wait for each other: it is Python all through
+
+    def caption(self, simulation: Simulation, rendered: Rendered) -> str:
+        scene = simulation.scene
+        sets, splits = typing.get_args(SceneSet), typing.get_args(Split)
+        seed = (sets.index(scene.set), splits.index(scene.split), scene.seed, scene.attempt)
+        return word_caption(read_facts(simulation, rendered.tracks), seed)
