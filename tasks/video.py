@@ -81,9 +81,9 @@ class DecodedFrame(NamedTuple):
 # --- Reading ---------------------------------------------------------------------------------
 
 
-def probe(path: Path) -> VideoInfo:
+def probe(video: Path | bytes) -> VideoInfo:
     """Read a video's headers and its first frame. Raises UnreadableVideo; RowFailed if there is no such file."""
-    with _opened(path) as (container, stream):
+    with _opened(video) as (container, stream):
         decoding = _Decoding(container, stream)
         first = next(decoding.frames()).picture
         rotation = round(first.rotation / 90) * 90 % 360
@@ -165,6 +165,26 @@ def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | 
     return pictures
 
 
+def decode_bytes(data: bytes) -> np.ndarray:
+    """All frames of a video that is held in memory: (N, H, W, 3) uint8 RGB.
+
+    Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES.
+    """
+    painter = _Painter(probe(data), None)
+    most = MAX_CLIP_BYTES // (painter.height * painter.width * 3)
+    with _opened(data) as (container, stream):
+        decoded = itertools.islice(_Decoding(container, stream).frames(), most + 1)
+        pictures = [painter.rgb(frame.picture) for frame in decoded]
+    if len(pictures) > most:
+        raise RowFailed(
+            "clip_too_large",
+            f"a video of {painter.width}x{painter.height} has more than {most} frames, which are "
+            f"{MAX_CLIP_BYTES / 2**30:.1f} GiB decoded",
+            retryable=False,
+        )
+    return np.stack(pictures)
+
+
 def sample_indices(n_frames: int, t: int) -> list[int]:
     """The t frames at the centres of t equal parts of a clip; all frames if it has no more than t.
 
@@ -191,18 +211,19 @@ def _allocate(clip: Clip, n: int, height: int, width: int) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container and its video stream; what FFmpeg raises inside becomes UnreadableVideo."""
+def _opened(video: Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container, of a file or in memory, and its video stream; what FFmpeg raises becomes UnreadableVideo."""
+    name = f"a video of {len(video)} bytes" if isinstance(video, bytes) else video.name
+    # The scheme keeps a name like "concat:a|b" from being taken for a protocol.
+    source = io.BytesIO(video) if isinstance(video, bytes) else f"file:{video.absolute()}"
+    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
     try:
-        # The scheme keeps a name like "concat:a|b" from being taken for a protocol.
-        with av.open(
-            f"file:{path.absolute()}", options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-        ) as container:
+        with av.open(source, "r", options=options) as container:
             yield container, _video_stream(container)
     except (av.error.FileNotFoundError, av.error.PermissionError) as error:
-        raise RowFailed("missing_video", f"{path.name}: {error.strerror}", retryable=True) from error
+        raise RowFailed("missing_video", f"{name}: {error.strerror}", retryable=True) from error
     except av.FFmpegError as error:
-        raise UnreadableVideo(f"{path.name}: {error.strerror}") from error
+        raise UnreadableVideo(f"{name}: {error.strerror}") from error
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:

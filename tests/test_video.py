@@ -18,6 +18,7 @@ from schemas.record import Rational
 from tasks import video
 from tasks.video import (
     UnreadableVideo,
+    decode_bytes,
     decode_span,
     fit,
     iter_frames,
@@ -295,6 +296,33 @@ def test_written_videos_read_back_and_have_the_same_bytes(tmp_path: Path, width:
     read = np.stack([frame for _, frame in iter_frames(tmp_path / "a.mp4")])
     assert read.shape == (20, height + height % 2, width + width % 2, 3)
     assert abs(read[:, :height, :width].astype(int) - frames).mean() < 6
+
+
+def test_a_video_in_memory_gives_the_frames_of_its_file(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(12))
+    np.testing.assert_array_equal(decode_bytes(path.read_bytes()), [frame for _, frame in iter_frames(path)])
+
+
+@pytest.mark.parametrize("name", hostile.BROKEN)
+def test_broken_bytes_are_an_unreadable_video(tmp_path: Path, name: str) -> None:
+    data = hostile.BROKEN[name](tmp_path / "a.mp4").read_bytes()
+    with pytest.raises(UnreadableVideo):
+        decode_bytes(data)
+
+
+@pytest.mark.parametrize("make", [hostile.concat_list, hostile.hls_playlist])
+def test_a_playlist_in_memory_opens_no_file(tmp_path: Path, make) -> None:
+    target = hostile.make_video(tmp_path / "secret.ts", hostile.numbered(5))
+    with pytest.raises(UnreadableVideo):
+        decode_bytes(make(tmp_path / "list.mp4", target).read_bytes())
+
+
+def test_a_video_in_memory_that_decodes_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(12)).read_bytes()
+    monkeypatch.setattr(video, "MAX_CLIP_BYTES", 11 * 160 * 96 * 3)
+    with pytest.raises(RowFailed, match="more than 11 frames") as failure:
+        decode_bytes(data)
+    assert failure.value.reason == "clip_too_large"
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""a picture + the objects that are set in motion -> what happens then, as a model's prompt (KineMask 3.3, A.2).
+
+    "blue mug" to the right at 1.2 m/s -> "The blue mug moves to the right and collides firmly with the glass, ..."
+
+A VLM predicts it in the words of the training captions, which it is shown by example: first frames of simulated
+clips with the speeds of what moves, and their captions. Without a VLM the prompt is the constant c_0 (4.3.1).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from schemas.record import Record, column
+from schemas.storage import AnyPath
+from tasks.backends.event_captions.facts import Direction
+from tasks.backends.event_captions.wording import WAYS
+from tasks.backends.openai_api import EndpointConfig
+from tasks.condition_clips import CONSTANT_PROMPT
+from tasks.condition_image import Point, UnusableInput
+from tasks.publish_snapshot import is_snapshot, table_files
+from tasks.video import decode_bytes
+
+logger = logging.getLogger(__name__)
+
+Outcome = Literal["constant", "openai"]
+
+N_EXAMPLES = 5  # KineMask, A.2
+
+
+class Push(Record):
+    """An object that is set in motion, in words."""
+
+    object: str = column("What it is: 'blue mug'")
+    direction: str = column("Where to, as the picture shows it: 'to the right'")
+    speed_mps: float = column("How fast", unit="m/s", gt=0)
+
+
+class Mover(Record):
+    """An object of an example that moves in its first frame."""
+
+    object: str = column("Colour and shape: 'red cube'")
+    speed_mps: float = column("How fast", unit="m/s", ge=0)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A simulated clip as a VLM is shown it."""
+
+    clip_id: str
+    first_frame: np.ndarray  # (H, W, 3) uint8 RGB
+    moving: list[Mover]
+    description: str
+
+
+class OutcomePredictor(Protocol):
+    """Says what happens when the objects of a picture are set in motion."""
+
+    identity: dict[str, str]
+
+    def predict(self, picture: np.ndarray, scene: str, pushes: list[Push], examples: list[Example]) -> str:
+        """picture (H, W, 3) uint8 RGB; scene: 'on a wooden table'. Raises RowFailed or ServiceDown."""
+
+
+class ConstantOutcome:
+    """An OutcomePredictor that leaves the outcome to the model: the constant prompt c_0 (KineMask, 4.3.1)."""
+
+    def __init__(self) -> None:
+        self.identity = {"backend": "constant", "model": "c_0"}
+
+    def predict(self, picture: np.ndarray, scene: str, pushes: list[Push], examples: list[Example]) -> str:
+        return CONSTANT_PROMPT
+
+
+def direction_in_words(start_xy_px: Point, end_xy_px: Point) -> str:
+    """Where an arrow points in the picture, in the training captions' words: (0, 9) to (9, 0) -> top right."""
+    return WAYS[Direction.of(end_xy_px[0] - start_xy_px[0], end_xy_px[1] - start_xy_px[1])][0]
+
+
+def in_context_examples(snapshot: AnyPath, n: int = N_EXAMPLES) -> list[Example]:
+    """n clips of a kinemask snapshot that differ as much as they can; the same ones each time.
+
+    Training clips whose captions say nothing that did not happen; fewer than n if there are fewer (logged).
+    Raises UnusableInput if it is no kinemask snapshot or has no such clip.
+    """
+    if not is_snapshot(snapshot) or not all(table_files(snapshot, table) for table in ("clips", "videos", "objects")):
+        raise UnusableInput(f"{snapshot} is no snapshot of kinemask: give its folder, .../snapshots/kinemask-...")
+    clips = pl.read_parquet(
+        table_files(snapshot, "clips"),
+        columns=["clip_id", "split", "n_collisions", "caption", "caption_faults", "scene"],
+    )
+    clips = clips.filter((pl.col("split") == "train") & (pl.col("caption_faults").list.len() == 0))
+    if clips.is_empty():
+        raise UnusableInput(f"{snapshot} has no training clip with a faultless caption to give as an example")
+    movers = _movers(snapshot, clips)
+    chosen = choose_diverse(_traits(clips, movers), n)
+    if len(chosen) < n:
+        logger.warning("%s has only %d of the %d examples that KineMask gives", snapshot, len(chosen), n)
+    captions = dict(clips.select("clip_id", "caption").iter_rows())
+    videos = dict(
+        pl.scan_parquet(table_files(snapshot, "videos"))
+        .filter(pl.col("clip_id").is_in(chosen))
+        .select("clip_id", "video")
+        .collect()
+        .iter_rows()
+    )
+    return [Example(i, decode_bytes(videos[i])[0], movers.get(i, []), captions[i]) for i in chosen]
+
+
+def choose_diverse(traits: Mapping[str, frozenset[str]], n: int) -> list[str]:
+    """Up to n ids; each next one has the most traits that no chosen one has, among equals the first by name.
+
+    choose_diverse({"a": {"red"}, "b": {"red", "grass"}, "c": {"wood"}}, 2) -> ["b", "c"]
+    """
+    left, seen = sorted(traits), set[str]()
+    chosen: list[str] = []
+    while left and len(chosen) < n:
+        best = max(left, key=lambda name: len(traits[name] - seen))
+        left.remove(best)
+        chosen.append(best)
+        seen |= traits[best]
+    return chosen
+
+
+def _movers(snapshot: AnyPath, clips: pl.DataFrame) -> dict[str, list[Mover]]:
+    """What moves in the first frame of each clip."""
+    rows = (
+        pl.scan_parquet(table_files(snapshot, "objects"))
+        .filter(pl.col("controlled"))
+        .select("clip_id", "instance_id", "noun", "speed_mps")
+        .join(clips.lazy().select("clip_id"), on="clip_id", how="semi")
+        .sort("clip_id", "instance_id")
+        .collect()
+    )
+    movers: dict[str, list[Mover]] = {}
+    for row in rows.iter_rows(named=True):
+        movers.setdefault(row["clip_id"], []).append(Mover(object=row["noun"], speed_mps=round(row["speed_mps"], 2)))
+    return movers
+
+
+def _traits(clips: pl.DataFrame, movers: Mapping[str, Sequence[Mover]]) -> dict[str, frozenset[str]]:
+    """What examples shall differ in: the floor, how many objects move, which ones, and whether any collide."""
+    floor = pl.col("scene").struct.field("floor").struct.field("noun").alias("floor")
+
+    def traits(row: Mapping[str, Any]) -> frozenset[str]:
+        moving = movers.get(row["clip_id"], [])
+        collides = "collides" if row["n_collisions"] else "no collision"
+        return frozenset([row["floor"], f"{len(moving)} move", collides, *(mover.object for mover in moving)])
+
+    rows = clips.select("clip_id", "n_collisions", floor).iter_rows(named=True)
+    return {row["clip_id"]: traits(row) for row in rows}
+
+
+def load_backend(outcome: Outcome, endpoint: EndpointConfig, cache: AnyPath) -> OutcomePredictor:
+    match outcome:
+        case "constant":
+            return ConstantOutcome()
+        case "openai":
+            from tasks.backends.openai_outcome import OpenAIOutcome
+
+            return OpenAIOutcome(endpoint, cache)
