@@ -1,7 +1,8 @@
 """Ask a dataset: what happened to a clip, what failed and how to rerun it.
 
 python -m flows.ask --root data                   the latest snapshot's yield, and all snapshots
-python -m flows.ask --root data clip clip-81b2    its whole story, stage by stage (also src-..., a video's name)
+python -m flows.ask --root data clip clip-81b2    its whole story, stage by stage (also src-..., a video's name,
+                                                  or of a simulated clip interactions/train/7)
 python -m flows.ask --root data failed            what failed, why, and what to do
 """
 
@@ -13,6 +14,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,7 +22,7 @@ import polars as pl
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath, parse_path
 from tasks.publish_snapshot import all_snapshots, is_snapshot, latest_snapshot, read_snapshot, table_files
-from tasks.write_report import usage_of
+from tasks.report_page.usage import usage_of
 
 SHOWN_REFUSALS = 3
 RERUN = "Run the same command (or the deployment) again: only these rows are redone."
@@ -50,14 +52,33 @@ def failed(snapshot: AnyPath) -> Iterator[str]:
     for retryable, remedy in ((True, RERUN), (False, MEND)):
         chosen = rows.filter(pl.col("retryable") == retryable)
         for row in chosen.to_dicts():
-            where = f" {row['video']}" if row["video"] else ""
-            yield f"{row['row_id']}{where}: {row['stage']} {row['reason']}: {_line(row['detail'])}"
+            where = row.get("video") or (_seed_name(row) if "seed" in row else "")
+            yield f"{row['row_id']} {where}".rstrip() + f": {row['stage']} {row['reason']}: {_line(row['detail'])}"
         if not chosen.is_empty():
             yield f"  -> {remedy}"
 
 
 def stories(snapshot: AnyPath, name: str) -> Iterator[str]:
-    """The story of each clip, source or line that `name` means: an id (or its beginning), a video, the user's id."""
+    """The story of each row that `name` means."""
+    match read_snapshot(snapshot).flow:
+        case "curate-matrix11k":
+            found, story = _meant_videos(snapshot, name), video_story
+        case "curate-kinemask":
+            found, story = _meant_seeds(snapshot, name), scene_story
+    if found.is_empty():
+        sys.exit(f"{snapshot.name} knows no {name!r}; give the beginning of an id, or a name as --help shows them")
+    for number, row in enumerate(found.to_dicts()):
+        if number:
+            yield ""
+        yield f"{row['row_id']}: {row['status']}" + _because(row)
+        yield from story(snapshot, row)
+
+
+# --- Captioned videos ------------------------------------------------------------------------
+
+
+def _meant_videos(snapshot: AnyPath, name: str) -> pl.DataFrame:
+    """Outcomes of a clip, source or line: by an id (or its beginning), a video, the user's own id."""
     outcomes = _table(snapshot, "outcomes")
     sources = _table(snapshot, "sources").filter((pl.col("external_id") == name) | (pl.col("video") == name))
     meant = (
@@ -65,18 +86,11 @@ def stories(snapshot: AnyPath, name: str) -> Iterator[str]:
         | outcomes["source_id"].str.starts_with(name).fill_null(False)
         | outcomes["source_id"].is_in(sources["source_id"].implode()).fill_null(False)
     )
-    found = outcomes.filter(meant).sort("video", "start_s", nulls_last=True)
-    if found.is_empty():
-        sys.exit(f"{snapshot.name} knows no {name!r}; give the beginning of an id, a video's path or your own id")
-    for number, row in enumerate(found.to_dicts()):
-        if number:
-            yield ""
-        yield from story(snapshot, row)
+    return outcomes.filter(meant).sort("video", "start_s", nulls_last=True)
 
 
-def story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
-    """One row's way through the stages."""
-    yield f"{outcome['row_id']}: {outcome['status']}" + _because(outcome)
+def video_story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
+    """A clip's, source's or line's way through the stages."""
     if outcome["video"]:
         yield f"  source     {outcome['source_id']} {outcome['video']}"
     if outcome["start_s"] is not None:
@@ -86,9 +100,7 @@ def story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
     if outcome["kind"] != "clip":
         return
 
-    def rows(table: str) -> list[dict[str, Any]]:
-        return _table(snapshot, table).filter(pl.col("clip_id") == outcome["row_id"]).to_dicts()
-
+    rows = partial(_rows_of, snapshot, outcome["row_id"])
     for it in rows("interactions") + rows("dropped_interactions"):
         end = "kept" if it["kept"] else f"dropped: {it['drop_reason']}"
         scores = f"contact {it['contactness']}, dynamism {it['dynamism']}, confidence {it['confidence']:g}"
@@ -100,8 +112,7 @@ def story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
     for c in rows("track_checks"):
         end = "passed" if c["passed"] else "FAILED"
         yield f"  check      {c['instance_id']} {c['measure']} {c['value']:.3g} (limit {c['threshold']:g}) {end}"
-    for maker in (m for clip in rows("clips") for m in clip["made_by"]):
-        yield f"  made by    {maker['stage']}: {maker['backend']}, {maker['model']}"
+    yield from _maker_lines(rows("clips"))
 
 
 def _candidate_lines(candidates: list[dict[str, Any]]) -> Iterator[str]:
@@ -122,6 +133,50 @@ def _candidate_lines(candidates: list[dict[str, Any]]) -> Iterator[str]:
             yield f"  candidate  {instance_id}: {n - SHOWN_REFUSALS} more refused or excluded"
 
 
+# --- Simulated clips -------------------------------------------------------------------------
+
+
+def _meant_seeds(snapshot: AnyPath, name: str) -> pl.DataFrame:
+    """Outcomes of seeds: by an id (or its beginning), or SET/SPLIT/SEED."""
+    outcomes = _table(snapshot, "outcomes")
+    names = pl.concat_str("set", "split", pl.col("seed").cast(pl.String), separator="/")
+    return outcomes.filter(pl.col("row_id").str.starts_with(name) | (names == name)).sort("set", "split", "seed")
+
+
+def scene_story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
+    """A seed's way from its draws to a captioned clip."""
+    rows = partial(_rows_of, snapshot, outcome["row_id"])
+    yield f"  seed       {_seed_name(outcome)}"
+    for draw in rows("draws"):
+        yield f"  draw {draw['attempt']:<5} no clip of its set: {draw['reason']}: {_line(draw['detail'])}"
+    for clip in rows("clips"):
+        yield f"  floor      {_line(clip['scene']['floor']['noun'])} ({_line(clip['scene']['floor']['texture'])})"
+    for thing in rows("objects"):
+        moved = f"starts at {thing['speed_mps']:.2f} m/s" if thing["controlled"] else "at rest"
+        seen = sum(area > 0 for area in thing["area"])
+        yield f"  object     {thing['instance_id']} {thing['noun']}, {moved}, seen in {seen} frames"
+    for hit in rows("collisions"):
+        when = f"{hit['time_s']:.2f} s (frame {hit['frame']})"
+        yield f"  collision  {when}: {hit['first_id']} {hit['second_id']} at {hit['closing_speed_mps']:.2f} m/s"
+    for clip in rows("clips"):
+        yield f"  caption    {_line(clip['caption'])}"
+        for fault in clip["caption_faults"]:
+            yield f"  FAULT      {_line(fault)}"
+    yield from _maker_lines(rows("clips"))
+
+
+def _seed_name(row: dict[str, Any]) -> str:
+    return f"{row['set']}/{row['split']}/{row['seed']}"
+
+
+# --- Rows and lines --------------------------------------------------------------------------
+
+
+def _maker_lines(clips: list[dict[str, Any]]) -> Iterator[str]:
+    for maker in (maker for clip in clips for maker in clip["made_by"]):
+        yield f"  made by    {maker['stage']}: {maker['backend']}, {maker['model']}"
+
+
 def _because(outcome: dict[str, Any]) -> str:
     if outcome["status"] == "accepted":
         return ""
@@ -131,6 +186,11 @@ def _because(outcome: dict[str, Any]) -> str:
 def _line(text: str | None) -> str:
     """Untrusted text on one line: control characters would write to the terminal."""
     return json.dumps(text or "", ensure_ascii=False)[1:-1]
+
+
+def _rows_of(snapshot: AnyPath, clip_id: str, table: str) -> list[dict[str, Any]]:
+    found = pl.scan_parquet(table_files(snapshot, table)).filter(pl.col("clip_id") == clip_id)
+    return found.collect().to_dicts()
 
 
 def _table(snapshot: AnyPath, name: str) -> pl.DataFrame:

@@ -19,8 +19,7 @@ from schemas.usage import TokenPrice, TokenPrices, Usage
 from tasks.backends.openai_api import EndpointConfig
 from tasks.extract_triplets import ExtractConfig
 from tasks.ground_instances import GroundConfig
-from tasks.write_report import usage_of
-from tasks.write_report.usage import ShardUsage, UsageReport
+from tasks.report_page.usage import ShardUsage, UsageReport, usage_of
 from tests.endpoint import LocalEndpoint
 from tests.flow_runs import (
     REPOSITORY,

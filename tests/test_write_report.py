@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,42 +15,39 @@ import numpy as np
 import pytest
 
 from schemas.clip import Clip
-from schemas.outcome import ServiceDown, Status
-from schemas.provenance import MadeBy
-from schemas.record import Rational, Record, write_table
-from schemas.snapshot import (
+from schemas.matrix11k import (
     SHARD_TABLES,
     CandidateRow,
     ClipRow,
-    Count,
-    FunnelStep,
     InstanceRow,
     InteractionRow,
     MaskTrackRow,
-    Named,
+    MatrixStatistics,
     OutcomeRow,
-    ShardEntry,
-    SnapshotManifest,
-    Statistics,
     TrackCheckRow,
 )
+from schemas.outcome import ServiceDown, Status
+from schemas.provenance import MadeBy
+from schemas.record import Rational, Record, write_table
+from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.source import Source
+from schemas.tables import Named
 from schemas.usage import Role, TokenPrice, TokenPrices, Usage
 from tasks.compare_truth import InstanceScore, MissedInstance, RowCheck, TruthReport
 from tasks.publish_snapshot import read_snapshot
 from tasks.read_manifest import Inputs
+from tasks.report_page.colours import css
+from tasks.report_page.ended import MAX_ROWS_PER_WAY
+from tasks.report_page.usage import StageUsage, read_usage, usage_of
 from tasks.stage import Row, Shard, Stage, StageConfig, Work, run_stage
 from tasks.video import iter_frames, write_video
-from tasks.write_report import pictures, read_usage, usage_of, write_report
+from tasks.write_report import pictures, write_report
 from tasks.write_report.captions import mark_nouns
-from tasks.write_report.charts import columns, heat_map, presence_bar, word_bars
-from tasks.write_report.ended import MAX_ROWS_PER_WAY
-from tasks.write_report.palette import PALETTE, colour_of, css
+from tasks.write_report.charts import heat_map, presence_bar
+from tasks.write_report.palette import PALETTE, colour_of
 from tasks.write_report.pictures import video_step
-from tasks.write_report.rows import spread
-from tasks.write_report.usage import StageUsage
-from tasks.write_report.wording import percent, usd
 from tests.builders import HEIGHT, WIDTH, make_clip, make_instance, make_source, make_track
+from tests.pages import Page
 
 N_FRAMES = 12
 ANCHOR = 3
@@ -61,40 +57,6 @@ HIDDEN = range(6, 9)  # frames without a ball
 REVIEW = [0, 3, 11]
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 CAPTION = f"A boy kicks a red ball. {HOSTILE}"
-
-
-class Page(HTMLParser):
-    """The tags, attributes and text of a page; fails on a tag that is not closed in order."""
-
-    VOID = frozenset({"meta", "br", "img"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] not in ("style", "script"):
-            self.words.append(data)
-
-    def attributes(self, tag: str, name: str) -> list[str]:
-        return [value for t, attrs in self.tags if t == tag and (value := attrs.get(name)) is not None]
 
 
 # --- A small snapshot ------------------------------------------------------------------------
@@ -218,19 +180,20 @@ class World:
         clips = [row.row_id for row in outcomes if row.kind == "clip"]
         return SnapshotManifest(
             snapshot_id="demo-0123",
+            flow="curate-matrix11k",
             dataset="demo",
             format_version=1,
             record_versions=[],
             configs="{}",
             made_by=[MadeBy(stage="extract_triplets", backend=backend, model="grammar-1", details="{}")],
-            n_lines=len(self.sources),
+            n_given=len(self.sources),
             n_inputs=len(outcomes),
             n_accepted=n["accepted"],
             n_rejected=n["rejected"],
             n_failed=n["failed"],
             funnel=[_step("split_scenes", "sources", outcomes), _step("ground_instances", "clips", outcomes)],
             outcomes=[Count(status=s, stage=st, reason=r, n=n) for (s, st, r), n in sorted(ways.items(), key=str)],
-            statistics=Statistics(
+            statistics=MatrixStatistics(
                 contact_dynamism=[[0, 0, 0, 0, 0]] * 4 + [[0, 0, 0, 17, 0]],
                 interactions_per_clip=[0, 1],
                 instances_per_clip=[0, 0, 1],
@@ -353,12 +316,6 @@ def test_rejected_rows_are_listed_up_to_a_bound(world: World) -> None:
     _, page = report_on(world)
     assert sum(f"clip-{number:02}" in page.text for number in range(50)) == MAX_ROWS_PER_WAY
     assert f"… and {50 - MAX_ROWS_PER_WAY} more." in page.text
-
-
-def test_spread_is_even_and_keeps_the_order() -> None:
-    assert spread(range(10), 3) == [0, 3, 6]
-    assert spread(range(2), 3) == [0, 1]
-    assert spread([], 3) == []
 
 
 @pytest.mark.parametrize(("n_frames", "fps", "step"), [(48, 24, 1), (600, 30, 2), (100, 60, 2), (301, 24, 2)])
@@ -537,13 +494,6 @@ def test_the_truth_is_reported_with_the_worst_first(world: World) -> None:
     assert "met 1 0" not in page.text
 
 
-@pytest.mark.parametrize(
-    ("share", "shown"), [(1.0, "100 %"), (0.999, "99 %"), (0.29, "29 %"), (0.0, "0 %"), (None, "–")]
-)
-def test_a_share_is_complete_only_if_it_is(share: float | None, shown: str) -> None:
-    assert percent(share) == shown
-
-
 def test_without_a_truth_nothing_is_said_of_it(world: World) -> None:
     world.accept()
     _, page = report_on(world)
@@ -603,10 +553,6 @@ def test_a_noun_is_no_pattern_and_no_part_of_a_word() -> None:
 # --- Charts ----------------------------------------------------------------------------------
 
 
-def numbers_in(svg: str) -> list[str]:
-    return [text for e in ElementTree.fromstring(svg).iter("text") if (text := e.text)]
-
-
 def test_the_heat_map_has_contactness_5_on_top() -> None:
     grid = [[10 * contact + dynamism for dynamism in range(1, 6)] for contact in range(1, 6)]
     by_place = {
@@ -618,19 +564,8 @@ def test_the_heat_map_has_contactness_5_on_top() -> None:
     ]
 
 
-def test_columns_are_as_high_as_their_counts() -> None:
-    bars = [float(e.attrib["height"]) for e in ElementTree.fromstring(columns([0, 4, 2], "x")).iter("rect")]
-    assert bars[0] == 0
-    assert bars[1] == 2 * bars[2] > 0
-
-
-def test_word_bars_escape_and_keep_the_order() -> None:
-    assert numbers_in(word_bars([Named(name="<b>&", n=3), Named(name="hold", n=1)])) == ["<b>&", "3", "hold", "1"]
-
-
-@pytest.mark.parametrize("svg", [heat_map([[0] * 5] * 5), columns([], "x"), columns([3], "x"), word_bars([])])
-def test_charts_of_nothing_are_drawn(svg: str) -> None:
-    ElementTree.fromstring(svg)
+def test_a_heat_map_of_nothing_is_drawn() -> None:
+    ElementTree.fromstring(heat_map([[0] * 5] * 5))
 
 
 def test_the_presence_bar_has_a_piece_for_each_run() -> None:
@@ -714,7 +649,7 @@ def test_without_accepted_clips_there_is_no_quotient(world: World) -> None:
 
 
 def test_shards_are_listed_up_to_a_bound_and_summed_over_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.write_report.MAX_SHARDS", 2)
+    monkeypatch.setattr("tasks.report_page.MAX_SHARDS", 2)
     clip_ids = [world.accept(index) for index in range(2)]
     snapshot = world.publish()
     manifest = read_snapshot(snapshot)
@@ -741,13 +676,6 @@ def test_where_no_server_was_asked_there_is_no_such_section(world: World) -> Non
     assert usage_of(index.parent) is None
 
 
-@pytest.mark.parametrize(
-    ("value", "told"), [(0, "$0.00"), (0.00123, "$0.0012"), (0.25, "$0.2500"), (1.005, "$1.00"), (1234.5, "$1,234.50")]
-)
-def test_dollars(value: float, told: str) -> None:
-    assert usd(value) == told
-
-
 def keyless_stage(error: Exception) -> Stage[Clip, Named]:
     """A stage that cannot even say what a row's answer depends on."""
 
@@ -771,6 +699,6 @@ def test_a_row_that_failed_before_it_could_ask_is_no_trouble(world: World) -> No
     shard = Shard[Clip].of([make_clip()])
     run_stage(world.work, shard, stage)
     entry = ShardEntry(shard_id=shard.shard_id, clip_ids=[shard.rows[0].payload.clip_id])
-    assert read_usage(world.work, [entry], [stage]) == []
+    assert read_usage(world.work, [entry], [stage], Clip) == []
     with pytest.raises(ServiceDown, match="store is away"):
-        read_usage(world.work, [entry], [keyless_stage(ServiceDown("the store is away"))])
+        read_usage(world.work, [entry], [keyless_stage(ServiceDown("the store is away"))], Clip)

@@ -14,16 +14,18 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from schemas.matrix11k import CandidateRow, ClipRow, InstanceRow, InteractionRow, MaskTrackRow, TrackCheckRow
 from schemas.outcome import RowFailed
-from schemas.snapshot import CandidateRow, ClipRow, InstanceRow, InteractionRow, MaskTrackRow, TrackCheckRow
 from schemas.storage import AnyPath
 from tasks.compare_truth import TruthReport
+from tasks.report_page.colours import css
+from tasks.report_page.marks import Marked
+from tasks.report_page.rows import read_rows
 from tasks.stage import Work
 from tasks.write_report.captions import mark_nouns
 from tasks.write_report.charts import presence_bar
-from tasks.write_report.palette import colour_of, css
+from tasks.write_report.palette import colour_of
 from tasks.write_report.pictures import Pictures, draw_clip
-from tasks.write_report.rows import read_rows
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Card:
     """An accepted clip."""
 
     clip: ClipRow
-    caption: list[tuple[str, str | None]]  # text, colour of the instance that it names
+    caption: Marked  # each piece with the colour of the instance that it names
     interactions: list[InteractionRow]
     dropped: list[InteractionRow]
     actors: dict[str, Actor]  # by instance id

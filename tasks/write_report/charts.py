@@ -1,7 +1,7 @@
 """Charts as inline SVG: figure 10 of MATRIX, and the bar that shows when an instance has a mask.
 
-columns([0, 4, 2], "instances in a clip")
-->  <svg class="chart" ...> two bars, 126 and 63 px high, above 1 and 2 </svg>
+presence_bar([True, True, False, True], anchor_frame=1)
+->  <svg class="presence" ...> frames 0 and 1 and frame 3 filled, a stroke at 1 </svg>
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from schemas.snapshot import Named, Statistics
-from tasks.write_report.wording import shorten
+from schemas.matrix11k import MatrixStatistics
+from tasks.report_page.charts import WIDTH, columns, svg, word_bars
 
 TOP_WORDS = 15
 
@@ -29,7 +29,7 @@ class Charts:
     nouns: Markup
 
 
-def charts(statistics: Statistics) -> Charts:
+def charts(statistics: MatrixStatistics) -> Charts:
     return Charts(
         contact_dynamism=heat_map(statistics.contact_dynamism),
         interactions=columns(statistics.interactions_per_clip, "interactions in a clip"),
@@ -66,54 +66,7 @@ def heat_map(grid: Sequence[Sequence[int]]) -> Markup:
         '<text x="177" y="250" class="axis">dynamism</text>'
         '<text x="12" y="109" class="axis" transform="rotate(-90 12 109)">contactness</text>'
     )
-    return _svg(318, 258, "contactness by dynamism", [*cells, *ticks, axes])
-
-
-def columns(counts: Sequence[int], label: str) -> Markup:
-    """Rows that have 0, 1, 2, ... of something -> upright bars."""
-    most = max(counts, default=0) or 1
-    pitch = min(52, 300 // max(len(counts), 1))
-    left = (318 - pitch * len(counts)) // 2
-    bars = [
-        Markup(
-            '<rect x="{x}" y="{y:.1f}" width="{w}" height="{h:.1f}" rx="3" class="bar"/>'
-            '<text x="{tx:.1f}" y="{ty:.1f}">{n}</text><text x="{tx:.1f}" y="176" class="axis">{value}</text>'
-        ).format(
-            x=left + 4 + pitch * value,
-            y=156 - 126 * n / most,
-            w=max(pitch - 8, 2),
-            h=126 * n / most,
-            tx=left + pitch * (value + 0.5),
-            ty=150 - 126 * n / most,
-            n=n or "",
-            value=value,
-        )
-        for value, n in enumerate(counts)
-    ]
-    floor = Markup('<path d="M4 156.5H314" class="rule"/>')
-    return _svg(318, 200, label, [*bars, floor, Markup('<text x="159" y="195" class="axis">{}</text>').format(label)])
-
-
-def word_bars(words: Sequence[Named]) -> Markup:
-    """Words and how often they occur -> lying bars, in the given order."""
-    most = max((word.n for word in words), default=0) or 1
-    bars = [
-        Markup(
-            '<g><title>{word}: {n}</title><text x="100" y="{ty}" class="word">{short}</text>'
-            '<rect x="108" y="{y}" width="{w:.1f}" height="14" rx="3" class="bar"/>'
-            '<text x="{tx:.1f}" y="{ty}" class="count">{n}</text></g>'
-        ).format(
-            word=word.name,
-            short=shorten(word.name, 14),
-            n=word.n,
-            y=4 + 22 * place,
-            ty=15 + 22 * place,
-            w=170 * word.n / most,
-            tx=114 + 170 * word.n / most,
-        )
-        for place, word in enumerate(words)
-    ]
-    return _svg(318, 22 * len(words) + 6, "most frequent words", bars)
+    return svg(WIDTH, 258, "contactness by dynamism", [*cells, *ticks, axes])
 
 
 def presence_bar(present: Sequence[bool], anchor_frame: int) -> Markup:
@@ -133,10 +86,4 @@ def presence_bar(present: Sequence[bool], anchor_frame: int) -> Markup:
         label=f"a mask in {sum(present)} of {len(present)} frames, anchor on frame {anchor_frame}",
         runs=Markup("").join(runs),
         anchor=anchor_frame + 0.5,
-    )
-
-
-def _svg(width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        width, height, label, Markup("").join(parts)
     )

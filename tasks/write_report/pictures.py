@@ -20,16 +20,17 @@ import numpy as np
 from schemas.candidate import Box
 from schemas.clip import Clip
 from schemas.mask_track import decode_mask
-from schemas.snapshot import CandidateRow, ClipRow, MaskTrackRow
-from schemas.storage import AnyPath, write_atomic
+from schemas.matrix11k import CandidateRow, ClipRow, MaskTrackRow
+from schemas.storage import AnyPath
+from tasks.report_page.colours import Colour
+from tasks.report_page.pictures import write_jpeg
 from tasks.video import iter_frames, read_frames, write_video
-from tasks.write_report.palette import Colour, colour_of
+from tasks.write_report.palette import colour_of
 
 MAX_SIDE_PX = 480  # longer side
 MAX_VIDEO_FRAMES = 300  # of a longer clip, every 2nd, 3rd, ... frame is shown
 MAX_VIDEO_FPS = 30
 MAX_FPS_DENOMINATOR = 60_060  # an encoder holds a rate's parts in 32 bits
-JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,3 @@ def draw_label(picture: np.ndarray, text: str, corner: tuple[int, int], colour: 
     y = max(0, corner[1] - text_height - 5)
     cv2.rectangle(picture, (x, y), (x + text_width + 3, y + text_height + 4), colour, cv2.FILLED)
     cv2.putText(picture, text, (x + 2, y + text_height + 2), font, size, (20, 20, 20), 1, cv2.LINE_AA)
-
-
-def write_jpeg(path: AnyPath, picture: np.ndarray) -> None:
-    """picture: (H, W, 3) uint8 RGB."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
-    write_atomic(path, data.tobytes())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.compare_truth import InstanceScore, TruthReport
-from tasks.write_report.wording import percent, score
+from tasks.report_page.wording import percent, score
 
 MAX_SCORES = 60  # instances that are listed, the worst first
 

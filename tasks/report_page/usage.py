@@ -2,7 +2,7 @@
 
 read_usage(work, manifest.shards, stages)
 ->  [StageUsage(shard_id="shard-3f9c...", stage="extract_triplets", rows=64, role="LLM", usage=Usage(calls=231, ...))]
-usage_report(snapshot, manifest, spent, prices)
+usage_report(snapshot, manifest, spent, prices, count_verdicts(snapshot))
 ->  UsageReport(shards=[ShardUsage(n_clips=64, n_accepted=41, lines=[...], ...)], whole=ShardUsage(...))
 """
 
@@ -12,17 +12,19 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from schemas.clip import Clip
-from schemas.outcome import ServiceDown
+from schemas.outcome import ServiceDown, Subject
 from schemas.record import Record, column
 from schemas.snapshot import ShardEntry, SnapshotManifest
 from schemas.storage import AnyPath, at_once
 from schemas.usage import Role, TokenPrices, Usage
+from tasks.report_page.rows import scan
+from tasks.report_page.wording import ratio, usd
 from tasks.stage import Row, Stage, Work, load_shard
-from tasks.write_report.rows import scan
-from tasks.write_report.wording import ratio, usd
 
-MAX_SHARDS = 60  # listed on the page; usage.json holds them all
+USAGE_FILE = "usage.json"  # beside a report's page
+MAX_SHARDS = 60  # listed on the page; the file holds them all
+
+Verdicts = dict[str, Counter[str]]  # {clip_id: {verdict: candidates}}
 
 
 class StageUsage(Record):
@@ -80,7 +82,7 @@ class ShardUsage(Record):
     n_accepted: int = column("Its accepted clips", ge=0)
     lines: list[UsageLine] = column("By stage and model")
     total: UsageLine = column("Their sum")
-    verification: Verification | None = column("Null: no VLM was asked")
+    verification: Verification | None = column("Null: no VLM was asked about candidates")
 
 
 class UsageReport(Record):
@@ -95,17 +97,27 @@ class UsageReport(Record):
         return f"model servers: {total.usage.line()}" + (f", {total.cost}" if total.cost else "")
 
 
+def usage_of(report: AnyPath) -> UsageReport | None:
+    """What model servers were asked for the snapshot of a report's folder; None if they were asked nothing."""
+    try:
+        return UsageReport.from_json((report / USAGE_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
 # --- What was spent --------------------------------------------------------------------------
 
 
-def read_usage(work: Work, shards: Sequence[ShardEntry], stages: Sequence[Stage[Clip, Any]]) -> list[StageUsage]:
+def read_usage(
+    work: Work, shards: Sequence[ShardEntry], stages: Sequence[Stage[Any, Any]], payload: type[Subject]
+) -> list[StageUsage]:
     """What the clips of finished shards have cost on their way through all the stages, shard by shard.
 
     A result that several clips share is counted once, at the first of them.
     """
 
     def keys_of(shard: ShardEntry) -> dict[str, list[str]]:
-        rows = load_shard(work.state_path(shard.shard_id, stages), Clip).rows
+        rows = load_shard(work.state_path(shard.shard_id, stages), payload).rows
         return {stage.name: _keys(stage, rows) for stage in stages}
 
     keys = at_once(work.root, keys_of, shards)
@@ -124,13 +136,13 @@ def read_usage(work: Work, shards: Sequence[ShardEntry], stages: Sequence[Stage[
     return spent
 
 
-def _keys(stage: Stage[Clip, Any], rows: Sequence[Row[Clip]]) -> list[str]:
+def _keys(stage: Stage[Any, Any], rows: Sequence[Row[Any]]) -> list[str]:
     """The keys of what the stage made of rows, or tried to make."""
     keys = [row.made.get(stage.name) or _failed_key(stage, row) for row in rows]
     return [key for key in keys if key is not None]
 
 
-def _failed_key(stage: Stage[Clip, Any], row: Row[Clip]) -> str | None:
+def _failed_key(stage: Stage[Any, Any], row: Row[Any]) -> str | None:
     """The key under which the stage tried in vain, or None if the row did not come to the stage."""
     if row.outcome is None or row.outcome.stage != stage.name:
         return None
@@ -146,13 +158,19 @@ def _failed_key(stage: Stage[Clip, Any], row: Row[Clip]) -> str | None:
 
 
 def usage_report(
-    snapshot: AnyPath, manifest: SnapshotManifest, spent: Sequence[StageUsage], prices: TokenPrices
+    snapshot: AnyPath,
+    manifest: SnapshotManifest,
+    spent: Sequence[StageUsage],
+    prices: TokenPrices,
+    verdicts: Verdicts | None = None,
 ) -> UsageReport | None:
-    """None if no model server was asked."""
+    """None if no model server was asked.
+
+    verdicts: what came of candidates, in a dataset whose VLM is asked about candidates
+    """
     if not spent:
         return None
     accepted = set(scan(snapshot, "clips").select("clip_id").collect()["clip_id"])
-    verdicts = count_verdicts(snapshot)
 
     def of(shard_id: str | None, clip_ids: Sequence[str], spent: Sequence[StageUsage]) -> ShardUsage:
         lines = usage_lines(spent, prices)
@@ -169,7 +187,7 @@ def usage_report(
                 usage=sum((line.usage for line in lines), Usage()),
                 cost=cost_of(spent, prices),
             ),
-            verification=verification(clip_ids, verdicts, spent),
+            verification=None if verdicts is None else verification(clip_ids, verdicts, spent),
         )
 
     by_shard = defaultdict(list)
@@ -209,17 +227,14 @@ def cost_of(spent: Sequence[StageUsage], prices: TokenPrices) -> Cost | None:
     return Cost(usd=sum(costs), is_whole=is_whole)
 
 
-def count_verdicts(snapshot: AnyPath) -> dict[str, Counter[str]]:
-    """{clip_id: {verdict: candidates}}"""
-    counted: dict[str, Counter[str]] = defaultdict(Counter)
+def count_verdicts(snapshot: AnyPath) -> Verdicts:
+    counted: Verdicts = defaultdict(Counter)
     for clip_id, verdict, n in scan(snapshot, "candidates").group_by("clip_id", "verdict").len().collect().iter_rows():
         counted[clip_id][verdict] = n
     return counted
 
 
-def verification(
-    clip_ids: Collection[str], verdicts: dict[str, Counter[str]], spent: Sequence[StageUsage]
-) -> Verification | None:
+def verification(clip_ids: Collection[str], verdicts: Verdicts, spent: Sequence[StageUsage]) -> Verification | None:
     asked = [line.usage for line in spent if line.role == "VLM"]
     if not asked:
         return None

@@ -1,7 +1,8 @@
-"""How the page writes numbers and other people's text.
+"""How pages write numbers and other people's text.
 
 percent(0.938) -> "93 %"      score(0.938) -> "0.94"      shorten("a very long story", 7) -> "a very…"
 usd(12.3456) -> "$12.35"      usd(0.01234) -> "$0.0123"   ratio(45, 30) -> "1.5"
+counted(1, "clip") -> "1 clip"      counted(3400, "clip") -> "3,400 clips"
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ def usd(value: float) -> str:
 def thousands(n: float) -> str:
     """34000 -> "34,000": a whole number, also of a quotient."""
     return f"{n:,.0f}"
+
+
+def counted(n: int, noun: str) -> str:
+    """How many of something, in the singular where it is one."""
+    return f"{thousands(n)} {noun}" if n == 1 else f"{thousands(n)} {noun}s"
 
 
 def ratio(n: int, of: int) -> str:

@@ -6,7 +6,7 @@ read_rows(snapshot, "interactions", InteractionRow, ["clip-81b2...", "clip-07aa.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 import polars as pl
@@ -25,10 +25,23 @@ def scan(snapshot: AnyPath, table: str) -> pl.LazyFrame:
     return pl.scan_parquet(table_files(snapshot, table), glob=False)
 
 
-def read_rows(snapshot: AnyPath, table: str, record: type[R], clip_ids: Sequence[str]) -> dict[str, list[R]]:
-    """The rows of some clips, by clip, every asked one. The other clips' rows, masks above all, are never held."""
-    frame = scan(snapshot, table).filter(pl.col("clip_id").is_in(list(clip_ids))).collect()
+def shards_of(manifest: SnapshotManifest, clip_ids: Collection[str]) -> list[str]:
+    """The shards that some clips are in."""
+    return [shard.shard_id for shard in manifest.shards if not set(clip_ids).isdisjoint(shard.clip_ids)]
+
+
+def read_rows(
+    snapshot: AnyPath, table: str, record: type[R], clip_ids: Sequence[str], shards: Collection[str] | None = None
+) -> dict[str, list[R]]:
+    """The rows of some clips, by clip, every asked one. The other clips' rows, masks above all, are never held.
+
+    shards: where all of them are, so that no other file is read
+    """
     rows: dict[str, list[R]] = {clip_id: [] for clip_id in clip_ids}
+    files = table_files(snapshot, table, shards) if clip_ids else []
+    if not files:
+        return rows
+    frame = pl.scan_parquet(files, glob=False).filter(pl.col("clip_id").is_in(list(clip_ids))).collect()
     for values in frame.iter_rows(named=True):
         rows[values["clip_id"]].append(record.model_validate(values))
     return rows
