@@ -1,4 +1,4 @@
-"""a curated result + the truth -> how good the result is (for input that `draw_scenes` made).
+"""a curated result + the truth -> how good the result is (for input that `draw_scenes` or `export_clips` made).
 
     hide-0, "a blue ball", 48 frames  ->  IoU 0.93, 0.91 where the ball can be seen, worst on frame 31
 
@@ -18,9 +18,9 @@ from schemas.clip import Clip
 from schemas.instance import Instance
 from schemas.interaction import Interaction
 from schemas.mask_track import MaskTrack, encode_mask, mask_iou
+from schemas.matrix11k import InstanceRow, InteractionRow, MaskTrackRow, OutcomeRow
 from schemas.outcome import Outcome
 from schemas.record import Record, column, read_rows
-from schemas.snapshot import InstanceRow, InteractionRow, MaskTrackRow, OutcomeRow
 from schemas.source import Source
 from schemas.storage import AnyPath
 from tasks.draw_scenes import COLOURS, Expectation, TrueInstance, Truth
@@ -198,17 +198,17 @@ def match_instance(class_name: str, noun: str, instances: Sequence[TrueInstance]
 
     None if it names nothing, or fits several things equally well: "a boy" where there are two.
     """
-    colours = colour_words(noun)
+    colours = colour_words(noun, [colour for true in instances for colour in true.colours])
     fitting = [true for true in instances if true.class_name == class_name and colours <= set(true.colours)]
     exact = [true for true in fitting if colours == set(true.colours)]
     best = exact or fitting
     return best[0] if len(best) == 1 else None
 
 
-def colour_words(noun: str) -> set[str]:
-    """{"red"} of "a boy in a red shirt"."""
+def colour_words(noun: str, own: Iterable[str] = ()) -> set[str]:
+    """{"red"} of "a boy in a red shirt"; own: colour words of the truth beside the common ones."""
     words = "".join(c if c.isalpha() else " " for c in noun.lower()).split()
-    return set(words) & COLOUR_WORDS
+    return set(words) & {*COLOUR_WORDS, *own}
 
 
 # --- Masks -----------------------------------------------------------------------------------
@@ -313,8 +313,8 @@ def compare_triplets(truth: Truth, delivered: Iterable[tuple[Truth, Clip]], cura
     for owner, clip in delivered:
         if owner.id == truth.id:
             found |= _kept_triplets(truth, clip, curated)
-    required = {(t.shot, t.subject, _head(t.verb), t.object) for t in truth.triplets if not t.optional}
-    optional = {(t.shot, t.subject, _head(t.verb), t.object) for t in truth.triplets if t.optional}
+    required = {_triplet(truth, t.shot, t.subject, t.verb, t.object) for t in truth.triplets if not t.optional}
+    optional = {_triplet(truth, t.shot, t.subject, t.verb, t.object) for t in truth.triplets if t.optional}
     return Counts(len(found & required), len(found - optional), len(required))
 
 
@@ -326,10 +326,17 @@ def _kept_triplets(truth: Truth, clip: Clip, curated: Curated) -> set[Triplet]:
         names[instance.instance_id] = true.name if true else f"unknown {instance.noun}"
     shot = shot_of(truth, clip)
     return {
-        (shot, names.get(i.subject_id), _head(i.verb), names.get(i.object_id))
+        _triplet(truth, shot, names.get(i.subject_id), i.verb, names.get(i.object_id))
         for i in curated.interactions.get(clip.clip_id, ())
         if i.kept
     }
+
+
+def _triplet(truth: Truth, shot: int, subject: str | None, verb: str, target: str | None) -> Triplet:
+    """With the verb's head, and of several that say the same the truth's own."""
+    head = _head(verb)
+    said = next((_head(true.verb) for true in truth.triplets if head in true.also), head)
+    return shot, subject, said, target
 
 
 def _head(verb: str) -> str:

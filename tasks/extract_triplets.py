@@ -25,11 +25,18 @@ from schemas.storage import AnyPath
 from tasks.backends.openai_api import EndpointConfig
 from tasks.stage import Row, Stage, StageConfig, Work
 
+Subjects = Literal["living", "any"]
+
 
 class ExtractConfig(StageConfig):
     """How triplets are extracted."""
 
     llm: Literal["rules", "openai"] = Field("rules", description="rules: embedded; openai: any compatible server")
+    subjects: Subjects = Field(
+        "living",
+        description="Who may act. living: people and animals (MATRIX A.1); any: things too, as in simulated clips, "
+        "where cubes hit cylinders",
+    )
     min_contactness: int = Field(3, ge=1, le=5, description="Keep interactions at or above (MATRIX 3.1: thresholds)")
     min_dynamism: int = Field(2, ge=1, le=5, description="Keep interactions at or above (MATRIX 3.1: thresholds)")
     min_confidence: float = Field(0.5, ge=0, le=1, description="Discard ratings less certain than this (MATRIX A.1)")
@@ -52,7 +59,7 @@ class Mention(Record):
 class Relation(Record):
     """A listed interaction, before it is rated."""
 
-    subject_id: str = column("Living instance that acts")
+    subject_id: str = column("Instance that acts")
     verb: str = column("Base form of the action verb, with its particle", min_length=1)
     object_id: str = column("Another instance")
     type: InteractionType = column("multi_subject_relation or functional_action")
@@ -124,7 +131,7 @@ def extract_triplets(
     """
     if not caption or not caption.strip():
         raise RowRejected("no_caption", "nothing is said about this video")
-    listing = agreed_listing(caption, reader, config.recounts)
+    listing = agreed_listing(caption, reader, config)
     mentions = {m.instance_id: m for m in listing.mentions}
     interactions = []
     for relation in listing.relations:
@@ -145,15 +152,16 @@ def extract_triplets(
     return extraction.model_copy(update={"instances": instances})
 
 
-def agreed_listing(caption: str, reader: CaptionReader, recounts: int) -> Listing:
+def agreed_listing(caption: str, reader: CaptionReader, config: ExtractConfig) -> Listing:
     """The listing, once the count of the first turn and the list of the second agree."""
     seen = []
-    for attempt in range(1 + recounts):
+    for attempt in range(1 + config.recounts):
         count = reader.count_interactions(caption, attempt)
         if count is None:
-            raise RowRejected("no_interaction", "no living subject acts on something else in this caption")
+            subject = "living subject" if config.subjects == "living" else "subject"
+            raise RowRejected("no_interaction", f"no {subject} acts on something else in this caption")
         listing = reader.list_interactions(caption, attempt)
-        trouble = listing_trouble(listing)
+        trouble = listing_trouble(listing, config.subjects)
         if count == len(listing.relations) and not trouble:
             return listing
         seen.append(trouble or f"counted {count}, listed {len(listing.relations)}")
@@ -161,8 +169,11 @@ def agreed_listing(caption: str, reader: CaptionReader, recounts: int) -> Listin
     raise RowFailed("turns_disagree", f"{len(seen)} times: {'; '.join(seen)}", retryable=False)
 
 
-def listing_trouble(listing: Listing) -> str | None:
-    """Why a listing breaks the paper's rules (one entity one id, living subject, separate object), or None."""
+def listing_trouble(listing: Listing, subjects: Subjects = "living") -> str | None:
+    """Why a listing breaks the paper's rules (one entity one id, living subject, separate object), or None.
+
+    subjects: "any" lifts the rule that subjects live.
+    """
     counts = Counter(m.instance_id for m in listing.mentions)
     if repeated := [i for i, n in counts.items() if n > 1]:
         return f"{', '.join(repeated)} listed twice"
@@ -172,7 +183,7 @@ def listing_trouble(listing: Listing) -> str | None:
             return f"{relation.subject_id} {relation.verb} itself"
         if missing := {relation.subject_id, relation.object_id} - set(living):
             return f"{', '.join(sorted(missing))} named but not listed"
-        if not living[relation.subject_id]:
+        if subjects == "living" and not living[relation.subject_id]:
             return f"{relation.subject_id} acts but is not living"
     return None
 
@@ -266,11 +277,11 @@ def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: AnyPath
         case "rules":
             from tasks.backends.caption_rules import CaptionRules
 
-            return CaptionRules()
+            return CaptionRules(config.subjects)
         case "openai":
             from tasks.backends.openai_captions import OpenAICaptions
 
-            return OpenAICaptions(endpoint, cache)
+            return OpenAICaptions(endpoint, cache, config.subjects)
 
 
 def stage(work: Work, config: ExtractConfig, endpoint: EndpointConfig) -> Stage[Clip, Extraction]:

@@ -535,4 +535,47 @@ A man uses a shovel to dig a hole.
     man | use | shovel
 """)
 
+# Simulated clips, after the manner of KineMask's figure 11; by noun phrase, read with subjects of any kind.
+COLLISIONS = cases("""
+The red cube slides to the right and hits the blue cylinder, pushing it away.
+    a red cube | hit | a blue cylinder
+    a red cube | push away | a blue cylinder
+On a wooden floor, there are three objects: a red cylinder, a green cube and a white cylinder. The green cube moves
+to the left and collides with the white cylinder. The white cylinder is pushed to the left, while the green cube
+comes to rest. The red cylinder remains stationary.
+    a green cube | collide with | a white cylinder
+A gravel floor carries four objects: a red cylinder, a green cube, a yellow cube, and a white cylinder. The red
+cylinder starts in the middle and keeps moving to the right until it collides slightly with the white cylinder.
+    a red cylinder | collide with | a white cylinder
+The red cube moves to the right and collides with the blue cylinder, which then hits the green cube.
+    a red cube | collide with | a blue cylinder
+    a blue cylinder | hit | a green cube
+The blue cube moves towards the green cube, colliding hard with it and pushing it away from the camera.
+    a blue cube | collide with | a green cube
+    a blue cube | push | a green cube
+The yellow cube strikes the blue cylinder and knocks it over. The blue cylinder then bumps into the green cube.
+    a yellow cube | strike | a blue cylinder
+    a yellow cube | knock over | a blue cylinder
+    a blue cylinder | bump into | a green cube
+The green cube is hit by the red cube and slides to the right.
+    a red cube | hit | a green cube
+The red cube and the blue cylinder collide. After the collision, both stay where they are.
+    a red cube | collide with | a blue cylinder
+Two objects are on a gravel ground: a purple and a white cylinder. The purple cylinder and the white cylinder move
+towards each other and collide firmly. The purple cylinder then comes to a stop next to the white cylinder, while the
+white cylinder bounces back towards the bottom right.
+    a purple cylinder | collide with | a white cylinder
+The orange cylinder starts on the left side of the frame and moves towards the teal cylinder and hits it firmly. The
+pink cylinder remains stationary throughout.
+    an orange cylinder | hit | a teal cylinder
+The purple cylinder then bumps gently into the green cube, barely moving it. The purple cylinder bounces off
+and moves to the right and eventually stops.
+    a purple cylinder | bump into | a green cube
+The red cube slides away from the camera and does not hit the blue cylinder. The green cube stays where it is.
+    none
+On a grassy surface, there are two objects: a pink cube and a grey cylinder. The pink cube moves to the left and leaves
+the picture.
+    none
+""")
+
 ALL = {**CLIPS, **DEMO, **DENSE, **PLAIN, **UNSEEN, **UNSEEN_HARDER}

@@ -19,21 +19,25 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasks.backends.caption_rules import CaptionRules
-from tasks.extract_triplets import Mention, Relation
+from tasks.extract_triplets import Mention, Relation, Subjects
 from tests.endpoint import Answers, LocalEndpoint
 
-RULES = CaptionRules()
+
+def answers_of(subjects: Subjects) -> Answers:
+    """The answers of rules that let these subjects act."""
+    rules = CaptionRules(subjects)
+    return lambda request: _answer(rules, request)
 
 
-def read_caption(request: dict[str, Any]) -> dict[str, Any] | None:
+def _answer(rules: CaptionRules, request: dict[str, Any]) -> dict[str, Any] | None:
     """The reply to one of the four turns; None (a sampled reply) to any other question."""
     asked = json.loads(request["messages"][-1]["content"])
     caption = asked["caption"]
     match request["response_format"]["json_schema"]["name"]:
         case "CountReply":
-            return {"count": RULES.count_interactions(caption, 0)}
+            return {"count": rules.count_interactions(caption, 0)}
         case "ListReply":
-            listing = RULES.list_interactions(caption, 0)
+            listing = rules.list_interactions(caption, 0)
             return {
                 "entities": [
                     {"id": m.instance_id, "class_name": m.class_name, "living": m.living} for m in listing.mentions
@@ -41,17 +45,20 @@ def read_caption(request: dict[str, Any]) -> dict[str, Any] | None:
                 "interactions": [r.model_dump() for r in listing.relations],
             }
         case "RatingReply":
-            rating = RULES.rate(caption, Relation(**asked["interaction"]), _mentions(asked))
+            rating = rules.rate(caption, Relation(**asked["interaction"]), _mentions(asked))
             return rating.model_dump()
         case "DescribeReply":
             relations = [Relation(**r) for r in asked["interactions"]]
             return {
                 "descriptions": [
                     {"id": i.instance_id, "noun": i.noun, "appearance": i.appearance, "spatial": i.spatial}
-                    for i in RULES.describe(caption, relations, _mentions(asked))
+                    for i in rules.describe(caption, relations, _mentions(asked))
                 ]
             }
     return None
+
+
+read_caption = answers_of("living")
 
 
 @contextmanager

@@ -16,13 +16,14 @@ from schemas.source import MAX_CAPTION_CHARS
 from tasks.backends.caption_rules import NOT_STATED, CaptionRules, read_caption
 from tasks.backends.caption_rules.verbs import _VERB_CLASSES
 from tasks.backends.caption_rules.words import sentences
-from tasks.extract_triplets import ExtractConfig, Mention, Rating, Relation, extract_triplets, listing_trouble
-from tests.captions import ALL, CLIPS, Triples
+from tasks.extract_triplets import ExtractConfig, Mention, Rating, Relation, extract_triplets, judge, listing_trouble
+from tests.captions import ALL, CLIPS, COLLISIONS, Triples
 
 reader = CaptionRules()
+open_to_things = CaptionRules("any")
 
 
-def triples(caption: str) -> Triples:
+def triples(caption: str, reader: CaptionRules = reader) -> Triples:
     listing = reader.list_interactions(caption, 0)
     noun = {mention.instance_id: mention.class_name for mention in listing.mentions}
     return [(noun[r.subject_id], r.verb, noun[r.object_id]) for r in listing.relations]
@@ -57,6 +58,19 @@ def test_the_turns_agree_and_the_listing_keeps_the_rules(caption: str) -> None:
         assert relation.source_sentence in caption
         assert (relation.type == "multi_subject_relation") == living[relation.object_id]
     assert [m.instance_id for m in listing.mentions] == [f"id{n}" for n in range(1, len(listing.mentions) + 1)]
+
+
+@pytest.mark.parametrize(("caption", "expected"), COLLISIONS.items())
+def test_things_that_act_on_each_other(caption: str, expected: Triples) -> None:
+    listing = open_to_things.list_interactions(caption, 0)
+    mentions = {m.instance_id: m for m in listing.mentions}
+    nouns = {i.instance_id: i.noun for i in open_to_things.describe(caption, listing.relations, listing.mentions)}
+    assert [(nouns[r.subject_id], r.verb, nouns[r.object_id]) for r in listing.relations] == expected
+    for relation in listing.relations:
+        rating = open_to_things.rate(caption, relation, [mentions[relation.subject_id], mentions[relation.object_id]])
+        config = ExtractConfig()
+        assert judge(relation, rating, config).kept, f"{relation.verb} is contact and motion: {rating}"
+    assert triples(caption) == [], "things do not act where subjects must live"
 
 
 def test_source_sentence_is_the_captions_own() -> None:
@@ -285,5 +299,5 @@ def test_titles_and_decimals_end_no_sentence() -> None:
 
 def test_identity_names_backend_model_and_tables() -> None:
     assert reader.identity["backend"] == "rules"
-    assert reader.identity["model"] == "caption-rules-1"
+    assert reader.identity["model"] == "caption-rules-2"
     assert reader.identity["lemminflect"]

@@ -301,6 +301,26 @@ def test_optional_triplets_are_neither_wrong_nor_missed():
         assert (report.triplet_precision, report.triplet_recall) == (1.0, 1.0)
 
 
+def test_verbs_that_say_the_same_count_as_one():
+    collide = TrueTriplet(subject="boy", verb="collide with", object="ball", shot=0, also=["hit", "bump"])
+    truth = make_truth(triplets=[collide])
+    said = {"hit": (1, 1), "bump into": (1, 1), "collide with": (1, 1), "throw": (0, 0)}
+    for verb, rates in said.items():
+        report = compare_truth(
+            [truth], curated(boy(20), TRUE_BALL, interactions={"clip-1-0": [make_interaction(verb)]})
+        )
+        assert (report.triplet_precision, report.triplet_recall) == rates, verb
+    twice = {"clip-1-0": [make_interaction("hit"), make_interaction("bump into")]}
+    report = compare_truth([truth], curated(boy(20), TRUE_BALL, interactions=twice))
+    assert (report.triplet_precision, report.triplet_recall) == (1.0, 1.0)
+
+
+def test_the_truths_own_colours_tell_things_apart():
+    boxes = [true_box("1", "teal"), true_box("2", "light", "blue")]
+    named = {noun: match_instance("box", noun, boxes) for noun in ("a teal box", "a light blue box", "a lime box")}
+    assert [true.name if true else None for true in named.values()] == ["1", "2", None]
+
+
 def expecting(line: int, status: str, stage: str | None = None, reason: str | None = None) -> Truth:
     expect = [Expectation(shot=0, status=status, stage=stage, reason=reason)]
     return make_truth(line=line, n_frames=0, instances=[], triplets=[], expect=expect)

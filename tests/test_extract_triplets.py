@@ -13,6 +13,7 @@ from tasks.extract_triplets import (
     Mention,
     Rating,
     Relation,
+    Subjects,
     crowd_groups,
     extract_triplets,
     listing_trouble,
@@ -100,6 +101,27 @@ def test_listings_that_break_the_rules(mentions: list[str], relations: list[tupl
         relations=[relation(s, o) for s, o in relations],
     )
     assert trouble in (listing_trouble(listing) or "")
+
+
+def test_things_may_act_where_the_config_says_so() -> None:
+    things = Scripted([1], [relation("id1", "id2", "hit")])
+    things.mentions = [Mention(instance_id=i, class_name="cube", living=False) for i in ("id1", "id2")]
+    assert extract_triplets("x", things, ExtractConfig(subjects="any")).pairs == [("id1", "id2")]
+    with pytest.raises(RowFailed, match="id1 acts but is not living"):
+        extract_triplets("x", things, ExtractConfig())
+
+
+@pytest.mark.parametrize(("subjects", "said"), [("living", "no living subject acts"), ("any", "no subject acts")])
+def test_a_caption_without_interactions_is_told_whose_were_sought(subjects: Subjects, said: str) -> None:
+    with pytest.raises(RowRejected, match=said):
+        extract_triplets("A field.", Scripted([None], []), ExtractConfig(subjects=subjects))
+
+
+def test_other_rules_hold_for_things_too() -> None:
+    listing = Listing(
+        mentions=[Mention(instance_id="id1", class_name="cube", living=False)], relations=[relation("id1", "id1")]
+    )
+    assert listing_trouble(listing, "any") == "id1 kick itself"
 
 
 @pytest.mark.parametrize(

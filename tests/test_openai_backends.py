@@ -22,16 +22,25 @@ from tasks.backends.openai_captions import (
     OpenAICaptions,
     RatingReply,
 )
+from tasks.backends.openai_scene_captions import SceneCaptionReply
 from tasks.backends.openai_vlm import MAX_SIDE_PX, OpenAIVerifier, VerifyReply, crop_with_context, with_box
-from tasks.extract_triplets import CaptionReader, Listing, Mention, Relation
+from tasks.extract_triplets import CaptionReader, Listing, Mention, Relation, Subjects
 from tasks.ground_instances import Verifier
 from tasks.prompts import load
 from tests.endpoint import LocalEndpoint, sample
 
 CAPTION = "A boy in a red shirt kicks a ball.\nThen his  mother hugs him."
 QUICK = EndpointConfig(deadline_s=10, backoff_s=0.01, max_retry_after_s=0.1, max_retries=1)
-PROMPTS = ("count_interactions", "list_interactions", "rate_interaction", "describe_instances", "verify_candidate")
-REPLIES: tuple[type[Reply], ...] = (CountReply, ListReply, RatingReply, DescribeReply, VerifyReply)
+REPLY_OF: dict[str, type[Reply]] = {
+    "count_interactions": CountReply,
+    "count_any_interactions": CountReply,
+    "list_interactions": ListReply,
+    "list_any_interactions": ListReply,
+    "rate_interaction": RatingReply,
+    "describe_instances": DescribeReply,
+    "verify_candidate": VerifyReply,
+    "caption_scene": SceneCaptionReply,
+}
 
 BOY = {"id": "id1", "class_name": "boy", "living": True}
 BALL = {"id": "id2", "class_name": "ball", "living": False}
@@ -77,8 +86,8 @@ class Served:
         answer = self.answers.get(request["response_format"]["json_schema"]["name"])
         return answer.pop(0) if isinstance(answer, list) else answer
 
-    def captions(self, config: EndpointConfig = QUICK) -> OpenAICaptions:
-        return OpenAICaptions(config, self.cache)
+    def captions(self, config: EndpointConfig = QUICK, subjects: Subjects = "living") -> OpenAICaptions:
+        return OpenAICaptions(config, self.cache, subjects)
 
     def verifier(self, config: EndpointConfig = QUICK) -> OpenAIVerifier:
         return OpenAIVerifier(config, self.cache)
@@ -98,7 +107,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 # --- Prompts and reply models --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("name", REPLY_OF)
 def test_a_prompt_is_known_by_its_hash_and_says_that_data_is_no_instruction(name: str) -> None:
     prompt = load(name)
     assert (prompt.name, len(prompt.sha256)) == (name, 64)
@@ -106,17 +115,14 @@ def test_a_prompt_is_known_by_its_hash_and_says_that_data_is_no_instruction(name
     assert "instruction" in prompt.text
 
 
-@pytest.mark.parametrize(
-    ("name", "reply"),
-    zip(PROMPTS, (CountReply, ListReply, RatingReply, DescribeReply, VerifyReply), strict=True),
-)
+@pytest.mark.parametrize(("name", "reply"), REPLY_OF.items())
 def test_a_prompt_names_every_field_of_its_reply(name: str, reply: type[Reply]) -> None:
     schemas = [reply.model_json_schema(), *reply.model_json_schema().get("$defs", {}).values()]
     for field in (f for schema in schemas for f in schema["properties"]):
         assert f"`{field}`" in load(name).text
 
 
-@pytest.mark.parametrize("reply", REPLIES)
+@pytest.mark.parametrize("reply", sorted(set(REPLY_OF.values()), key=lambda reply: reply.__name__))
 def test_reply_models_are_strict_schemas(reply: type[Reply]) -> None:
     schema = reply.model_json_schema()
     for obj in [schema, *schema.get("$defs", {}).values()]:
@@ -175,6 +181,25 @@ def test_a_list_that_cannot_be_right_is_asked_for_afresh_and_never_cached(served
     assert len(listing.relations) == 2
     assert served.captions().list_interactions(CAPTION, attempt=0) == listing
     assert [r["seed"] for r in served.server.requests] == [0, 1]
+
+
+def test_things_may_act_if_the_reader_is_told_so_and_tells_the_model(served: Served) -> None:
+    cube = BALL | {"id": "id1", "class_name": "cube"}
+    served.answers |= {"CountReply": {"count": 1}, "ListReply": {"entities": [cube, BALL], "interactions": [KICK]}}
+    reader = served.captions(subjects="any")
+    assert reader.count_interactions(CAPTION, attempt=0) == 1
+    assert [m.living for m in reader.list_interactions(CAPTION, attempt=0).mentions] == [False, False]
+    told = [request["messages"][0]["content"] for request in served.server.requests]
+    assert told == [load("count_any_interactions").text, load("list_any_interactions").text]
+    assert reader.identity != served.captions().identity
+
+
+@pytest.mark.parametrize("dead", ["id1", "id3"])
+def test_a_thing_has_no_relation_of_the_living(served: Served, dead: str) -> None:
+    entities = [entity | {"living": entity["id"] != dead} for entity in (BOY, MOTHER)]
+    served.answers["ListReply"] = {"entities": entities, "interactions": [HUG]}
+    with pytest.raises(RowFailed, match=f"{dead}, which is not living"):
+        served.captions(subjects="any").list_interactions(CAPTION, attempt=0)
 
 
 def test_another_attempt_passes_the_cache_and_is_cached_itself(served: Served) -> None:
@@ -345,7 +370,8 @@ def test_the_backends_are_what_the_stages_ask_for(served: Served) -> None:
     assert (reader.concurrency, verifier.concurrency) == (3, 4)
     assert reader.identity["backend"] == verifier.identity["backend"] == "openai"
     assert (reader.identity["model"], verifier.identity["model"]) == ("tiny-llm", "tiny-vlm")
-    for identity, names in ((reader.identity, PROMPTS[:4]), (verifier.identity, PROMPTS[4:])):
+    turns = ("count_interactions", "list_interactions", "rate_interaction", "describe_instances")
+    for identity, names in ((reader.identity, turns), (verifier.identity, ("verify_candidate",))):
         assert {f"prompt.{name}": load(name).sha256 for name in names}.items() <= identity.items()
         assert served.server.base_url not in " ".join(identity.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from tasks.backends.caption_rules import CaptionRules
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.openai_captions import OpenAICaptions
-from tasks.extract_triplets import CaptionReader, ExtractConfig, Listing, extract_triplets, listing_trouble
+from tasks.extract_triplets import CaptionReader, ExtractConfig, Listing, Subjects, extract_triplets, listing_trouble
 from tests.endpoint import LocalEndpoint
 from tests.flow_runs import point_at
-from tests.reader import read_caption
+from tests.reader import answers_of
 
 CAPTION = "A boy in a blue shirt kicks a red ball. An old woman feeds the brown dog."
+COLLISION = "The red cube slides to the right and hits the blue cylinder, pushing it away."
 QUIET = "A quiet valley under a pale sky."
 CAPTIONS = (
     CAPTION,
@@ -29,14 +31,30 @@ CAPTIONS = (
 )
 
 
+@contextmanager
+def open_reader(
+    backend: str, subjects: Subjects, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CaptionReader]:
+    if backend == "rules":
+        yield CaptionRules(subjects)
+        return
+    with LocalEndpoint(answers=answers_of(subjects)) as server:
+        point_at(server, monkeypatch)
+        yield OpenAICaptions(EndpointConfig(), cache, subjects)
+
+
 @pytest.fixture(params=["rules", "openai"])
 def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CaptionReader]:
-    if request.param == "rules":
-        yield CaptionRules()
-        return
-    with LocalEndpoint(answers=read_caption) as server:
-        point_at(server, monkeypatch)
-        yield OpenAICaptions(EndpointConfig(), tmp_path)
+    with open_reader(request.param, "living", tmp_path, monkeypatch) as reader:
+        yield reader
+
+
+@pytest.fixture(params=["rules", "openai"])
+def open_to_things(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CaptionReader]:
+    with open_reader(request.param, "any", tmp_path, monkeypatch) as reader:
+        yield reader
 
 
 def listing_of(reader: CaptionReader, caption: str) -> Listing:
@@ -58,6 +76,25 @@ def test_what_is_there_is_found(reader: CaptionReader) -> None:
     triplets = [(class_of[r.subject_id], r.verb, class_of[r.object_id]) for r in listing.relations]
     assert triplets == [("boy", "kick", "ball"), ("woman", "feed", "dog")]
     assert reader.count_interactions(QUIET, 0) is None
+
+
+def test_things_do_not_act_by_default(reader: CaptionReader) -> None:
+    assert reader.count_interactions(COLLISION, 0) is None
+
+
+def test_things_act_where_any_subject_may(open_to_things: CaptionReader) -> None:
+    extraction = extract_triplets(COLLISION, open_to_things, ExtractConfig(subjects="any"))
+    noun = {i.instance_id: i.noun for i in extraction.instances}
+    assert [(noun[i.subject_id], i.verb, noun[i.object_id]) for i in extraction.interactions if i.kept] == [
+        ("a red cube", "hit", "a blue cylinder"),
+        ("a red cube", "push away", "a blue cylinder"),
+    ]
+    assert {i.type for i in extraction.interactions} == {"functional_action"}
+    assert not any(i.living for i in extraction.instances)
+
+
+def test_the_living_act_as_well_where_any_subject_may(reader: CaptionReader, open_to_things: CaptionReader) -> None:
+    assert listing_of(open_to_things, CAPTION) == listing_of(reader, CAPTION)
 
 
 def test_each_interaction_is_rated_in_range(reader: CaptionReader) -> None:

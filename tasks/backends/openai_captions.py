@@ -17,7 +17,7 @@ from schemas.instance import Instance
 from schemas.interaction import InteractionType
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
-from tasks.extract_triplets import Listing, Mention, Rating, Relation, listing_trouble
+from tasks.extract_triplets import Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from tasks.prompts import load
 
 
@@ -49,7 +49,7 @@ class EntityReply(Reply):
 class InteractionReply(Reply):
     """Who does what to whom."""
 
-    subject_id: Id = Field(description="The living entity that acts")
+    subject_id: Id = Field(description="The entity that acts")
     verb: Text = Field(description="Base form, with its particle")
     object_id: Id = Field(description="The entity acted on")
     type: InteractionType
@@ -90,10 +90,15 @@ class DescribeReply(Reply):
 class OpenAICaptions:
     """A CaptionReader (tasks/extract_triplets.py) that asks an LLM."""
 
-    def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
+    def __init__(self, endpoint: EndpointConfig, cache: AnyPath, subjects: Subjects = "living") -> None:
         """Raises ServiceDown if the environment names no LLM."""
         self._client = ChatClient(Endpoint.from_env("LLM"), endpoint, cache)
-        self._count, self._list = load("count_interactions"), load("list_interactions")
+        self._subjects = subjects
+        match subjects:
+            case "living":
+                self._count, self._list = load("count_interactions"), load("list_interactions")
+            case "any":
+                self._count, self._list = load("count_any_interactions"), load("list_any_interactions")
         self._rate, self._describe = load("rate_interaction"), load("describe_instances")
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity(
@@ -109,7 +114,7 @@ class OpenAICaptions:
             self._list,
             {"caption": caption},
             attempt=attempt,
-            check=lambda reply: _check_listing(reply, caption),
+            check=lambda reply: _check_listing(reply, caption, self._subjects),
         )
         return _listing(reply)
 
@@ -154,15 +159,16 @@ def _listing(reply: ListReply) -> Listing:
     )
 
 
-def _check_listing(reply: ListReply, caption: str) -> None:
-    """Raises InvalidReply unless the ids agree, subjects live and act on others, and the caption says so."""
-    if trouble := listing_trouble(_listing(reply)):
+def _check_listing(reply: ListReply, caption: str, subjects: Subjects) -> None:
+    """Raises InvalidReply unless the ids agree, subjects may act and act on others, and the caption says so."""
+    if trouble := listing_trouble(_listing(reply), subjects):
         raise InvalidReply(trouble)
     living = {e.id: e.living for e in reply.entities}
     said = _spaced(caption)
     for i in reply.interactions:
-        if i.type == "multi_subject_relation" and not living[i.object_id]:
-            raise InvalidReply(f"{i.type} with {i.object_id}, which is not living")
+        for end in (i.subject_id, i.object_id):
+            if i.type == "multi_subject_relation" and not living[end]:
+                raise InvalidReply(f"{i.type} with {end}, which is not living")
         if _spaced(i.source_sentence) not in said:
             raise InvalidReply(f"the caption does not say {i.source_sentence!r}")
     if len(set(reply.interactions)) < len(reply.interactions):

@@ -1,4 +1,4 @@
-"""What is known of a drawn video: one Truth a manifest row."""
+"""What is known of a drawn or simulated video: one Truth a manifest row."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class TrueTriplet(Record):
         "True if the caption supports it only indirectly (the receiver of a throw): neither missed nor wrong",
         default=False,
     )
+    also: list[str] = column("Heads of other verbs that say the same: 'hit' of 'collide with'", default=[])
 
 
 class Expectation(Record):
@@ -62,6 +63,6 @@ class Truth(Record):
 
 
 def read_truths(folder: Path) -> list[Truth]:
-    """The truths that `draw_scenes` wrote under folder, in the manifest's order."""
+    """The truths that `draw_scenes` or `export_clips` wrote under folder, in the manifest's order."""
     truths = [Truth.from_json(path.read_bytes()) for path in (folder / "truth").glob("*.json")]
     return sorted(truths, key=lambda truth: truth.line)

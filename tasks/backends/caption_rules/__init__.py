@@ -23,6 +23,7 @@ Where MATRIX leaves room, the rules decide so:
   things without a number ("vegetables") are one heap with one id.
 - "Hug each other" and "shake hands" are one relation, in the caption's order.
 - What is only tried, wanted, denied or supposed is not said to happen.
+- Subjects live, as the paper has it, unless any are asked for: then "a cube hits a cylinder" counts, too.
 """
 
 from tasks.backends.caption_rules.backend import NOT_STATED, CaptionRules

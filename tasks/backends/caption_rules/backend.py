@@ -17,7 +17,7 @@ from tasks.backends.caption_rules.inflection import is_adjective
 from tasks.backends.caption_rules.nouns import COLOURS, SHADES
 from tasks.backends.caption_rules.reading import read_caption
 from tasks.backends.caption_rules.verbs import FORCEFUL, GENTLE, UNKNOWN_VERB, VERB_SCORES, Score
-from tasks.extract_triplets import Listing, Mention, Rating, Relation
+from tasks.extract_triplets import Listing, Mention, Rating, Relation, Subjects
 
 NOT_STATED = "Not stated in the caption."
 
@@ -25,26 +25,27 @@ NOT_STATED = "Not stated in the caption."
 class CaptionRules:
     """The embedded CaptionReader: deterministic, so asking afresh gives the same answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, subjects: Subjects = "living") -> None:
+        self.subjects = subjects
         self.identity = {
             "backend": "rules",
-            "model": "caption-rules-1",
+            "model": "caption-rules-2",
             "lemminflect": importlib.metadata.version("lemminflect"),
         }
         self.concurrency = 1  # pure Python: threads would only take turns
 
     def count_interactions(self, caption: str, attempt: int) -> int | None:
-        return len(read_caption(caption).relations) or None
+        return len(read_caption(caption, self.subjects).relations) or None
 
     def list_interactions(self, caption: str, attempt: int) -> Listing:
-        reading = read_caption(caption)
+        reading = read_caption(caption, self.subjects)
         return Listing(mentions=reading.mentions, relations=reading.relations)
 
     def rate(self, caption: str, relation: Relation, mentions: list[Mention]) -> Rating:
         """Score by the verb's class, then by what the caption's adverbs add (figure 22)."""
         score, rule, confidence = _verb_score(relation.verb)
         key = (relation.subject_id, relation.verb, relation.object_id)
-        adverbs = read_caption(caption).adverbs.get(key, [])
+        adverbs = read_caption(caption, self.subjects).adverbs.get(key, [])
         change = any(a in FORCEFUL for a in adverbs) - any(a in GENTLE for a in adverbs)
         dynamism = min(5, max(1, score.dynamism + change))
         if dynamism != score.dynamism:
@@ -53,7 +54,7 @@ class CaptionRules:
 
     def describe(self, caption: str, relations: list[Relation], mentions: list[Mention]) -> list[Instance]:
         """Noun, looks and place as the caption states them; nothing is guessed (figure 23)."""
-        entities = read_caption(caption).entities
+        entities = read_caption(caption, self.subjects).entities
         return [_instance(mention, entities.get(mention.instance_id)) for mention in mentions]
 
 

@@ -22,6 +22,7 @@ from tasks.backends.caption_rules.nouns import (
     PEOPLE,
     PLACES_IN_VIEW,
     PLURAL_ONLY,
+    SCENE,
     TOYS,
     WIDER,
     gender,
@@ -96,7 +97,7 @@ class Discourse:
         return entities
 
     def _pronoun(self, pronoun: str, subjects: Sequence[Entity]) -> list[Entity]:
-        """The most salient entity that agrees, of known gender first; for "they", the latest pair first."""
+        """The most salient entity that agrees, known genders first and scenery last; for "they", the latest pair."""
         if pronoun not in PRONOUNS:
             return []
         kind, plural = PRONOUNS[pronoun]
@@ -106,9 +107,10 @@ class Discourse:
         able = [entity for entity in self.entities if entity not in subjects and _agrees(entity, pronoun)]
         nominative = pronoun in {"he", "she"}
 
-        def fit(entity: Entity) -> tuple[bool, bool, tuple[int, int]]:
+        def fit(entity: Entity) -> tuple[bool, bool, bool, tuple[int, int]]:
+            known, thing = kind == "n" or entity.gender == kind, entity.class_name not in SCENE
             was_subject = entity.salience[1] == Role.SUBJECT
-            return kind == "n" or entity.gender == kind, nominative and was_subject, entity.salience
+            return known, thing, nominative and was_subject, entity.salience
 
         return [max(able, key=fit)] if able else []
 

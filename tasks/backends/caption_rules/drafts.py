@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from tasks.backends.caption_rules.clauses import Clause, Draft
 from tasks.backends.caption_rules.entities import Entity, individuals
 from tasks.backends.caption_rules.verbs import INNER_STATES, VAGUE_VERBS
+from tasks.extract_triplets import Subjects
 
 
 class Drafts:
-    """A sentence's drafts, in the order in which they are read."""
+    """A sentence's drafts, in the order in which they are read; only those of `subjects` who may act."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, subjects: Subjects) -> None:
         self.sentence = sentence
+        self.subjects = subjects
         self._drafts: list[Draft] = []
 
     def relate(self, clause: Clause, objects: Sequence[Entity], verb: str) -> None:
@@ -38,11 +40,14 @@ class Drafts:
             self._add(clause, doers[0], verb, doers[1])
 
     def _add(self, clause: Clause, doer: Entity | None, verb: str, entity: Entity) -> None:
-        if clause.muted or doer is entity or (doer is not None and not doer.living):
+        if clause.muted or doer is entity or not self._may_act(doer):
             return
         draft = Draft(doer, verb, entity, self.sentence)
         self._drafts.append(draft)
         clause.drafts.append(draft)
+
+    def _may_act(self, doer: Entity | None) -> bool:
+        return doer is None or doer.living or self.subjects == "any"
 
     def give_orphans(self, subjects: Sequence[Entity]) -> None:
         """ "Holding a cup, a woman walks": the participle's subject comes after it."""

@@ -33,6 +33,8 @@ _OUTSIDE_PHRASES = FUNCTION_WORDS | REFLEXIVES | NEGATIONS
 _PRONOMINAL = {"one", "another", "both", "other", "this"}
 # Those that may be so before a word that looks like a noun but is the verb: "one throws a ball".
 _PRONOMINAL_SUBJECTS = {"one", "another", "each", "both", "all", "some"}
+# What follows verbs of motion and no nouns.
+_WHITHER = {"toward", "towards", "away", "apart", "together"}
 
 
 class NounPhraseReader:
@@ -178,7 +180,7 @@ class NounPhraseReader:
             return not (scan.nounlike(i + 1) and (word, scan.lower(i + 1)) in COMPOUNDS)
         if "VBD" in form.tags and word != form.lemma:
             return self._lacks_verb(i, known=known)
-        return known and self._plural_subject_before(i, before)
+        return self._heads_somewhere(i) or (known and self._plural_subject_before(i, before))
 
     def _lacks_verb(self, i: int, *, known: bool) -> bool:
         """Whether a clause may still take word i as its tensed verb; `known` if the lexicon has the verb."""
@@ -186,6 +188,11 @@ class NounPhraseReader:
         if scan.subject_open or scan.linked() or (scan.reopened and known):
             return True
         return scan.interrupted and scan.object_follows(i)
+
+    def _heads_somewhere(self, i: int) -> bool:
+        """ "the cube and the cylinder | move towards each other": not a cylinder move."""
+        scan = self.scan
+        return scan.subject_open and scan.plural_subject and scan.lower(i + 1) in _WHITHER
 
     def _plural_subject_before(self, i: int, before: str) -> bool:
         """ "two boys | kick a ball": a bare verb form wants a plural subject before it and an object after it."""

@@ -19,7 +19,7 @@ from tasks.backends.caption_rules.discourse import Discourse
 from tasks.backends.caption_rules.entities import Entity
 from tasks.backends.caption_rules.sentence_reader import SentenceReader
 from tasks.backends.caption_rules.words import sentences
-from tasks.extract_triplets import Mention, Relation
+from tasks.extract_triplets import Mention, Relation, Subjects
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,10 @@ class Reading:
 
 
 @lru_cache(maxsize=256)
-def read_caption(caption: str) -> Reading:
+def read_caption(caption: str, subjects: Subjects = "living") -> Reading:
     """Parse a caption once; count, list, rate and describe all answer from the same reading.
 
+    subjects: who may act, people and animals or anything.
     Raises RowFailed("caption_too_long") rather than read a part of it.
     """
     if len(caption) > MAX_CAPTION_CHARS:
@@ -49,7 +50,7 @@ def read_caption(caption: str) -> Reading:
     discourse = Discourse()
     drafts: list[Draft] = []
     for sentence, words in sentences(caption):
-        drafts += SentenceReader(sentence, chunks(words), discourse).read()
+        drafts += SentenceReader(sentence, chunks(words), discourse, subjects).read()
         discourse.clause_index += 1
     kept = [draft for draft in drafts if _told_apart(draft)]
     if len(kept) < len(drafts):
@@ -75,13 +76,14 @@ def _number(drafts: Sequence[Draft], entities: Sequence[Entity]) -> Reading:
     relations: dict[tuple[str, str, str], Relation] = {}
     adverbs: dict[tuple[str, str, str], list[str]] = {}
     for draft in drafts:
+        assert draft.subject is not None
         key = (ids[id(draft.subject)], draft.verb, ids[id(draft.object)])
         if key not in relations:
             relations[key] = Relation(
                 subject_id=key[0],
                 verb=key[1],
                 object_id=key[2],
-                type="multi_subject_relation" if draft.object.living else "functional_action",
+                type="multi_subject_relation" if draft.subject.living and draft.object.living else "functional_action",
                 source_sentence=draft.sentence,
             )
             adverbs[key] = draft.adverbs

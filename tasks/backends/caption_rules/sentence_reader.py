@@ -33,19 +33,22 @@ from tasks.backends.caption_rules.verbs import (
     RECIPROCAL,
 )
 from tasks.backends.caption_rules.word_classes import DIRECTIONS, STATIC_PREPOSITIONS, WEARING
+from tasks.extract_triplets import Subjects
 
 
 class SentenceReader:
     """Reads one sentence: `sentence` is its text, `discourse` the caption's entities so far, to which it adds."""
 
-    def __init__(self, sentence: str, chunks: Sequence[Chunk], discourse: Discourse) -> None:
+    def __init__(
+        self, sentence: str, chunks: Sequence[Chunk], discourse: Discourse, subjects: Subjects = "living"
+    ) -> None:
         self.discourse = discourse
         self.stream = ChunkStream(chunks)
         self.modifiers = ModifierReader(self.stream)
         self.clause = Clause()
         self.link: str | None = None  # the comma or conjunction just read
         self.latest: list[Entity] = []  # what the last noun phrase meant
-        self.drafts = Drafts(sentence)
+        self.drafts = Drafts(sentence, subjects)
 
     def read(self) -> list[Draft]:
         """The sentence's drafts, each with its subject."""

@@ -13,7 +13,7 @@ from tasks.backends.caption_rules.chunks import Form, NounPhrase, VerbGroup, is_
 from tasks.backends.caption_rules.inflection import VerbForm, is_adjective, is_adverb, is_unknown, noun_form
 from tasks.backends.caption_rules.nouns import LIVING
 from tasks.backends.caption_rules.scan import Scan
-from tasks.backends.caption_rules.verbs import ACTION_LEMMAS, ASPECTUALS, UNREALISED
+from tasks.backends.caption_rules.verbs import ACTION_LEMMAS, ASPECTUALS, UNREALISED, VAGUE_VERBS
 from tasks.backends.caption_rules.word_classes import (
     ADVERBS,
     AUXILIARIES,
@@ -124,7 +124,7 @@ class VerbGroupReader:
         agrees = bool(form.tags & {"VBZ", "VBD"}) or self.scan.plural_subject
         lacks_verb = self.scan.subject_open and self.scan.plural_subject
         follows = self.scan.object_follows(i) or (lacks_verb and self.scan.nounlike(i + 1))
-        return form.lemma in ACTION_LEMMAS and agrees and follows
+        return form.lemma in ACTION_LEMMAS | VAGUE_VERBS and agrees and follows
 
     def _in_relative(self) -> bool:
         return any(is_mark(chunk, "relative") for chunk in self.scan.chunks[-4:])

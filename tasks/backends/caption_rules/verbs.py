@@ -33,9 +33,9 @@ _VERB_CLASSES: dict[str, tuple[int, int, str]] = {
     "grab": (5, 4, "grab catch seize snatch take take_out take_off pluck capture steal take_away remove retrieve "
                    "receive accept grab_onto pull_out pull_off pull_up get_off"),
     "strike": (5, 5, "kick hit punch slap strike smack knock knock_over knock_down knock_off spike smash hammer beat "
-                     "bat whack headbutt swat tackle volley bump bump_into crash_into ram run_into chop shatter "
-                     "break crush kick_over stomp stomp_on pound slam attack wrestle wrestle_with fight fight_with "
-                     "box dribble dunk"),
+                     "bat whack headbutt swat tackle volley bump bump_into crash_into ram run_into "
+                     "collide_with chop shatter break crush kick_over stomp stomp_on pound slam attack wrestle "
+                     "wrestle_with fight fight_with box dribble dunk"),
     "throw": (4, 5, "throw toss hurl fling pitch lob launch chuck bounce juggle spin twirl flip swing throw_away "
                     "drop shoot roll bowl serve shuffle catapult flick"),
     "push": (5, 4, "push pull drag shove tug yank press squeeze stretch bend twist turn rotate shake rock tow "
@@ -125,7 +125,7 @@ def _object_prepositions() -> dict[str, frozenset[str]]:
 VERB_SCORES = _scores()
 UNKNOWN_VERB = Score(3, 3, "unknown")
 # How an adverb shifts dynamism, one down or one up.
-GENTLE = word_set("gently slowly softly carefully lightly calmly lazily delicately leisurely tenderly quietly")
+GENTLE = word_set("gently slowly softly carefully lightly slightly calmly lazily delicately leisurely tenderly quietly")
 FORCEFUL = word_set(
     "quickly forcefully violently vigorously hard fast rapidly energetically powerfully fiercely swiftly"
 )
@@ -159,6 +159,7 @@ RECIPROCAL = {
     "cuddle": "cuddle",
     "high-five": "high-five",
     "fist-bump": "fist-bump",
+    "collide": "collide with",
 }
 
 
