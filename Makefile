@@ -2,15 +2,22 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 MODELS_VENV ?= .venv-models
+BLENDER_VENV ?= .venv-blender
 BIN := $(VENV)/bin
 PIP := -m pip --quiet --disable-pip-version-check
 DEMO ?= demo
+DEMO_KINEMASK ?= demo-kinemask
+BLENDER_LIBRARIES := libgl1 libice6 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1
+BLENDER_PYTHON := $(abspath $(BLENDER_VENV))/bin/python
 
-.PHONY: demo test models test-models test-all check bench clean
+.PHONY: demo demo-kinemask test models test-models blender test-blender test-all check bench bench-render clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
 	$(BIN)/python -m flows.demo --folder $(DEMO)
+
+demo-kinemask: $(VENV)/.kinemask $(BLENDER_VENV)/.blender  ## simulate and render a handful of clips with Blender
+	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m flows.demo_kinemask --folder $(DEMO_KINEMASK)
 
 test: $(VENV)/.dev  ## the fast tests
 	$(BIN)/python -m pytest
@@ -20,8 +27,13 @@ models: $(MODELS_VENV)/.models  ## an environment with the paper's models: Groun
 test-models: $(MODELS_VENV)/.models  ## the tests that need them, on tiny random networks
 	$(MODELS_VENV)/bin/python -m pytest -m models
 
-test-all: $(VENV)/.dev test-models  ## the slow ones too: kills, servers, workers, a browser if there is one
-	$(BIN)/python -m pytest -m "not models"
+blender: $(BLENDER_VENV)/.blender  ## Blender's own environment
+
+test-blender: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## the tests that need it
+	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m pytest -m blender
+
+test-all: $(VENV)/.dev test-models test-blender  ## the slow ones too: kills, servers, workers, a browser if there is one
+	$(BIN)/python -m pytest -m "not models and not blender"
 
 check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -34,8 +46,11 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_flow
 	$(BIN)/python -m benchmarks.bench_verify
 
+bench-render: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## Blender's: about ten minutes
+	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m benchmarks.bench_render
+
 clean:
-	rm -rf $(VENV) $(MODELS_VENV) $(DEMO)
+	rm -rf $(VENV) $(MODELS_VENV) $(BLENDER_VENV) $(DEMO) $(DEMO_KINEMASK)
 
 %/bin/python:
 	$(PYTHON) -m venv $*
@@ -44,9 +59,13 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python $(PIP) install -c constraints.txt -e .
 	touch $@
 
+$(VENV)/.kinemask: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python $(PIP) install -c constraints.txt -e '.[kinemask]'
+	touch $@ $(VENV)/.run
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python $(PIP) install -c constraints.txt -e '.[dev]'
-	touch $@ $(VENV)/.run
+	touch $@ $(VENV)/.run $(VENV)/.kinemask
 
 # sam2 first and by itself: its isolated build would fetch torch with CUDA to compile what nobody calls here.
 # The headless OpenCV last, over groundingdino-py's, which is the same but for windows and wants libGL for them.
@@ -56,4 +75,12 @@ $(MODELS_VENV)/.models: pyproject.toml constraints.txt | $(MODELS_VENV)/bin/pyth
 	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt -e '.[dev,models]'
 	$(MODELS_VENV)/bin/python $(PIP) install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 	$(MODELS_VENV)/bin/python $(PIP) check
+	touch $@
+
+# Its requirements are whole and exact: bpy wants a NumPy that the rest of Triptych cannot have.
+$(BLENDER_VENV)/.blender: tasks/backends/cycles/requirements.txt | $(BLENDER_VENV)/bin/python
+	$(BLENDER_PYTHON) $(PIP) install --no-deps -r $<
+	$(BLENDER_PYTHON) $(PIP) check
+	$(BLENDER_PYTHON) -c "import bpy" || { echo "Blender needs libraries of the system; on Debian and Ubuntu: \
+	apt-get install $(BLENDER_LIBRARIES)"; exit 1; }
 	touch $@

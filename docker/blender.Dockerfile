@@ -1,10 +1,14 @@
-# Blender as a Python module, with PyBullet: an environment apart from the rest of Triptych.
+# The workers that render: Triptych, and beside it Blender as a Python module in an environment of its own.
 #   docker build -f docker/blender.Dockerfile -t triptych-blender:0.1.0 .
 FROM python:3.11.14-slim-bookworm
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
-    PYTHONUNBUFFERED=1
+    PREFECT_HOME=/var/lib/prefect \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    PYTHONUNBUFFERED=1 \
+    TRIPTYCH_BLENDER_PYTHON=/opt/blender/bin/python \
+    TRIPTYCH_CACHE=/cache
 
 # bpy links these, although it draws on no screen. Debian keeps one version of each.
 # hadolint ignore=DL3008
@@ -13,19 +17,38 @@ RUN apt-get update \
         libgl1 libice6 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1 \
     && rm -rf /var/lib/apt/lists/*
 
+# New volumes take their owner from the folder they are mounted over.
 RUN useradd --uid 1000 --create-home triptych \
-    && install --directory --owner=triptych --group=triptych /data
+    && install --directory --owner=triptych --group=triptych /cache /data /models "$PREFECT_HOME"
 
 WORKDIR /app
 
-COPY docker/blender-requirements.txt ./
+COPY tasks/backends/cycles/requirements.txt blender-requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-deps -r blender-requirements.txt \
-    && pip check
+    python -m venv /opt/blender \
+    && /opt/blender/bin/pip install --no-deps -r blender-requirements.txt \
+    && /opt/blender/bin/pip check \
+    && /opt/blender/bin/python -c "import bpy"
+
+# Only new requirements rebuild this layer.
+COPY pyproject.toml constraints.txt docker/dependencies.py ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python dependencies.py s3 > requirements.txt \
+    && pip install -c constraints.txt setuptools -r requirements.txt
+
+COPY LICENSE README.md prefect.yaml ./
+COPY schemas schemas
+COPY tasks tasks
+COPY flows flows
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --no-build-isolation -c constraints.txt -e '.[s3]' \
+    && pip check \
+    && python -m compileall -q schemas tasks flows
 
 USER 1000:1000
 
-HEALTHCHECK --interval=60s --timeout=30s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import av, bpy, pybullet"]
+# A worker is healthy while it hears from its server.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health', timeout=5)"]
 
-CMD ["python"]
+CMD ["prefect", "worker", "start", "--pool", "triptych-blender", "--limit", "1", "--with-healthcheck"]

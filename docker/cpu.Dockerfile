@@ -18,7 +18,7 @@ WORKDIR /app
 # Only new requirements rebuild this layer.
 COPY pyproject.toml constraints.txt docker/dependencies.py ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python dependencies.py s3 > requirements.txt \
+    python dependencies.py kinemask s3 > requirements.txt \
     && pip install -c constraints.txt setuptools -r requirements.txt
 
 COPY LICENSE README.md prefect.yaml ./
@@ -26,7 +26,7 @@ COPY schemas schemas
 COPY tasks tasks
 COPY flows flows
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-build-isolation -c constraints.txt -e '.[s3]' \
+    pip install --no-build-isolation -c constraints.txt -e '.[kinemask,s3]' \
     && pip check \
     && python -m compileall -q schemas tasks flows
 

@@ -34,8 +34,8 @@ from tests.flow_runs import REPOSITORY
 
 logger = logging.getLogger(__name__)
 
-PLAN, SHARDS, GPU = "triptych-plan", "triptych-shards", "triptych-gpu"
-POOLS = {PLAN: "process", SHARDS: "process", GPU: "resident"}
+PLAN, SHARDS, GPU, BLENDER = "triptych-plan", "triptych-shards", "triptych-gpu", "triptych-blender"
+POOLS = {PLAN: "process", SHARDS: "process", GPU: "resident", BLENDER: "process"}
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 HEARTBEAT = "prefect.flow-run.heartbeat"
 RUN_ID, MARK = "PREFECT__FLOW_RUN_ID", "TRIPTYCH_TEST_PROGRAM"  # environment variables that tell processes apart

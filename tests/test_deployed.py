@@ -1,4 +1,4 @@
-"""curate-matrix11k as it is deployed: a real Prefect server, real workers, a real browser; what fails and what dies.
+"""The flows as they are deployed: a real Prefect server, real workers, a real browser; what fails and what dies.
 
 One stack serves all tests. The videos are a second long; LLM calls go over HTTP to a reader that a test can
 stop, hold and count.
@@ -12,6 +12,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,8 +39,9 @@ from tests.flow_runs import (
     watch,
     write_manifest,
 )
-from tests.prefect_stack import PLAN, RUN_S, SHARDS, PrefectStack, Program, Run, free_port, retry_button
+from tests.prefect_stack import BLENDER, PLAN, RUN_S, SHARDS, PrefectStack, Program, Run, free_port, retry_button
 from tests.reader import holding_endpoint, read_caption
+from tests.scene_runs import simulate_here, tiny_scenes
 
 pytestmark = pytest.mark.slow
 
@@ -161,6 +163,25 @@ def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, publis
     links = re.findall(r"\(file://(.+?)\)", found["snapshot"]["data"])
     assert [Path(unquote(link)).name for link in links] == ["index.html"]
     assert all(Path(unquote(link)).is_file() for link in links)
+
+
+def test_simulated_clips_are_rendered_by_another_pools_worker(deployed: Deployed, tmp_path: Path) -> None:
+    stack = deployed.stack
+    stack.start_worker(BLENDER)
+    dispatch = DispatchConfig(
+        deployment="curate-kinemask-shard/default",
+        routes={"render_clips": "curate-kinemask-shard/blender"},
+        poll_s=1,
+    )
+    config = tiny_scenes(tmp_path / "there", n_test=0, dispatch=dispatch)
+    parent = stack.start("curate-kinemask/blender", {"config": config.model_dump(mode="json")})
+    stack.wait_for(parent, "COMPLETED")
+    asked = Counter(tuple(run["parameters"]["stages"]) for run in stack.shards_of(parent))
+    before, after = ("simulate_scenes",), ("caption_clips", "write_shard")
+    assert asked == {before: 2, ("render_clips",): 2, after: 2}
+    there = latest_snapshot(config.snapshots)
+    assert there is not None
+    assert_same_snapshot(there, simulate_here(tiny_scenes(tmp_path / "here", n_test=0)))
 
 
 def test_wrong_parameters_are_refused_with_their_name(deployed: Deployed) -> None:

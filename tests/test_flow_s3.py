@@ -19,11 +19,11 @@ import pytest
 from flows import ask
 from flows.curate_matrix11k import CurateMatrix11k
 from flows.dispatch import ShardsFailed
+from schemas.matrix11k import TABLES
 from schemas.outcome import ServiceDown
-from schemas.snapshot import TABLES
 from schemas.storage import AnyPath, list_files, parse_path
 from tasks.publish_snapshot import all_snapshots, latest_snapshot
-from tasks.write_report import usage_of
+from tasks.report_page.usage import usage_of
 from tests.endpoint import LocalEndpoint
 from tests.flow_runs import (
     FEW_FRAMES,
@@ -41,6 +41,7 @@ from tests.flow_runs import (
 )
 from tests.prefect_stack import PLAN, SHARDS, PrefectStack
 from tests.s3_server import S3Server, bucket, s3, s3_server  # noqa: F401 - fixtures
+from tests.scene_runs import simulate_here, tiny_scenes
 
 # Accepted, rejected by its caption, rejected by grounding.
 FEW_SCENES = (SCENES[0], SCENES[3], SCENES[4])
@@ -105,6 +106,19 @@ def test_the_snapshot_is_byte_for_byte_that_of_a_disk_and_a_second_run_redoes_no
     assert run_here(config()) == snapshot
     assert [asked.path for asked in uploaded.asked if asked.method == "PUT"] == ["/videos/data/snapshots/LATEST"]
     assert uploaded.count("GET", r"\.mp4$") == 0, "videos that are known are not fetched"
+
+
+def test_simulated_clips_in_a_bucket_are_those_of_a_disk_with_a_report(
+    s3: S3Server,  # noqa: F811
+    bucket: AnyPath,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    few = {"n_train": 1, "n_test": 0}
+    here = simulate_here(tiny_scenes(tmp_path, **few))
+    there = simulate_here(tiny_scenes(parse_path(ROOT), **few), report=True)
+    assert_same(there, here)
+    page = parse_path(ROOT) / "reports" / here.name
+    assert {"index.html"} < {path.name for path in list_files(page)}
 
 
 def test_work_that_moved_into_a_bucket_is_not_done_again(computed: S3Server, expected: Path) -> None:

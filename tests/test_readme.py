@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.snapshot import TABLES
+from schemas import kinemask, matrix11k
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,9 +29,9 @@ def test_every_command_is_there(module: str) -> None:
     assert importlib.util.find_spec(module) is not None
 
 
-def test_every_table_is_named() -> None:
-    for table in TABLES:
-        assert f"{table}/" in README or f'"{table}"' in README, table
+@pytest.mark.parametrize("table", sorted({*matrix11k.TABLES, *kinemask.SHARD_TABLES}))
+def test_every_table_is_named(table: str) -> None:
+    assert f"{table}/" in README or f'"{table}"' in README
 
 
 def test_every_make_target_is_there() -> None:
@@ -42,8 +42,8 @@ def test_every_make_target_is_there() -> None:
 
 def test_every_deployment_and_pool_is_there() -> None:
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    flows = {"curate_matrix11k": "curate-matrix11k", "curate_matrix11k_shard": "curate-matrix11k-shard"}
-    names = {f"{flows[d['entrypoint'].split(':')[1]]}/{d['name']}" for d in project["deployments"]}
-    assert set(re.findall(r"curate-matrix11k/\w+", README)) <= names
+    names = {f"{d['entrypoint'].split(':')[1].replace('_', '-')}/{d['name']}" for d in project["deployments"]}
+    named = set(re.findall(r"curate-[a-z0-9-]+/\w+", README))
+    assert {"curate-matrix11k/default", "curate-kinemask/blender"} <= named <= names
     pools = {d["work_pool"]["name"] for d in project["deployments"]}
     assert set(re.findall(r"triptych-\w+", README)) == pools
