@@ -33,6 +33,18 @@ class Window(NamedTuple):
     right: int
     bottom: int
 
+    @property
+    def area(self) -> int:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+    def overlaps(self, other: Window) -> bool:
+        sideways = self.left < other.right and other.left < self.right
+        return sideways and self.top < other.bottom and other.top < self.bottom
+
+    def union(self, other: Window) -> Window:
+        """The smallest window around both."""
+        return Window(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
+
 
 def poses_at(trajectories: Sequence[Trajectory], frame: int) -> list[Pose]:
     """Where every body is in a frame."""

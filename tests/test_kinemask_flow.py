@@ -17,20 +17,21 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from flows import ask
 from flows.curate_kinemask import CurateKinemask
 from flows.dispatch import DispatchConfig, ShardsFailed
-from schemas.kinemask import SHARD_TABLES
+from schemas.kinemask import SHARD_TABLES, ObjectRow
 from schemas.mask_track import decode_masks
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.raster import RasterRenderer
+from tasks.datasets.kinemask import CLIP_STAGES
 from tasks.publish_snapshot import latest_snapshot, read_snapshot
 from tasks.render_clips import RenderConfig
-from tests.flow_runs import assert_same_snapshot, start_command, table, watch
+from tasks.velocity_masks import velocity_masks_of
+from tests.flow_runs import REPOSITORY, assert_same_snapshot, table, watch
 from tests.scene_runs import TINY, simulate_here, tiny_scenes
-
-ALL_STAGES = ("caption_clips", "render_clips", "simulate_scenes")
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,22 @@ def test_the_asked_velocity_is_the_measured_one_to_the_last_bit(run: tuple[Curat
     assert {(thing["clip_id"], thing["instance_id"]): thing["velocity"][0] for thing in objects} == asked
     moving = [thing for thing in objects if any(thing["velocity"][0])]
     assert moving == [thing for thing in objects if thing["controlled"]] != []
+
+
+def test_what_only_a_collision_moves_is_not_in_the_velocity_mask(run: tuple[CurateKinemask, Path]) -> None:
+    n_pushed = 0
+    for of_clip in table(run[1], "objects").partition_by("clip_id"):
+        rows = [ObjectRow(**row) for row in of_clip.to_dicts()]
+        velocities = velocity_masks_of(rows)
+        for row in rows:
+            masks = decode_masks(row.counts, row.height, row.width)
+            if row.controlled:
+                painted = np.where(masks[..., None], np.float32(row.velocity)[:, None, None], 0)
+                assert (velocities[masks] == painted[masks]).all()
+            else:
+                n_pushed += any(any(velocity) for velocity in row.velocity)
+                assert not velocities[masks].any()
+    assert n_pushed
 
 
 def test_every_video_has_exactly_its_frames_and_every_object_its_masks(run: tuple[CurateKinemask, Path]) -> None:
@@ -165,7 +182,7 @@ def test_more_seeds_compute_only_what_is_new(again: tuple[CurateKinemask, Path])
     config, snapshot = again
     with watch(config) as computed:
         grown = simulate_here(config.model_copy(update={"n_train": 3}))
-    assert computed.counts == dict.fromkeys(ALL_STAGES, 2)
+    assert computed.counts == dict.fromkeys(CLIP_STAGES, 2)
     before, after = read_snapshot(snapshot), read_snapshot(grown)
     assert after.n_accepted == 8
     assert {shard.shard_id for shard in before.shards} < {shard.shard_id for shard in after.shards}
@@ -223,39 +240,33 @@ def test_a_service_that_is_down_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     assert latest_snapshot(tmp_path / "snapshots") is None
 
 
-# --- The command -------------------------------------------------------------------------------
-
-COMMAND = (
-    *(sys.executable, "-m", "flows.curate_kinemask", "--n-train", "2", "--n-test", "1", "--shard-size", "2"),
-    *("--scenes.width", "96", "--scenes.height", "64", "--scenes.fps", "8", "--scenes.n-frames", "12"),
-)
-
-
 @pytest.mark.slow
 def test_killed_anywhere_and_run_again_it_publishes_the_same(run: tuple[CurateKinemask, Path], tmp_path: Path) -> None:
-    """SIGKILL soon after the first results of each stage appear, again and again, until a run ends by itself."""
-    command = [*COMMAND, "--root", str(tmp_path)]
-    for stage in ("simulate_scenes", "render_clips", "caption_clips"):
-        process = start_command(command, {})
+    """SIGKILL as soon as a stage has left its first result, stage after stage; then it is let go on."""
+    config = tiny_scenes(tmp_path / "killed")
+    # Without Prefect's engine: a killed run would leave a server behind.
+    script = (
+        "import sys; from tests.scene_runs import *; simulate_here(CurateKinemask.model_validate_json(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", script, config.model_dump_json()]
+    for stage in CLIP_STAGES:
+        process = subprocess.Popen(command, cwd=REPOSITORY)
         deadline_s = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline_s:
-            if any((tmp_path / "work/rows" / stage).glob("*/*.json")):
-                process.send_signal(signal.SIGKILL)
+            if any((config.work.root / "rows" / stage).glob("*/*.json")):
+                process.kill()
             time.sleep(0.002)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
-    snapshot = latest_snapshot(tmp_path / "snapshots")
-    assert snapshot is not None
-    assert_same_snapshot(snapshot, run[1])
+        assert process.wait(10) == -signal.SIGKILL
+    assert latest_snapshot(config.snapshots) is None
+    assert_same_snapshot(simulate_here(config), run[1])
+
+
+# --- Deployments -------------------------------------------------------------------------------
 
 
 def test_deployments_find_their_parameters(tmp_path: Path) -> None:
     """What prefect.yaml gives the flow is a config of it."""
-    import yaml
-
-    project = yaml.safe_load((Path(__file__).parent.parent / "prefect.yaml").read_text())
+    project = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
     found = [d for d in project["deployments"] if d["entrypoint"].endswith(":curate_kinemask")]
     assert {d["name"] for d in found} == {"default", "blender", "paper"}
     for deployment in found:

@@ -67,6 +67,14 @@ def test_what_lies_aside_of_the_light_is_darker() -> None:
     assert render(towards).frames[0][front].sum() > 1.5 * render(away).frames[0][front].sum()
 
 
+def test_a_side_that_the_sun_does_not_reach_has_half_the_sky_and_half_the_floor_before_it() -> None:
+    body = make_body(position=(0, 0, 0.25), size=(0.8, 0.8, 0.5))
+    scene = tiny_scene(1, bodies=[body], light=light(azimuth_deg=90.0))
+    floor = decode_srgb(GREY)[0, 0] * (2.0 / np.pi * np.sin(np.pi / 4) + 0.25)
+    expected = encode_srgb(decode_srgb(np.array(body.rgb)) * (0.25 + floor) / 2)
+    assert render(scene).frames[0][seen_at(scene, 0.0, -0.4, 0.25)].tolist() == expected.tolist()
+
+
 def test_bodies_have_their_colours() -> None:
     scene = tiny_scene(1)
     pictures = render(scene)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 
 import cv2
 import numpy as np
@@ -206,13 +206,8 @@ def _merge(windows: Sequence[Window]) -> list[Window]:
     merged: list[Window] = []
     for window in windows:
         grown = window
-        while overlapping := [other for other in merged if _overlap(grown, other)]:
+        while overlapping := [other for other in merged if grown.overlaps(other)]:
             merged = [other for other in merged if other not in overlapping]
-            for other in overlapping:
-                grown = Window(*map(min, grown[:2], other[:2]), *map(max, grown[2:], other[2:]))
+            grown = reduce(Window.union, overlapping, grown)
         merged.append(grown)
     return merged
-
-
-def _overlap(a: Window, b: Window) -> bool:
-    return a.left < b.right and b.left < a.right and a.top < b.bottom and b.top < a.bottom

@@ -29,8 +29,8 @@ Count = Annotated[tuple[AtLeastOne, AtLeastOne], AfterValidator(_ordered)]
 class SceneConfig(StageConfig):
     """How scenes are drawn, moved and judged. Ranges are drawn from evenly, both ends included."""
 
-    width: int = Field(720, ge=32, description="Width of the picture in px (KineMask trains at 720x480)")
-    height: int = Field(480, ge=32, description="Height of the picture in px")
+    width: int = Field(720, ge=32, multiple_of=2, description="Width of the picture in px (KineMask trains at 720x480)")
+    height: int = Field(480, ge=32, multiple_of=2, description="Height of the picture in px; even, as H.264 wants it")
     fps: int = Field(24, ge=1, description="Frames a second; the paper states none")
     n_frames: int = Field(49, ge=2, description="Frames of a clip (KineMask 4.1)")
 

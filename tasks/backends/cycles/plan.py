@@ -1,0 +1,173 @@
+"""What of a clip is drawn, and how its parts are put together.
+
+    plan_clip(scene, trajectories, config)
+        shots   [Shot(frame 0, the whole picture, what never moves), Shot(frame 0, a box around id1), ...]
+        frames  [[1, 2], [3, 2], ...]   frame 1 is the first shot with the shots 3 and 2 on it
+
+The camera and the light stand still: only where a body that moves, its shadow or its surroundings can be seen does a
+frame differ from the picture of what rests. Boxes are merged where one costs less than two; a box in which nothing
+differs from one that is drawn already is not drawn again. Labels are exact: outside its box, a body has no pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from schemas.scene import Body, Scene, Trajectory
+from tasks.backends.cycles import CyclesConfig
+from tasks.backends.raster import sun_direction
+from tasks.cast_rays import Pose, Solid, Window, poses_at, window_of
+from tasks.render_clips import Pictures
+
+SHOT_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A part of a frame, with some of the bodies."""
+
+    frame: int
+    box: Window
+    bodies: tuple[int, ...]  # places in scene.bodies
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in px."""
+        return self.box.bottom - self.box.top, self.box.right - self.box.left
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shots of a clip, the first of which is a whole picture."""
+
+    shots: list[Shot]
+    frames: list[list[int]]  # for each frame, the shots that are laid over the first, in this order
+    feather_px: int
+
+    @property
+    def n_pixels(self) -> int:
+        return sum(shot.box.area for shot in self.shots)
+
+
+def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesConfig) -> Plan:
+    """The fewest pixels that show a clip, or every frame whole if the config says so."""
+    camera = scene.camera
+    whole = Window(0, 0, camera.width, camera.height)
+    everything = tuple(range(len(scene.bodies)))
+    poses = [poses_at(trajectories, frame) for frame in range(scene.n_frames)]
+    if config.whole_frames:
+        shots = [Shot(frame, whole, everything) for frame in range(scene.n_frames)]
+        return Plan(shots, [[frame] for frame in range(scene.n_frames)], feather_px=0)
+
+    resting = tuple(k for k in everything if all(now[k] == poses[0][k] for now in poses))
+    moving = [k for k in everything if k not in resting]
+    places = _Places(scene, [(scene.bodies[k], poses[0][k]) for k in resting], config)
+    shots = [Shot(0, whole, resting)]
+    drawn: dict[tuple[Window, tuple[tuple[int, Pose], ...]], int] = {}
+    frames: list[list[int]] = []
+    for now in poses:
+        reaches = {k: reach for k in moving if (reach := places.reach(scene.bodies[k], now[k])) is not None}
+        over = []
+        for box in merge(list(reaches.values())):
+            content = box, tuple((k, now[k]) for k, reach in reaches.items() if box.overlaps(reach))
+            if content not in drawn:
+                drawn[content] = len(shots)
+                shots.append(Shot(len(frames), box, everything))
+            over.append(drawn[content])
+        frames.append(over)
+    return Plan(shots, frames, config.feather_px)
+
+
+def compose(plan: Plan, pixels: np.ndarray) -> Pictures:
+    """Put the frames together. pixels: (plan.n_pixels, 4) uint8, red, green, blue, label of shot after shot."""
+    ends = np.cumsum([shot.box.area for shot in plan.shots])
+    drawn = [part.reshape(*shot.shape, 4) for shot, part in zip(plan.shots, np.split(pixels, ends[:-1]), strict=True)]
+    pictures = np.repeat(drawn[0][None], len(plan.frames), axis=0)
+    for picture, over in zip(pictures, plan.frames, strict=True):
+        for number in over:
+            lay_over(picture, drawn[number], plan.shots[number].box, plan.feather_px)
+    return Pictures(np.ascontiguousarray(pictures[..., :3]), np.ascontiguousarray(pictures[..., 3]))
+
+
+def lay_over(picture: np.ndarray, part: np.ndarray, box: Window, feather_px: int) -> None:
+    """Lay a part (h, w, 4) uint8 over a picture (H, W, 4), in place: colours blend at its edges, labels do not."""
+    below = picture[box.top : box.bottom, box.left : box.right]
+    height, width = picture.shape[:2]
+    share = np.outer(_ramp(box.top, box.bottom, height, feather_px), _ramp(box.left, box.right, width, feather_px))
+    colour = below[..., :3] + share[..., None] * (part[..., :3].astype(np.float32) - below[..., :3])
+    below[..., :3] = (colour + 0.5).astype(np.uint8)
+    below[..., 3] = part[..., 3]
+
+
+def _ramp(first: int, last: int, size: int, feather_px: int) -> np.ndarray:
+    """(last - first,) float32: from near 0 at either end up to 1 in the middle; no end at the picture's own edge."""
+    place = np.arange(first, last, dtype=np.float32) + 0.5
+    share = np.ones(last - first, np.float32)
+    if feather_px and first > 0:
+        share = np.minimum(share, (place - first) / feather_px)
+    if feather_px and last < size:
+        share = np.minimum(share, (last - place) / feather_px)
+    return share
+
+
+# --- Boxes -----------------------------------------------------------------------------------
+
+
+class _Places:
+    """Where in the picture a scene's bodies are, and what they change."""
+
+    def __init__(self, scene: Scene, resting: Sequence[tuple[Body, Pose]], config: CyclesConfig) -> None:
+        self._camera, self._sun = scene.camera, sun_direction(scene.light)
+        self._surroundings, self._feather_px = config.surroundings, config.feather_px
+        outlines = [window_of(self._camera, Solid.of(body, pose).corners) for body, pose in resting]
+        self._outlines = [outline for outline in outlines if outline is not None]
+
+    def reach(self, body: Body, pose: Pose) -> Window | None:
+        """What is drawn anew for a moving body, with room for the edges to blend; None if outside the picture.
+
+        A body at rest that it hides or shades is in there as a whole: an edge across an even surface would be seen.
+        """
+        corners = Solid.of(body, pose).corners
+        shadow = corners - np.maximum(corners[:, 2:], 0.0) / self._sun[2] * self._sun
+        seen = np.concatenate([corners, shadow])
+        touched = window_of(self._camera, seen)
+        reach = window_of(self._camera, np.concatenate([seen, _around(corners, self._surroundings * body.size[2])]))
+        if reach is None:
+            return None
+        if touched is not None:
+            reach = reduce(Window.union, [outline for outline in self._outlines if outline.overlaps(touched)], reach)
+        left, top, right, bottom = reach
+        margin_px, camera = self._feather_px, self._camera
+        return Window(
+            max(0, left - margin_px),
+            max(0, top - margin_px),
+            min(camera.width, right + margin_px),
+            min(camera.height, bottom + margin_px),
+        )
+
+
+def _around(corners: np.ndarray, margin_m: float) -> np.ndarray:
+    """(8, 3) corners of a box -> (8, 3) points of the floor around it, as far from it as the margin says."""
+    outwards = (corners - corners.mean(axis=0))[:, :2]
+    around = corners[:, :2] + margin_m * np.sign(outwards)
+    return np.pad(around, ((0, 0), (0, 1)))
+
+
+def merge(boxes: Sequence[Window]) -> list[Window]:
+    """Fewer boxes over the same places, as long as that costs less."""
+    merged = list(boxes)
+    while pairs := [(_gain(a, b), i, j) for i, a in enumerate(merged) for j, b in enumerate(merged[:i])]:
+        gain, i, j = max(pairs)
+        if gain <= 0:
+            break
+        both = merged[i].union(merged[j])
+        merged = [box for k, box in enumerate(merged) if k not in (i, j)] + [both]
+    return merged
+
+
+def _gain(a: Window, b: Window) -> int:
+    return a.area + b.area + SHOT_PX - a.union(b).area

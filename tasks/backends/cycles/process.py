@@ -1,0 +1,133 @@
+"""One job for Blender, one process: what goes wrong in there fails one clip.
+
+    pixels = draw(python, job, floor, timeout_s=1800)
+
+The process is started in a folder of its own, which holds everything that goes in and out and is removed in the end.
+It is killed when its time is up, when this thread is interrupted, and by the kernel when this thread is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from schemas.outcome import RowFailed, ServiceDown
+
+WORKER = Path(__file__).with_name("worker.py")
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+
+REMEDY = "`make blender` makes an environment that has it; TRIPTYCH_BLENDER_PYTHON or cycles.python may name another"
+
+_NO_BLENDER = 3  # the worker's exit status
+_NO_PROGRAM = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC, errno.ELOOP)
+_TOLD = 2000  # characters of what a failed process said
+_FULL_DISK = 64 * 2**20  # bytes: with less left, a failure is the disk's
+# The rest of the environment stays here: OCIO and others would change the pictures, and keys are nobody's business.
+_PASSED_ON = ("HOME", "LD_LIBRARY_PATH", "PATH")
+
+
+class Report(BaseModel):
+    """What the worker says when all is written."""
+
+    bpy: str
+
+
+def pinned_blender() -> str:
+    """The version of bpy that this is made for: what rows say they were made with."""
+    pins = dict(line.split("==") for line in REQUIREMENTS.read_text().splitlines() if "==" in line)
+    return pins["bpy"]
+
+
+def draw(python: Path, job: dict[str, Any], floor: np.ndarray, timeout_s: float) -> np.ndarray:
+    """(N, 4) uint8: red, green, blue, label of the job's shots, one after another.
+
+    job:   as worker.py takes it
+    floor: (N, N, 3) uint8 RGB
+    Raises RowFailed if the process dies, hangs or writes nonsense, ServiceDown if there is no such Blender, OSError
+    if the disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="triptych-cycles-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "job.json").write_text(json.dumps(job))
+        (folder / "floor.png").write_bytes(cv2.imencode(".png", floor[..., ::-1])[1].tobytes())
+        status = _run(python, folder, timeout_s)
+        if status != 0:
+            raise _failure(python, folder, status)
+        return _read(folder, job)
+
+
+def _run(python: Path, folder: Path, timeout_s: float) -> int:
+    """The worker's exit status, negative for a signal."""
+    environment = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
+    with (folder / "log").open("wb") as log:
+        try:
+            process = subprocess.Popen(
+                [python, "-I", WORKER, folder, str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment | {"TMPDIR": str(folder), "BLENDER_USER_RESOURCES": str(folder)},
+                # Blender takes Ctrl-C for the wish to end a picture early, and half a picture for a whole one.
+                start_new_session=True,
+            )
+        except OSError as error:
+            if error.errno not in _NO_PROGRAM:
+                raise
+            raise ServiceDown(f"no Blender: {python}: {error.strerror}. {REMEDY}") from error
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise RowFailed("renderer_timeout", f"Blender took longer than {timeout_s:g} s", retryable=True) from error
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that still runs, with all that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _failure(python: Path, folder: Path, status: int) -> Exception:
+    told = (folder / "log").read_text(errors="replace").strip()[-_TOLD:]
+    if status == _NO_BLENDER:
+        return ServiceDown(f"no Blender: {told}. {REMEDY}")
+    if shutil.disk_usage(folder).free < _FULL_DISK:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return RowFailed("renderer_died", f"{python}: {how}: {told}", retryable=True)
+
+
+def _read(folder: Path, job: dict[str, Any]) -> np.ndarray:
+    """What the worker wrote, if it is what was asked for."""
+    boxes = [shot["box"] for shot in job["shots"]]
+    n_pixels = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    try:
+        report = Report.model_validate_json((folder / "report.json").read_bytes())
+        pixels = np.fromfile(folder / "pixels", np.uint8)
+    except (FileNotFoundError, ValidationError) as error:
+        raise _nonsense(f"{type(error).__name__}: {error}") from error
+    if report.bpy != job["bpy"]:
+        raise _nonsense(f"bpy {job['bpy']} was asked and bpy {report.bpy} answers")
+    if pixels.size != 4 * n_pixels:
+        raise _nonsense(f"{pixels.size} bytes for {n_pixels} pixels")
+    pixels = pixels.reshape(n_pixels, 4)
+    if pixels[:, 3].max(initial=0) > len(job["scene"]["bodies"]):
+        raise _nonsense(f"label {pixels[:, 3].max()} in a scene of {len(job['scene']['bodies'])} bodies")
+    return pixels
+
+
+def _nonsense(detail: str) -> RowFailed:
+    return RowFailed("renderer_wrote_nonsense", detail, retryable=True)
