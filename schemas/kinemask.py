@@ -9,10 +9,11 @@ A clip's velocity mask is rebuilt from its `objects` rows: tasks/velocity_masks.
 from __future__ import annotations
 
 from schemas.candidate import Box
+from schemas.mask_track import MaskTrack
 from schemas.outcome import Outcome
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
-from schemas.scene import Collision, Quaternion, RejectedDraw, Scene, SceneSeed, Shape, Vector
+from schemas.scene import Collision, Quaternion, RejectedDraw, Scene, SceneSeed, Shape, Trajectory, Vector
 from schemas.tables import Named, OfClip
 
 SPEED_STEP_MPS = 0.1  # of KinemaskStatistics.speeds
@@ -63,6 +64,19 @@ class ObjectRow(OfClip):
         "One a frame: tight box, right and bottom exclusive; null where nothing is seen of it", unit="px"
     )
     area: list[int] = column("One a frame: visible pixels", unit="px")
+
+    @property
+    def track(self) -> MaskTrack:
+        """Its visible pixels in every frame."""
+        return MaskTrack(
+            **self.model_dump(include={"instance_id", "height", "width", "counts", "box_xyxy", "area"}),
+            anchor_frame=0,
+            present=[area > 0 for area in self.area],
+        )
+
+    @property
+    def trajectory(self) -> Trajectory:
+        return Trajectory(**self.model_dump(include=set(Trajectory.model_fields)))
 
 
 class CollisionRow(Collision, OfClip):

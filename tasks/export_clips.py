@@ -23,11 +23,10 @@ from schemas.mask_track import MaskTrack
 from schemas.record import Rational, read_table
 from schemas.scene import Body, Collision, Scene
 from schemas.storage import AnyPath, write_atomic
-from schemas.tables import OfClip
 from tasks.draw_scenes import Expectation, TrueInstance, TrueTriplet, Truth
 from tasks.publish_snapshot import read_snapshot, table_files
 
-R = TypeVar("R", bound=OfClip)
+R = TypeVar("R", CollisionRow, ObjectRow, SceneClipRow, VideoRow)
 
 COLLIDE, PUSH = "collide with", "push"
 # What a caption may call the same event, by the verb's head.
@@ -80,29 +79,29 @@ def export_clips(clips: Iterable[SimulatedClip], folder: Path) -> Path:
 
 def read_clips(snapshot: AnyPath, max_clips: int | None = None) -> Iterator[SimulatedClip]:
     """The accepted clips of a snapshot of curate-kinemask, shard by shard. Raises ExportError for any other."""
-    if (flow := read_snapshot(snapshot).flow) != "curate-kinemask":
-        raise ExportError(f"{snapshot} was made by {flow}; name a snapshot of curate-kinemask")
-    files = [table_files(snapshot, table) for table in ("clips", "videos", "objects", "collisions")]
-    return islice((clip for shard in zip(*files, strict=True) for clip in _read_shard(*shard)), max_clips)
+    manifest = read_snapshot(snapshot)
+    if manifest.flow != "curate-kinemask":
+        raise ExportError(f"{snapshot} was made by {manifest.flow}; name a snapshot of curate-kinemask")
+    shards = (shard.shard_id for shard in manifest.shards)
+    return islice((clip for shard_id in shards for clip in _read_shard(snapshot, shard_id)), max_clips)
 
 
-def _read_shard(clips: Path, videos: Path, objects: Path, collisions: Path) -> Iterator[SimulatedClip]:
-    video_of = {row.clip_id: row.video for row in read_table(VideoRow, videos)}
-    objects_of = _by_clip(read_table(ObjectRow, objects))
-    collisions_of = _by_clip(read_table(CollisionRow, collisions))
-    for clip in read_table(SceneClipRow, clips):
+def _read_shard(snapshot: AnyPath, shard_id: str) -> Iterator[SimulatedClip]:
+    def rows(table: str, record: type[R]) -> list[R]:
+        return [row for path in table_files(snapshot, table, [shard_id]) for row in read_table(record, path)]
+
+    video_of = {row.clip_id: row.video for row in rows("videos", VideoRow)}
+    objects_of = _by_clip(rows("objects", ObjectRow))
+    collisions_of = _by_clip(rows("collisions", CollisionRow))
+    for clip in rows("clips", SceneClipRow):
         yield SimulatedClip(
             clip_id=clip.clip_id,
             caption=clip.caption,
             scene=clip.scene,
-            tracks=[_track(row) for row in objects_of[clip.clip_id]],
+            tracks=[row.track for row in objects_of[clip.clip_id]],
             collisions=collisions_of.get(clip.clip_id, []),
             video=video_of[clip.clip_id],
         )
-
-
-def _track(row: ObjectRow) -> MaskTrack:
-    return MaskTrack.of(row.instance_id, row.counts, height=row.height, width=row.width, anchor_frame=0)
 
 
 def _by_clip(rows: Sequence[R]) -> dict[str, list[R]]:

@@ -79,8 +79,8 @@ def velocity_masks_of(
     if len(clip_ids) > 1:
         raise ValueError(f"objects of {len(clip_ids)} clips, {sorted(clip_ids)[:2]}; a velocity mask is of one")
     return velocity_masks(
-        [_track(row) for row in objects],
-        [_trajectory(row) for row in objects],
+        [row.track for row in objects],
+        [row.trajectory for row in objects],
         [row.controlled for row in objects],
         encoding=encoding,
         frames=frames,
@@ -140,15 +140,3 @@ def _check_agreement(
             f"tracks of (frames, height, width) {sorted(sizes)}, trajectories of {sorted(lengths)} frames; "
             "are they of one clip?"
         )
-
-
-def _track(row: ObjectRow) -> MaskTrack:
-    return MaskTrack(
-        **row.model_dump(include={"instance_id", "height", "width", "counts", "box_xyxy", "area"}),
-        anchor_frame=0,
-        present=[area > 0 for area in row.area],
-    )
-
-
-def _trajectory(row: ObjectRow) -> Trajectory:
-    return Trajectory(**row.model_dump(include=set(Trajectory.model_fields)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -204,11 +205,11 @@ def test_exporting_again_leaves_no_clip_of_before_and_touches_nothing_else(tmp_p
 # --- A published snapshot --------------------------------------------------------------------
 
 
-def publish(root: Path, n_clips: int = 3, shard_size: int = 2) -> Path:
-    """A snapshot of clips whose stages' results are made by hand."""
+def publish(root: Path, n_clips: int = 3, shard_size: int = 2, quiet: Collection[int] = ()) -> Path:
+    """A snapshot of clips whose stages' results are made by hand; in the quiet ones nothing collides."""
     work = Work(root=root / "work", inputs=Inputs(folder=root))
     seeds = [SceneSeed.of({}, "interactions", "train", seed) for seed in range(n_clips)]
-    rows = [accepted_row(work, seed) for seed in seeds]
+    rows = [accepted_row(work, seed, [] if seed.seed in quiet else [make_collision()]) for seed in seeds]
     shards = [
         Shard[SceneSeed](shard_id=f"shard-{i}", rows=rows[i : i + shard_size]) for i in range(0, n_clips, shard_size)
     ]
@@ -216,12 +217,12 @@ def publish(root: Path, n_clips: int = 3, shard_size: int = 2) -> Path:
     return publish_snapshot(work, root / "snapshots", "toy", KINEMASK, SeedLedger(seeds), done, {}, [])
 
 
-def accepted_row(work: Work, seed: SceneSeed) -> Row[SceneSeed]:
+def accepted_row(work: Work, seed: SceneSeed, collisions: list[Collision]) -> Row[SceneSeed]:
     scene = tiny_scene(set="interactions", seed=seed.seed)
     trajectories = glide(scene)
     made = {
         "simulate_scenes": Simulation(
-            scene=scene, trajectories=trajectories, collisions=[make_collision()], rejected_draws=[], made_by=[]
+            scene=scene, trajectories=trajectories, collisions=collisions, rejected_draws=[], made_by=[]
         ),
         "render_clips": render(scene, trajectories),
         "caption_clips": Captioned(caption=CAPTION, faults=[], made_by=[]),
@@ -240,6 +241,11 @@ def test_a_snapshots_clips_are_what_was_simulated(tmp_path: Path) -> None:
         assert (clip.scene, clip.caption, clip.video) == (expected.scene, expected.caption, expected.video)
         assert clip.tracks == expected.tracks
         assert [c.model_dump(exclude={"clip_id"}) for c in clip.collisions] == [make_collision().model_dump()]
+
+
+def test_a_shard_in_which_nothing_collides_is_exported_too(tmp_path: Path) -> None:
+    clips = list(read_clips(publish(tmp_path, shard_size=1, quiet={0, 1})))
+    assert [len(clip.collisions) for clip in clips] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("max_clips", "n"), [(None, 3), (2, 2), (0, 0), (9, 3)])
