@@ -141,10 +141,10 @@ def statistics(folder: Path) -> KinemaskStatistics:
         collisions_per_clip=histogram(clips["n_collisions"].to_list()),
         collisions_per_frame=np.bincount(collisions["frame"].to_numpy(), minlength=longest).tolist(),
         speeds=histogram(_steps(controlled["speed_mps"].to_numpy())),
-        directions=_sectors([velocity[0] for velocity in controlled["velocity"].to_list()]),
+        directions=_sectors(controlled["velocity"].list.first().to_list()),
         colours=ranked(objects["colour"].to_list()),
         shapes=ranked(objects["shape"].to_list()),
-        floors=ranked([scene["floor"]["texture"] for scene in clips["scene"].to_list()]),
+        floors=ranked(clips["scene"].struct.field("floor").struct.field("texture").to_list()),
     )
 
 
