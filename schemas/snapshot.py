@@ -9,7 +9,9 @@ Every table is a folder of Parquet files, most with one a shard, and every row n
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import model_validator
 
 from schemas.kinemask import KinemaskStatistics
 from schemas.matrix11k import MatrixStatistics
@@ -79,6 +81,16 @@ class SnapshotManifest(Record):
     statistics: MatrixStatistics | KinemaskStatistics = column("What the accepted clips are like")
     shards: list[ShardEntry] = column("Shards in order")
     files: list[DataFile] = column("Every Parquet file")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_format_1(cls, values: Any) -> Any:
+        """Snapshots from before there was a second flow stay readable."""
+        if isinstance(values, dict) and "n_lines" in values:
+            n_lines = {"n_given": values["n_lines"]}
+            rest = {name: value for name, value in values.items() if name != "n_lines"}
+            return rest | n_lines | {"flow": "curate-matrix11k"}
+        return values
 
     @property
     def tally(self) -> str:

@@ -214,6 +214,16 @@ def test_an_older_snapshot_stays_readable(case: Case) -> None:
     assert len(pl.read_parquet(old / "clips" / "*.parquet")) == 1
 
 
+def test_a_snapshot_of_format_1_stays_readable(case: Case) -> None:
+    snapshot = case.publish()
+    manifest = json.loads((snapshot / "manifest.json").read_text())
+    del manifest["flow"]
+    manifest |= {"format_version": 1, "n_lines": manifest.pop("n_given")}
+    (snapshot / "manifest.json").write_text(json.dumps(manifest))
+    read = read_snapshot(snapshot)
+    assert (read.flow, read.n_given, read.format_version) == ("curate-matrix11k", 4, 1)
+
+
 def test_polars_duckdb_and_datasets_read_every_table(case: Case, tmp_path: Path) -> None:
     import datasets
 
