@@ -99,7 +99,7 @@ def test_a_floor_that_nobody_paints_fails_the_row() -> None:
 
 def test_pictures_are_listed_by_split_with_what_they_show(folder: Path) -> None:
     floors = Floors(folder=folder)
-    assert sorted(floor.noun for floor in floors.listing("train")) == ["grass", "wooden floor"]
+    assert sorted(floor.noun for floor in floors.listing("train")) == ["grass surface", "wooden floor"]
     assert [floor.noun for floor in floors.listing("test")] == ["mossy stones"]
     wooden = next(floor for floor in floors.listing("train") if floor.noun == "wooden floor")
     assert wooden.texture == f"wooden floor-{str(wooden.sha256)[:8]}"
@@ -108,7 +108,7 @@ def test_pictures_are_listed_by_split_with_what_they_show(folder: Path) -> None:
 
 def test_neither_path_nor_number_nor_order_changes_a_floor(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
-    for name, seed in (("0/wooden floor 7.png", 0), ("z/grass.jpg", 1)):
+    for name, seed in (("0/wooden floor 7.png", 0), ("z/grass surface.jpg", 1)):
         save(other / "train" / name, photograph(seed))
     save(other / "test" / "mossy stones.jpeg", photograph(2))
     one, two = Floors(folder=folder), Floors(folder=other)
@@ -246,8 +246,9 @@ def test_a_picture_that_changes_behind_the_listing_is_not_taken_for_the_listed_o
         ("wooden floor-03", "wooden floor"),
         ("wooden_floor", "wooden floor"),
         ("  brick -- ground 12", "brick ground"),
-        ("PavingStones070_2K-PNG_Color", "paving stones"),
-        ("Tiles012A_1K-JPG_Color", "tiles"),
+        ("PavingStones070_2K-PNG_Color", "paving stones surface"),
+        ("Tiles012A_1K-JPG_Color", "tiles surface"),
+        ("Ground037_1K-JPG_Color", "ground"),
         ("70s carpet", None),
         ("03", None),
         ("sol à carreaux", None),

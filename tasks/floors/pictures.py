@@ -29,6 +29,7 @@ MAX_SIDE_PX = 2048
 MAX_NOUN_CHARS = 40
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 # AmbientCG's files: <Name><number>_<resolution>-<format>_<map>
+_GROUNDS = ("floor", "ground", "surface")
 _AMBIENTCG = re.compile(r"([A-Za-z]+)[0-9]+[A-Z]?_[0-9]+K-(?:JPG|PNG)_([A-Za-z]+)")
 
 
@@ -57,7 +58,8 @@ def read_pictures(folder: AnyPath) -> list[FloorPicture]:
 def noun_of(name: str) -> str:
     """What a file shows by its name, without suffix and number: letters, digits and spaces, as captions may have them.
 
-    'wooden floor-03' and 'wooden_floor' -> 'wooden floor'; 'WoodFloor051_1K-JPG_Color' -> 'wood floor'
+    'wooden floor-03' and 'wooden_floor' -> 'wooden floor'; 'WoodFloor051_1K-JPG_Color' -> 'wood floor',
+    'Marble012_1K-JPG_Color' -> 'marble surface'
     Raises ValueError if that leaves nothing that can be said.
     """
     named = _AMBIENTCG.fullmatch(name)
@@ -66,6 +68,8 @@ def noun_of(name: str) -> str:
         if which != "Color":
             raise ValueError(f"it is a {which} map, not a picture of colours; remove it")
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
+        if not name.endswith(_GROUNDS):
+            name += " surface"  # things stand "on a marble surface"
     noun = " ".join(re.sub(r"[-_\s]+", " ", re.sub(r"[-_\s]*[0-9]+$", "", name)).split())
     if not re.fullmatch(rf"[A-Za-z][A-Za-z0-9 ]{{0,{MAX_NOUN_CHARS - 1}}}", noun):
         raise ValueError(
