@@ -304,3 +304,14 @@ def test_a_scene_of_one_body_and_one_without_motion() -> None:
     assert word_caption(facts_of(story((CUBE, []))), [0]).startswith("On a tiled floor, there is a red cube. The red")
     hidden = make_body("id2", colour="blue", size=(0.1, 0.1, 0.1), position=(-0.9, 0.4, 0.05))
     assert "blue" not in caption_of(story((CUBE, [(0.1, LEFT)]), (hidden, [])))
+
+
+def test_a_hit_at_once_is_not_told_as_something_that_follows() -> None:
+    close = CUBE.model_copy(update={"position": (0.0, 0.0, 0.25)})
+    clip = story(
+        (close, [(0.01, RIGHT), (0.6, (0.2, 0.0, 0.0))]),
+        (CYLINDER, [(0.01, (0.0, 0.0, 0.0)), (0.6, (0.6, 0.0, 0.0))]),
+        collisions=[make_collision(0.01, "id1", "id2")],
+    )
+    assert facts_of(clip).hits
+    assert " then " not in caption_of(clip).split(". ")[1]

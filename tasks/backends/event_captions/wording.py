@@ -199,7 +199,7 @@ class Teller:
                 starts = [self._clause(one.instance_id, self._starting(one)).text for one in starting]
                 if starts:
                     self._say(meanwhile + ", while ".join(starts))
-                then = "" if starts else "then "
+                then = "then " if not starts and len(self._told) > 1 else ""
                 self._say(f"{first} {then}{self._strikes(second, adverb)}{self._suffering(hit)}")
         goes = hit.after(hit.first_id)
         return [self._reaction(hit, goes)] if goes and self._is_worth_telling(goes) else []
