@@ -299,6 +299,13 @@ def write_atomic(path: AnyPath, data: bytes) -> None:
         raise
 
 
+def sweep(folder: AnyPath) -> None:
+    """Remove what killed `write_atomic`s left in a folder that no one else writes to."""
+    if isinstance(folder, Path):
+        for aside in folder.glob("**/.*.tmp"):
+            aside.unlink(missing_ok=True)
+
+
 def list_files(folder: AnyPath) -> list[Any]:
     """Every file below a folder, however deep, sorted."""
     if isinstance(folder, ObjectPath):

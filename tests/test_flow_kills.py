@@ -260,15 +260,17 @@ def test_a_run_killed_in_every_stage_publishes_what_an_unkilled_one_does(
 ) -> None:
     rng = random.Random(11)
     killed: Counter[str] = Counter()
-    for number in range(5):
+    for number in range(8):
         root, missing = tmp_path / f"run-{number}", [stage for stage in STAGES if not killed[stage]]
         for target in STAGES if number < 2 else missing:
             length_s = min(4.0, unkilled.stay_s[target])
-            if target == "check_tracks":
+            # What the first rounds missed is too short for this machine's clock: no delay, or step by step.
+            delay_s = rng.uniform(0, 0.5) * length_s if number < 2 else 0.0
+            if target == "check_tracks" or (number >= 2 and target in CLIP_STAGES):
                 run = FollowedRun(manifest, root, server_env)
                 run.stalk(target, n_slices=rng.randrange(3))
             else:
-                run = FollowedRun(manifest, root, server_env, Ambush(target, rng.uniform(0, 0.5) * length_s))
+                run = FollowedRun(manifest, root, server_env, Ambush(target, delay_s))
             stage = run.end()
             assert_nothing_half(root, expected)
             if stage is not None:

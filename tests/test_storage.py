@@ -30,6 +30,7 @@ from schemas.storage import (
     list_files,
     open_draft,
     parse_path,
+    sweep,
     write_atomic,
 )
 from tasks.publish_snapshot import all_snapshots, is_snapshot, latest_snapshot, table_files
@@ -218,6 +219,15 @@ def test_a_snapshot_is_the_same_wherever_it_lies(work: Work, tmp_path: Path) -> 
     assert snapshot.name == on_disk.name
     assert contents(snapshot) == contents(on_disk)
     assert all_snapshots(case.snapshots) == [snapshot.name]
+
+
+def test_what_killed_writes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "clips" / "a.jpg", b"whole")
+    left = [tmp_path / ".index.html.17-4.tmp", tmp_path / "clips" / ".b.jpg.17-4.tmp"]
+    for path in left:
+        path.write_bytes(b"ha")
+    sweep(tmp_path)
+    assert list_files(tmp_path) == [tmp_path / "clips" / "a.jpg"]
 
 
 def test_a_kill_while_publishing_leaves_no_snapshot(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import jinja2
 
 from schemas.snapshot import SnapshotManifest
-from schemas.storage import AnyPath, write_atomic
+from schemas.storage import AnyPath, sweep, write_atomic
 from tasks.report_page.funnel import funnel_bars
 from tasks.report_page.usage import MAX_SHARDS, USAGE_FILE, UsageReport
 from tasks.report_page.wording import counted, percent, score, shorten, thousands
@@ -61,6 +61,7 @@ def write_page(
     )
     index = folder / "index.html"
     write_atomic(index, page.encode())
+    sweep(folder)
     return index
 
 
