@@ -44,6 +44,7 @@ from tasks.check_tracks import check_tracks
 from tasks.draw_scenes import SCENES, draw_scenes, read_truths
 from tasks.extract_triplets import Extraction, extract_triplets
 from tasks.extract_triplets import load_backend as load_reader
+from tasks.footage import Wanted
 from tasks.ground_instances import Grounding, ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
 from tasks.ground_instances import makers as grounded_by
@@ -180,10 +181,9 @@ class Bare:
         indices = sample_indices(clip.n_frames, self.config.ground.n_frames)
         frames = read_frames(self._video(clip), clip, indices)
         proposals = self.detector.propose(frames, extraction.instances)
+        wanted = Wanted(clip.caption or "", extraction.instances, extraction.pairs)
         made_by = grounded_by(self.detector, self.verifier)
-        return ground_instances(
-            frames, indices, clip.caption or "", extraction, proposals, self.verifier, self.config.ground, made_by
-        )
+        return ground_instances(frames, indices, wanted, proposals, self.verifier, self.config.ground, made_by)
 
     def _propagate(self, row: tuple[Clip, Extraction, Grounding]) -> Tracks:
         clip, _, grounding = row

@@ -29,6 +29,7 @@ from tasks.backends.caption_rules import CaptionRules
 from tasks.backends.colour import AttributeVerifier, ColourDetector
 from tasks.draw_scenes import draw_scenes
 from tasks.extract_triplets import ExtractConfig, Extraction, extract_triplets
+from tasks.footage import Wanted
 from tasks.ground_instances import Answer, GroundConfig, Proposal, Search, candidate_pool, ground_instances
 from tasks.read_manifest import read_manifest
 from tasks.split_scenes import SplitConfig, split_scenes
@@ -107,9 +108,8 @@ def naive(questions: Sequence[Question], verifier: SlowVerifier) -> int:
 def ours(questions: Sequence[Question], verifier: SlowVerifier) -> int:
     def ground(q: Question) -> int:
         try:
-            grounding = ground_instances(
-                q.frames, q.indices, q.clip.caption or "", q.extraction, q.proposals, verifier, CONFIG, []
-            )
+            wanted = Wanted(q.clip.caption or "", q.extraction.instances, q.extraction.pairs)
+            grounding = ground_instances(q.frames, q.indices, wanted, q.proposals, verifier, CONFIG, [])
         except RowRejected as error:
             grounding = error.evidence  # type: ignore[assignment]
         return sum(c.verdict == "accepted" for c in grounding.candidates)

@@ -17,17 +17,17 @@ from prefect import flow
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import CliApp
 
-from flows.dispatch import ShardsFailed, crash_silent_parents, rearm_parent, run_shards
+from flows.dispatch import ShardsFailed, crash_silent_parents, rearm_parent
 from flows.engine import run_logger, run_step
 from flows.pipeline import (
     CurationConfig,
     Done,
     curate_shards,
     fill_from_profile,
-    job_of,
     publish,
     run_shard,
     show_yield,
+    through_stage,
 )
 from schemas.clip import Clip
 from schemas.outcome import ServiceDown
@@ -41,11 +41,12 @@ from tasks.compare_truth import compare_snapshot
 from tasks.datasets import Dataset
 from tasks.datasets.matrix11k import CLIP_STAGES, MATRIX11K, VideoLedger
 from tasks.draw_scenes import read_truths
-from tasks.plan_shards import plan_clip_shards, plan_shards
+from tasks.footage import ClipFootage
+from tasks.plan_shards import plan_clip_shards
 from tasks.publish_snapshot import LedgerError, latest_snapshot, read_snapshot
 from tasks.read_manifest import Inputs, Listing, ManifestError, inputs_folder, read_manifest, require_manifest
 from tasks.report_page.usage import read_usage
-from tasks.stage import Row, Stage, Work, full_disk_is_a_service_down, load_shard, recall
+from tasks.stage import Row, Stage, Work, full_disk_is_a_service_down, load_shard
 from tasks.write_report import write_report
 
 SOURCE_STAGES = ("split_scenes",)
@@ -111,15 +112,16 @@ class CurateMatrix11k(CurationConfig):
         return Work(root=self.root / "work", inputs=inputs)
 
     def stage(self, name: str) -> Stage[Any, Any]:
+        footage = ClipFootage(self.work)
         match name:
             case "split_scenes":
                 return split_scenes.stage(self.work, self.split)
             case "extract_triplets":
                 return extract_triplets.stage(self.work, self.extract, self.endpoint)
             case "ground_instances":
-                return ground_instances.stage(self.work, self.ground, self.endpoint, self.dino, self.torch)
+                return ground_instances.stage(self.work, footage, self.ground, self.endpoint, self.dino, self.torch)
             case "propagate_masks":
-                return propagate_masks.stage(self.work, self.propagate, self.sam2, self.torch)
+                return propagate_masks.stage(self.work, footage, self.propagate, self.sam2, self.torch)
             case "check_tracks":
                 return check_tracks.stage(self.work, self.check)
         raise ValueError(f"no stage {name!r}; there are {', '.join(self.stage_names)}")
@@ -177,29 +179,18 @@ def report_on(config: CurateMatrix11k, snapshot: AnyPath) -> AnyPath:
 
 
 def split_sources(config: CurateMatrix11k, listing: Listing, log: Any) -> VideoLedger:
-    """Every source into clips: those known from an earlier run at once, the others in shards."""
-    work, stage = config.work, config.stage("split_scenes")
-    known = at_once(work.root, lambda s: recall(work, stage, Row[Source](payload=s)), listing.sources)
-    rows = {source.source_id: row for source, row in zip(listing.sources, known, strict=True)}
-    new = [s for s in listing.sources if rows[s.source_id] is None]
-    log.info("split_scenes: %d of %d sources are new", len(new), len(rows))
-    shards = plan_shards(new, config.shard_size)
-    jobs = [job_of(config, shard, SOURCE_STAGES) for shard in shards]
-    run_shards(curate_matrix11k_shard, jobs, config.dispatch, log)
-    for shard in shards:
-        for row in load_shard(work.state_path(shard.shard_id, [stage]), Source).rows:
-            rows[row.payload.source_id] = row
+    """Every source into clips."""
+    rows = through_stage(config, curate_matrix11k_shard, "split_scenes", listing.sources, log)
 
     def split_of(row: Row[Source]) -> tuple[str, split_scenes.SplitResult]:
-        return row.payload.source_id, split_scenes.load_split(work, row)
+        return row.payload.source_id, split_scenes.load_split(config.work, row)
 
-    ended = [row for row in rows.values() if row is not None]
     return VideoLedger(
         n_lines=len(listing.sources) + len(listing.outcomes),
         sources=listing.sources,
         line_outcomes=listing.outcomes,
-        splits=dict(at_once(work.root, split_of, [row for row in ended if row.outcome is None])),
-        source_outcomes=[row.outcome for row in ended if row.outcome is not None],
+        splits=dict(at_once(config.work.root, split_of, [row for row in rows if row.outcome is None])),
+        source_outcomes=[row.outcome for row in rows if row.outcome is not None],
     )
 
 

@@ -15,13 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Anchor, Box, Candidate, Verdict, box_iou
-from schemas.clip import Clip
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
@@ -31,9 +30,9 @@ from tasks.backends import use_one_opencv_thread
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.extract_triplets import Extraction
+from tasks.footage import Footage, Wanted
 from tasks.stage import Row, Stage, StageConfig, Work
-from tasks.video import read_frames, sample_indices
+from tasks.video import sample_indices
 
 
 class GroundConfig(StageConfig):
@@ -105,8 +104,7 @@ class Grounding(Record):
 def ground_instances(
     frames: np.ndarray,
     indices: list[int],
-    caption: str,
-    extraction: Extraction,
+    wanted: Wanted,
     proposals: dict[str, list[Proposal]],
     verifier: Verifier,
     config: GroundConfig,
@@ -122,13 +120,13 @@ def ground_instances(
     height, width = frames.shape[1:3]
     searches = [
         Search(i, candidate_pool(proposals.get(i.instance_id, []), config.max_candidates, width, height))
-        for i in extraction.instances
+        for i in wanted.instances
     ]
-    while asking := next_questions(searches, extraction.pairs, config.exclusion_iou):
-        for search, answer in zip(asking, ask_all(verifier, asking, frames, caption), strict=True):
+    while asking := next_questions(searches, wanted.pairs, config.exclusion_iou):
+        for search, answer in zip(asking, ask_all(verifier, asking, frames, wanted.caption), strict=True):
             search.take(answer, config.min_verdict_confidence)
     lost = lost_ids(searches)
-    named = still_named(extraction.pairs, {s.instance.instance_id for s in searches if s.found is None})
+    named = still_named(wanted.pairs, {s.instance.instance_id for s in searches if s.found is None})
     grounding = Grounding(
         anchors=[s.anchor(indices) for s in searches if s.found and s.instance.instance_id in named],
         candidates=[c for s in searches for c in s.candidates(indices)],
@@ -321,29 +319,27 @@ def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPat
 
 def stage(
     work: Work,
+    footage: Footage,
     config: GroundConfig,
     endpoint: EndpointConfig,
     dino: DinoConfig,
     torch: TorchConfig,
-) -> Stage[Clip, Grounding]:
+) -> Stage[Any, Grounding]:
     detector, verifier = load_backends(config, endpoint, work.root / "llm", dino, torch)
     # The rows in flight are as many as the verifier can take, which mostly waits for its server.
     detecting = BoundedSemaphore(detector.concurrency)
 
-    def inputs(row: Row[Clip]) -> list[object]:
-        extraction = work.result(row, "extract_triplets", Extraction)
-        return [row.payload.video_span, row.payload.caption, extraction.instances, extraction.pairs]
+    def inputs(row: Row[Any]) -> list[object]:
+        wanted = footage.wanted(row)
+        return [footage.span(row), wanted.caption, wanted.instances, wanted.pairs]
 
-    def compute(row: Row[Clip]) -> Grounding:
-        clip = row.payload
-        extraction = work.result(row, "extract_triplets", Extraction)
-        indices = sample_indices(clip.n_frames, config.n_frames)
-        frames = read_frames(work.inputs.verified(clip.video, clip.video_sha256), clip, indices)
+    def compute(row: Row[Any]) -> Grounding:
+        wanted = footage.wanted(row)
+        indices = sample_indices(footage.n_frames(row), config.n_frames)
+        frames = footage.frames(row, indices)
         with detecting:
-            proposals = detector.propose(frames, extraction.instances)
-        return ground_instances(
-            frames, indices, clip.caption or "", extraction, proposals, verifier, config, makers(detector, verifier)
-        )
+            proposals = detector.propose(frames, wanted.instances)
+        return ground_instances(frames, indices, wanted, proposals, verifier, config, makers(detector, verifier))
 
     return Stage(
         name="ground_instances",

@@ -8,13 +8,12 @@ mask; that is an answer, not a gap.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Anchor
-from schemas.clip import Clip
 from schemas.mask_track import MaskTrack
 from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
@@ -22,9 +21,9 @@ from schemas.record import Record, column
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
+from tasks.footage import Footage
 from tasks.ground_instances import Grounding
 from tasks.stage import Row, Stage, StageConfig, Work
-from tasks.video import read_clip
 
 
 class PropagateConfig(StageConfig):
@@ -104,16 +103,13 @@ def load_backend(config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) 
             return PortedSam2(sam2, torch)
 
 
-def stage(work: Work, config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) -> Stage[Clip, Tracks]:
+def stage(
+    work: Work, footage: Footage, config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig
+) -> Stage[Any, Tracks]:
     propagator = load_backend(config, sam2, torch)
 
-    def anchors(row: Row[Clip]) -> list[Anchor]:
+    def anchors(row: Row[Any]) -> list[Anchor]:
         return work.result(row, "ground_instances", Grounding).anchors
-
-    def compute(row: Row[Clip]) -> Tracks:
-        clip = row.payload
-        frames = read_clip(work.inputs.verified(clip.video, clip.video_sha256), clip)
-        return propagate_masks(frames, anchors(row), propagator)
 
     return Stage(
         name="propagate_masks",
@@ -121,7 +117,7 @@ def stage(work: Work, config: PropagateConfig, sam2: Sam2Config, torch: TorchCon
         result=Tracks,
         config=config,
         made_by=makers(propagator),
-        inputs=lambda row: [row.payload.video_span, anchors(row)],
-        compute=compute,
+        inputs=lambda row: [footage.span(row), anchors(row)],
+        compute=lambda row: propagate_masks(footage.frames(row), anchors(row), propagator),
         concurrency=propagator.concurrency,
     )

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from schemas.instance import Instance
-from schemas.interaction import Interaction
 from schemas.outcome import RowRejected
-from tasks.extract_triplets import Extraction
+from tasks.footage import Wanted
 from tasks.ground_instances import Answer, GroundConfig, Grounding, Proposal, candidate_pool, ground_instances
 from tests.builders import make_instance
 
@@ -48,30 +47,14 @@ class Verdicts:
         return Answer(match=match, confidence=self.confidence, rationale="scripted")
 
 
-def extraction(*pairs: tuple[str, str], classes: tuple[str, ...] = ("boy", "ball", "ball")) -> Extraction:
+def wanted(*pairs: tuple[str, str], classes: tuple[str, ...] = ("boy", "ball", "ball")) -> Wanted:
     ids = sorted({i for pair in pairs for i in pair})
-    interactions = [
-        Interaction(
-            subject_id=s,
-            verb="kick",
-            object_id=o,
-            type="functional_action",
-            source_sentence="x",
-            contactness=5,
-            dynamism=5,
-            explanation="x",
-            confidence=1,
-            kept=True,
-        )
-        for s, o in pairs
-    ]
-    instances = [make_instance(i, c) for i, c in zip(ids, classes, strict=False)]
-    return Extraction(interactions=interactions, instances=instances, made_by=[])
+    return Wanted("caption", [make_instance(i, c) for i, c in zip(ids, classes, strict=False)], list(pairs))
 
 
-def ground(what: Extraction, detector: Proposals, verifier: Verdicts, **config: object) -> Grounding:
+def ground(what: Wanted, detector: Proposals, verifier: Verdicts, **config: object) -> Grounding:
     proposals = detector.propose(FRAMES, what.instances)
-    return ground_instances(FRAMES, [3, 9], "caption", what, proposals, verifier, GroundConfig(**config), made_by=[])
+    return ground_instances(FRAMES, [3, 9], what, proposals, verifier, GroundConfig(**config), made_by=[])
 
 
 def verdicts(grounding: Grounding, instance_id: str) -> list[tuple[int, tuple, str]]:
@@ -81,7 +64,7 @@ def verdicts(grounding: Grounding, instance_id: str) -> list[tuple[int, tuple, s
 def test_candidates_are_asked_in_descending_confidence_until_one_is_accepted() -> None:
     detector = Proposals(id1=[(0, A, 0.9)], id2=[(0, A, 0.2), (1, B, 0.8), (0, C, 0.5)])
     verifier = Verdicts(("id1", A), ("id2", C))
-    grounding = ground(extraction(("id1", "id2")), detector, verifier)
+    grounding = ground(wanted(("id1", "id2")), detector, verifier)
     assert verifier.asked == [("id1", A), ("id2", B), ("id2", C)]
     assert verdicts(grounding, "id2") == [(9, B, "refused"), (3, C, "accepted"), (3, A, "not_asked")]
     assert [(a.instance_id, a.frame, a.box_xyxy) for a in grounding.anchors] == [("id1", 3, A), ("id2", 3, C)]
@@ -91,9 +74,7 @@ def test_an_accepted_box_leaves_the_pools_of_its_class_on_every_frame() -> None:
     near_a = (1.0, 0.0, 11.0, 10.0)  # the same ball, a moment later
     both = [(0, A, 0.9), (1, near_a, 0.8), (1, B, 0.5)]
     verifier = Verdicts(("id1", C), ("id2", A), ("id3", near_a), ("id3", B))
-    grounding = ground(
-        extraction(("id1", "id2"), ("id1", "id3")), Proposals(id1=[(0, C, 1)], id2=both, id3=both), verifier
-    )
+    grounding = ground(wanted(("id1", "id2"), ("id1", "id3")), Proposals(id1=[(0, C, 1)], id2=both, id3=both), verifier)
     assert ("id3", A) not in verifier.asked
     assert ("id3", near_a) not in verifier.asked
     assert verdicts(grounding, "id3") == [(3, A, "excluded"), (9, near_a, "excluded"), (9, B, "accepted")]
@@ -101,7 +82,7 @@ def test_an_accepted_box_leaves_the_pools_of_its_class_on_every_frame() -> None:
 
 def test_other_classes_may_overlap() -> None:
     detector = Proposals(id1=[(0, A, 1)], id2=[(0, A, 1)])
-    grounding = ground(extraction(("id1", "id2")), detector, Verdicts(("id1", A), ("id2", A)))
+    grounding = ground(wanted(("id1", "id2")), detector, Verdicts(("id1", A), ("id2", A)))
     assert [a.instance_id for a in grounding.anchors] == ["id1", "id2"]
 
 
@@ -109,7 +90,7 @@ def test_nobody_asks_for_an_instance_whose_interactions_are_lost() -> None:
     detector = Proposals(id1=[(0, A, 1), (1, A, 0.5)], id2=[(0, B, 1), (1, B, 0.5), (0, C, 0.2)], id3=[(0, C, 1)])
     verifier = Verdicts(("id1", (0, 0, 1, 1)), ("id3", C))
     with pytest.raises(RowRejected) as error:
-        ground(extraction(("id1", "id2"), classes=("boy", "ball")), detector, verifier)
+        ground(wanted(("id1", "id2"), classes=("boy", "ball")), detector, verifier)
     # In the round in which id1 is lost, id2 has been asked for twice; its third candidate is spared.
     assert verifier.asked == [("id1", A), ("id2", B), ("id1", A), ("id2", B)]
     evidence = error.value.evidence
@@ -121,7 +102,7 @@ def test_nobody_asks_for_an_instance_whose_interactions_are_lost() -> None:
 def test_an_instance_without_candidates_spares_every_call() -> None:
     verifier = Verdicts()
     with pytest.raises(RowRejected, match="id2 'a red ball': no candidate"):
-        ground(extraction(("id1", "id2"), classes=("boy", "ball")), Proposals(id1=[(0, A, 1)]), verifier)
+        ground(wanted(("id1", "id2"), classes=("boy", "ball")), Proposals(id1=[(0, A, 1)]), verifier)
     assert verifier.asked == []
 
 
@@ -142,7 +123,7 @@ class SideBySide(Verdicts):
 def test_instances_of_different_classes_are_asked_for_side_by_side() -> None:
     detector = Proposals(id1=[(0, A, 1)], id2=[(0, B, 1)], id3=[(0, C, 1)])
     verifier = SideBySide(3, ("id1", A), ("id2", B), ("id3", C))
-    grounding = ground(extraction(("id1", "id2"), ("id1", "id3"), classes=("boy", "ball", "dog")), detector, verifier)
+    grounding = ground(wanted(("id1", "id2"), ("id1", "id3"), classes=("boy", "ball", "dog")), detector, verifier)
     assert [a.instance_id for a in grounding.anchors] == ["id1", "id2", "id3"]
 
 
@@ -153,7 +134,7 @@ def test_side_by_side_asks_what_one_by_one_asks() -> None:
         ids = ("id1", "id2", "id3", "id4")
         found = {i: [(rng.randrange(2), rng.choice(boxes), rng.random()) for _ in range(4)] for i in ids}
         yes = [(i, box) for i in ids for box in boxes if rng.random() < 0.4]
-        what = extraction(("id1", "id2"), ("id3", "id4"), classes=("boy", "ball", "ball", "boy"))
+        what = wanted(("id1", "id2"), ("id3", "id4"), classes=("boy", "ball", "ball", "boy"))
         one, many = Verdicts(*yes), SideBySide(1, *yes)
         ends = []
         for verifier in (one, many):
@@ -170,13 +151,13 @@ def test_side_by_side_asks_what_one_by_one_asks() -> None:
 def test_an_uncertain_yes_is_a_no() -> None:
     detector = Proposals(id1=[(0, A, 1)], id2=[(0, B, 1)])
     with pytest.raises(RowRejected, match="no_interaction_left"):
-        ground(extraction(("id1", "id2")), detector, Verdicts(("id1", A), ("id2", B), confidence=0.4))
+        ground(wanted(("id1", "id2")), detector, Verdicts(("id1", A), ("id2", B), confidence=0.4))
 
 
 def test_a_lost_instance_takes_its_interactions_and_their_other_ends_along() -> None:
     detector = Proposals(id1=[(0, A, 1)], id2=[(0, B, 1)], id3=[(0, C, 1)])
     verifier = Verdicts(("id1", A), ("id2", B))
-    grounding = ground(extraction(("id1", "id2"), ("id3", "id2"), classes=("boy", "ball", "dog")), detector, verifier)
+    grounding = ground(wanted(("id1", "id2"), ("id3", "id2"), classes=("boy", "ball", "dog")), detector, verifier)
     assert grounding.lost_ids == ["id3"]
     assert [a.instance_id for a in grounding.anchors] == ["id1", "id2"]
 
@@ -184,7 +165,7 @@ def test_a_lost_instance_takes_its_interactions_and_their_other_ends_along() -> 
 def test_a_rejected_clip_keeps_every_verdict_as_evidence() -> None:
     with pytest.raises(RowRejected, match="id2 'a red ball': none of 2 candidates verified") as error:
         ground(
-            extraction(("id1", "id2")),
+            wanted(("id1", "id2")),
             Proposals(id1=[(0, A, 1)], id2=[(0, B, 1), (1, C, 0.5)]),
             Verdicts(("id1", A)),
         )
