@@ -8,17 +8,14 @@ Read downward: simulate, render, caption, publish. A clip is a function of its s
 
 from __future__ import annotations
 
-import sys
 from typing import Any, ClassVar, Literal
 
 from prefect import flow
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import CliApp
+from pydantic import Field, field_validator, model_validator
 
-from flows.dispatch import ShardsFailed, crash_silent_parents, rearm_parent
+from flows.dispatch import crash_silent_parents, rearm_parent
 from flows.engine import run_logger, run_step
-from flows.pipeline import CurationConfig, curate_shards, fill_from_profile, publish, run_shard, show_yield
-from schemas.outcome import ServiceDown
+from flows.pipeline import CurationConfig, curate_shards, fill_from_profile, publish, run_command, run_shard, show_yield
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.storage import AnyPath, DataPath
 from tasks import caption_clips, render_clips, simulate_scenes
@@ -27,7 +24,7 @@ from tasks.datasets import Dataset
 from tasks.datasets.kinemask import CLIP_STAGES, KINEMASK, SeedLedger
 from tasks.floors import Floors
 from tasks.plan_shards import plan_shards
-from tasks.publish_snapshot import LedgerError, read_snapshot
+from tasks.publish_snapshot import read_snapshot
 from tasks.read_manifest import Inputs
 from tasks.report_page.usage import read_usage
 from tasks.stage import Shard, Stage, Work, full_disk_is_a_service_down
@@ -154,11 +151,7 @@ def report_on(config: CurateKinemask, snapshot: AnyPath) -> AnyPath:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    try:
-        config = CliApp.run(CurateKinemask, cli_args=arguments)
-        curate_kinemask(config)
-    except (ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_command(CurateKinemask, curate_kinemask, arguments)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ commands, and the tests, call the same flow with the same config.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from prefect import flow
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import CliApp
+from pydantic import Field, field_validator, model_validator
 
-from flows.dispatch import ShardsFailed, crash_silent_parents, rearm_parent
+from flows.dispatch import crash_silent_parents, rearm_parent
 from flows.engine import run_logger, run_step
 from flows.pipeline import (
     CurationConfig,
@@ -25,12 +23,12 @@ from flows.pipeline import (
     curate_shards,
     fill_from_profile,
     publish,
+    run_command,
     run_shard,
     show_yield,
     through_stage,
 )
 from schemas.clip import Clip
-from schemas.outcome import ServiceDown
 from schemas.source import Source
 from schemas.storage import AnyPath, DataPath, at_once
 from tasks import check_tracks, extract_triplets, ground_instances, propagate_masks, split_scenes
@@ -43,8 +41,8 @@ from tasks.datasets.matrix11k import CLIP_STAGES, MATRIX11K, VideoLedger
 from tasks.draw_scenes import read_truths
 from tasks.footage import ClipFootage
 from tasks.plan_shards import plan_clip_shards
-from tasks.publish_snapshot import LedgerError, latest_snapshot, read_snapshot
-from tasks.read_manifest import Inputs, Listing, ManifestError, inputs_folder, read_manifest, require_manifest
+from tasks.publish_snapshot import latest_snapshot, read_snapshot
+from tasks.read_manifest import Inputs, Listing, inputs_folder, read_manifest, require_manifest
 from tasks.report_page.usage import read_usage
 from tasks.stage import Row, Stage, Work, full_disk_is_a_service_down, load_shard
 from tasks.write_report import write_report
@@ -105,6 +103,9 @@ class CurateMatrix11k(CurationConfig):
         if manifest == Path():
             raise ValueError("the manifest is empty; name a file or a folder (deployed: export TRIPTYCH_MANIFEST)")
         return manifest
+
+    def require_inputs(self) -> None:
+        require_manifest(self.manifest)
 
     @property
     def work(self) -> Work:
@@ -227,12 +228,7 @@ def cut_crowded(config: CurateMatrix11k, shards: Done, log: Any) -> dict[str, li
 
 
 def main(arguments: list[str] | None = None) -> None:
-    try:
-        config = CliApp.run(CurateMatrix11k, cli_args=arguments)
-        require_manifest(config.manifest)  # before a server is started for it
-        curate_matrix11k(config)
-    except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_command(CurateMatrix11k, curate_matrix11k, arguments)
 
 
 if __name__ == "__main__":

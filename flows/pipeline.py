@@ -1,28 +1,42 @@
-"""What all curation flows share: the config's common part, shards through stages, publishing, the yield.
+"""What all curation flows share: the config's common part, shards through stages, publishing, the command.
 
 A flow file states its stages, where its clips come from and what its report is; the rest is here.
 """
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import CliApp
 
-from flows.dispatch import DispatchConfig, Job, run_shards
+from flows.dispatch import DispatchConfig, Job, ShardsFailed, run_shards
 from flows.engine import in_run, run_logger, run_step
-from schemas.outcome import Subject
+from schemas.outcome import ServiceDown, Subject
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai_api import EndpointConfig
 from tasks.datasets import Dataset, Ledger
-from tasks.plan_shards import SHARD_SIZE
-from tasks.publish_snapshot import publish_snapshot, read_snapshot
-from tasks.stage import Shard, Stage, Work, chain_of, full_disk_is_a_service_down, load_shard, run_stage
+from tasks.plan_shards import SHARD_SIZE, plan_shards
+from tasks.publish_snapshot import LedgerError, publish_snapshot, read_snapshot
+from tasks.read_manifest import ManifestError
+from tasks.stage import (
+    Row,
+    Shard,
+    Stage,
+    StageConfig,
+    Work,
+    chain_of,
+    full_disk_is_a_service_down,
+    load_shard,
+    recall,
+    run_stage,
+)
 from tasks.write_shard import ShardDone, find_done, require_done, write_shard
 
 WRITE = "write_shard"
@@ -76,6 +90,14 @@ class CurationConfig(BaseModel):
     def clip_stages(self) -> list[Stage[Any, Any]]:
         return [self.stage(name) for name in self.product.clip_stages]
 
+    def require_inputs(self) -> None:
+        """Look before a server is started for it. Raises ManifestError if what the run would read is not there."""
+
+    @property
+    def settings(self) -> dict[str, StageConfig]:
+        """What is not a stage's and yet decides on what is published, by the name of what it is given to."""
+        return {}
+
 
 def fill_from_profile(values: Any, profiles: dict[str, dict[str, dict[str, str]]]) -> Any:
     """The config's raw values, with its profile's choices where nothing else is asked for."""
@@ -126,6 +148,21 @@ def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str]) -> 
     return Job(name=shard.shard_id, parameters={"config": config, "shard": path}, stages=list(stages))
 
 
+def through_stage(config: CurationConfig, shard_flow: Any, name: str, rows: Sequence[Subject], log: Any) -> list[Row]:
+    """Rows through one stage before the clips': those known from an earlier run at once, the others in shards."""
+    work, stage = config.work, config.stage(name)
+    known = at_once(work.root, lambda row: recall(work, stage, Row[Any](payload=row)), rows)
+    after = {row.row_id: ended for row, ended in zip(rows, known, strict=True)}
+    new = [row for row in rows if after[row.row_id] is None]
+    log.info("%s: %d of %d rows are new", name, len(new), len(rows))
+    shards = plan_shards(new, config.shard_size)
+    run_shards(shard_flow, [job_of(config, shard, (name,)) for shard in shards], config.dispatch, log)
+    for shard in shards:
+        for row in load_shard(work.state_path(shard.shard_id, [stage]), config.payload_of(name)).rows:
+            after[row.payload.row_id] = row
+    return [ended for row in rows if (ended := after[row.row_id]) is not None]
+
+
 def curate_shards(config: CurationConfig, shard_flow: Any, shards: list[Shard[Any]], log: Any) -> Done:
     """Shards of clips through all stages; those that are done already are left as they are."""
     work, chain = config.work, chain_of(config.clip_stages)
@@ -143,6 +180,7 @@ def curate_shards(config: CurationConfig, shard_flow: Any, shards: list[Shard[An
 def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> AnyPath:
     """Publish what the shards left; returns the snapshot's folder. Raises LedgerError."""
     stages = [config.stage(name) for name in config.stage_names]
+    configs = {stage.name: stage.config for stage in stages} | config.settings
     with full_disk_is_a_service_down("publish_snapshot", config.root):
         return publish_snapshot(
             config.work,
@@ -151,7 +189,7 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> AnyPath:
             config.product,
             ledger,
             shards,
-            configs={stage.name: stage.config.model_dump(mode="json") for stage in stages},
+            configs={name: settings.model_dump(mode="json") for name, settings in configs.items()},
             made_by=[maker for stage in stages for maker in stage.made_by],
         )
 
@@ -173,3 +211,16 @@ def show_yield(snapshot: AnyPath, report: AnyPath | None, log: Any) -> None:
 def _link(page: AnyPath) -> str:
     # A browser opens no s3://.
     return str(page) if isinstance(page, ObjectPath) else f"[{page}]({page.resolve().as_uri()})"
+
+
+# --- The command line ------------------------------------------------------------------------
+
+
+def run_command(config_type: type[CurationConfig], curate: Any, arguments: list[str] | None = None) -> None:
+    """A curation flow as a command: its config as options, what a user can mend as one line on the way out."""
+    try:
+        config = CliApp.run(config_type, cli_args=arguments)
+        config.require_inputs()
+        curate(config)
+    except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -2,7 +2,7 @@
 
     snapshots/matrix11k-3f9c2a71b0de/
         manifest.json   README.md
-        clips/  mask_tracks/  outcomes/  ...        its tables: schemas/matrix11k.py, schemas/kinemask.py
+        clips/  mask_tracks/  outcomes/  ...        its tables: schemas/matrix11k.py, kinemask.py, dsr.py
 
 Every table is a folder of Parquet files, most with one a shard, and every row names its clip.
 """
@@ -13,13 +13,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from schemas.dsr import DsrStatistics
 from schemas.kinemask import KinemaskStatistics
 from schemas.matrix11k import MatrixStatistics
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from schemas.tables import Named
 
-FlowName = Literal["curate-matrix11k", "curate-kinemask"]
+FlowName = Literal["curate-matrix11k", "curate-kinemask", "curate-dsr"]
 
 
 class Count(Record):
@@ -35,7 +36,7 @@ class FunnelStep(Record):
     """How many rows a stage was given, and how they left it."""
 
     stage: str = column("The stage")
-    unit: str = column("What is counted: lines, sources or clips")
+    unit: str = column("What is counted: lines, sources, prompts or clips")
     given: int = column("Rows that entered", ge=0)
     passed: int = column("Rows that went on", ge=0)
     rejected: int = column("Rows judged and dropped", ge=0)
@@ -71,14 +72,14 @@ class SnapshotManifest(Record):
     record_versions: list[Named] = column("Schema version of each table's record")
     configs: str = column("The stages' configs", unit="JSON")
     made_by: list[MadeBy] = column("Backends, models and prompts that made the rows")
-    n_given: int = column("What the run was given: lines of a manifest, or seeds", ge=0)
+    n_given: int = column("What the run was given: lines of a manifest, seeds, or prompts", ge=0)
     n_inputs: int = column("Rows to be accounted for: clips, and what was given and made none", ge=0)
     n_accepted: int = column("Accepted rows", ge=0)
     n_rejected: int = column("Rejected rows", ge=0)
     n_failed: int = column("Failed rows", ge=0)
     funnel: list[FunnelStep] = column("The yield, stage by stage")
     outcomes: list[Count] = column("How the inputs ended")
-    statistics: MatrixStatistics | KinemaskStatistics = column("What the accepted clips are like")
+    statistics: MatrixStatistics | KinemaskStatistics | DsrStatistics = column("What the accepted clips are like")
     shards: list[ShardEntry] = column("Shards in order")
     files: list[DataFile] = column("Every Parquet file")
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from schemas.dsr import DsrStatistics
 from schemas.kinemask import KinemaskStatistics
 from schemas.matrix11k import MatrixStatistics
 from schemas.outcome import Outcome
@@ -36,7 +37,7 @@ class Dataset:
     shard_tables: Mapping[str, type[Record]]  # one file a shard; `outcomes` is among them
     main_table: str  # what `datasets.load_dataset` loads unless it is told otherwise
     clip_tables: Callable[[Work, Row[Any]], dict[str, list[Record]]]  # all rows of one clip, as far as it came
-    statistics: Callable[[Path], MatrixStatistics | KinemaskStatistics]  # of a folder of tables
+    statistics: Callable[[Path], MatrixStatistics | KinemaskStatistics | DsrStatistics]  # of a folder of tables
     about: str  # for the dataset card: what it is
     reading: str  # for the dataset card: how its tables hang together
 
@@ -46,7 +47,7 @@ class Ledger(Protocol):
 
     @property
     def n_given(self) -> int:
-        """Lines of a manifest, or seeds."""
+        """Lines of a manifest, seeds, or prompts."""
 
     @property
     def clip_ids(self) -> list[str]:
