@@ -9,6 +9,7 @@ commands, and the tests, call the same flow with the same config.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -113,7 +114,7 @@ class CurateMatrix11k(CurationConfig):
         return Work(root=self.root / "work", inputs=inputs)
 
     def stage(self, name: str) -> Stage[Any, Any]:
-        footage = ClipFootage(self.work)
+        footage = partial(ClipFootage, self.work)
         match name:
             case "split_scenes":
                 return split_scenes.stage(self.work, self.split)

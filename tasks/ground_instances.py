@@ -30,7 +30,7 @@ from tasks.backends import use_one_opencv_thread
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.footage import Footage, Wanted
+from tasks.footage import FootageOf, Wanted
 from tasks.stage import Row, Stage, StageConfig, Work
 from tasks.video import sample_indices
 
@@ -43,7 +43,11 @@ class GroundConfig(StageConfig):
         description="colour: colour phrases and a people detector, embedded; groundingdino: GroundingDINO by "
         "groundingdino-py; transformers: GroundingDINO by transformers",
     )
-    vlm: Literal["rules", "openai"] = Field("rules", description="rules: attribute check; openai: any compatible VLM")
+    vlm: Literal["rules", "openai", "none"] = Field(
+        "rules",
+        description="rules: attribute check, embedded; openai: any compatible VLM; none: the detector's best box is "
+        "taken as it is, as SpatialAlign 3.3 does",
+    )
     n_frames: int = Field(8, ge=1, description="T of MATRIX A.2: frames sampled uniformly over the clip")
     max_candidates: int = Field(5, ge=1, description="J of MATRIX A.2: boxes a frame and class")
     exclusion_iou: float = Field(
@@ -315,11 +319,15 @@ def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPat
             from tasks.backends.openai_vlm import OpenAIVerifier
 
             return OpenAIVerifier(endpoint, cache)
+        case "none":
+            from tasks.backends.unverified import Unverified
+
+            return Unverified()
 
 
 def stage(
     work: Work,
-    footage: Footage,
+    footage: FootageOf,
     config: GroundConfig,
     endpoint: EndpointConfig,
     dino: DinoConfig,
@@ -330,13 +338,15 @@ def stage(
     detecting = BoundedSemaphore(detector.concurrency)
 
     def inputs(row: Row[Any]) -> list[object]:
-        wanted = footage.wanted(row)
-        return [footage.span(row), wanted.caption, wanted.instances, wanted.pairs]
+        seen = footage(row)
+        wanted = seen.wanted
+        return [seen.span, wanted.caption, wanted.instances, wanted.pairs]
 
     def compute(row: Row[Any]) -> Grounding:
-        wanted = footage.wanted(row)
-        indices = sample_indices(footage.n_frames(row), config.n_frames)
-        frames = footage.frames(row, indices)
+        seen = footage(row)
+        wanted = seen.wanted
+        indices = sample_indices(seen.n_frames, config.n_frames)
+        frames = seen.frames(indices)
         with detecting:
             proposals = detector.propose(frames, wanted.instances)
         return ground_instances(frames, indices, wanted, proposals, verifier, config, makers(detector, verifier))

@@ -21,7 +21,7 @@ from schemas.record import Record, column
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.footage import Footage
+from tasks.footage import FootageOf
 from tasks.ground_instances import Grounding
 from tasks.stage import Row, Stage, StageConfig, Work
 
@@ -104,7 +104,7 @@ def load_backend(config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) 
 
 
 def stage(
-    work: Work, footage: Footage, config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig
+    work: Work, footage: FootageOf, config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig
 ) -> Stage[Any, Tracks]:
     propagator = load_backend(config, sam2, torch)
 
@@ -117,7 +117,7 @@ def stage(
         result=Tracks,
         config=config,
         made_by=makers(propagator),
-        inputs=lambda row: [footage.span(row), anchors(row)],
-        compute=lambda row: propagate_masks(footage.frames(row), anchors(row), propagator),
+        inputs=lambda row: [footage(row).span, anchors(row)],
+        compute=lambda row: propagate_masks(footage(row).frames(), anchors(row), propagator),
         concurrency=propagator.concurrency,
     )

@@ -14,6 +14,7 @@ from schemas.outcome import RowFailed
 from tasks.backends.colour import AttributeVerifier
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.openai_vlm import OpenAIVerifier
+from tasks.backends.unverified import Unverified
 from tasks.ground_instances import Verifier
 from tests.builders import make_instance
 from tests.endpoint import LocalEndpoint
@@ -23,10 +24,13 @@ CAPTION = "A boy kicks a red ball."
 BALL = make_instance("id2", "ball")
 
 
-@pytest.fixture(params=["rules", "openai"])
+@pytest.fixture(params=["rules", "openai", "none"])
 def verifier(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verifier]:
     if request.param == "rules":
         yield AttributeVerifier()
+        return
+    if request.param == "none":
+        yield Unverified()
         return
     with LocalEndpoint() as server:  # sampled replies under the request's schema
         point_at(server, monkeypatch)
@@ -76,7 +80,7 @@ def test_the_same_in_any_thread_and_the_frame_is_left_alone(verifier: Verifier) 
 
 
 def test_it_says_what_it_is(verifier: Verifier) -> None:
-    assert verifier.identity["backend"] in ("rules", "openai")
+    assert verifier.identity["backend"] in ("rules", "openai", "none")
     assert verifier.identity["model"]
     assert all(isinstance(value, str) for value in verifier.identity.values())
     assert verifier.concurrency >= 1
