@@ -35,7 +35,7 @@ def find_snapshot(snapshots: AnyPath, snapshot_id: str | None) -> AnyPath:
     """The snapshot of that id, or the latest. Raises ExportError if there is none."""
     snapshot = snapshots / snapshot_id if snapshot_id else latest_snapshot(snapshots)
     if snapshot is None:
-        raise ExportError(f"nothing was published in {snapshots}; run curate-kinemask first")
+        raise ExportError(f"nothing was published in {snapshots}; run the flow first, or is --root another?")
     if not is_snapshot(snapshot):
         raise ExportError(f"{snapshot} is no snapshot; there are {', '.join(all_snapshots(snapshots)) or 'none'}")
     return snapshot

@@ -1,0 +1,108 @@
+"""valid samples -> is the animal initially, is it finally where the prompt says? yes or no (SpatialAlign 3.5).
+
+    "a fox is on the right of a stump, then the fox walks to the left of the stump"
+        is the fox initially on the right of the stump?   yes
+        is it finally on the left of it?                  no
+
+The paper puts these two questions to a VLM and finds that it says yes too often (figure 4). The answers are held
+against the SSR-Scores, and are a reward to compare with (4.3).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+from pydantic import Field
+
+from schemas.dsr import DsrSample
+from schemas.provenance import MadeBy
+from schemas.record import Record, column
+from schemas.storage import AnyPath
+from tasks.backends.openai_api import EndpointConfig
+from tasks.generate_samples import Generated
+from tasks.score_dsr import Scored
+from tasks.stage import Row, Stage, StageConfig, Work
+
+
+class AskConfig(StageConfig):
+    """Who answers the questions."""
+
+    judge: Literal["boxes", "openai"] = Field(
+        "boxes", description="boxes: by the SSR-Scores, embedded; openai: any compatible VLM that sees the video"
+    )
+    min_ssr: float = Field(0.5, ge=-1, le=1, description="boxes: least mean SSR-Score of a yes")
+    n_frames: int = Field(8, ge=2, description="openai: frames that are seen, the first and the last among them")
+
+
+class Judgement(NamedTuple):
+    """The answers to both questions."""
+
+    initial_yes: bool
+    final_yes: bool
+    rationale: str | None = None
+
+
+class Judge(Protocol):
+    """Answers both questions about a sample."""
+
+    identity: dict[str, str]
+    concurrency: int
+    watches_video: bool  # does it look at the video and the prompt's labels, or at the scores only?
+
+    def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
+        """Raises RowFailed or ServiceDown: what could not be asked is no "no"."""
+
+
+class Answers(Record):
+    """What was answered."""
+
+    schema_version: ClassVar[int] = 1
+
+    initial_yes: bool = column("Is the animal initially in the initial relation to the object?")
+    final_yes: bool = column("Is the animal finally in the final relation to the object?")
+    rationale: str | None = column("The judge's reasons; null: it gives none", default=None)
+    made_by: list[MadeBy] = column("The judge")
+
+
+def load_backend(config: AskConfig, endpoint: EndpointConfig, cache: AnyPath) -> Judge:
+    match config.judge:
+        case "boxes":
+            from tasks.backends.box_answers import BoxAnswers
+
+            return BoxAnswers(config.min_ssr)
+        case "openai":
+            from tasks.backends.openai_relations import OpenAIRelations
+
+            return OpenAIRelations(endpoint, cache, config.n_frames)
+
+
+def stage(work: Work, config: AskConfig, endpoint: EndpointConfig) -> Stage[DsrSample, Answers]:
+    judge = load_backend(config, endpoint, work.root / "llm")
+    made_by = [MadeBy.of("ask_relations", judge.identity)]
+
+    def generated(row: Row[DsrSample]) -> Generated:
+        return work.result(row, "generate_samples", Generated)
+
+    def scored(row: Row[DsrSample]) -> Scored:
+        return work.result(row, "score_dsr", Scored)
+
+    def inputs(row: Row[DsrSample]) -> list[object]:
+        if judge.watches_video:
+            sample = row.payload
+            return [sample.animal, sample.object, sample.initial, sample.final, generated(row).video_sha256]
+        return [scored(row).r_initial, scored(row).r_final]
+
+    def compute(row: Row[DsrSample]) -> Answers:
+        judgement = judge.judge(row.payload, generated(row), scored(row))
+        return Answers(**judgement._asdict(), made_by=made_by)
+
+    return Stage(
+        name="ask_relations",
+        version=1,
+        result=Answers,
+        config=config,
+        made_by=made_by,
+        inputs=inputs,
+        compute=compute,
+        concurrency=judge.concurrency,
+    )
