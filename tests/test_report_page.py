@@ -8,11 +8,11 @@ import pytest
 
 from schemas.snapshot import ShardEntry, SnapshotManifest
 from schemas.tables import Named
-from tasks.report_page.charts import columns, word_bars
+from tasks.report_page.charts import columns, frame_ticks, word_bars
 from tasks.report_page.colours import css, of_unit
 from tasks.report_page.marks import find_phrase, mark_spans
 from tasks.report_page.rows import shards_of, spread
-from tasks.report_page.wording import counted, percent, usd
+from tasks.report_page.wording import brief, counted, percent, signed, usd
 
 # --- Rows and wording ------------------------------------------------------------------------
 
@@ -46,6 +46,18 @@ def test_shards_of_some_clips() -> None:
     entries = [ShardEntry(shard_id=f"shard-{n}", clip_ids=[f"clip-{n}", f"clip-{n + 3}"]) for n in range(3)]
     manifest = SnapshotManifest.model_construct(shards=entries)
     assert shards_of(manifest, ["clip-5", "clip-0", "clip-3"]) == ["shard-0", "shard-2"]
+
+
+@pytest.mark.parametrize(("value", "told"), [(-0.125, "−0.12"), (0.5, "0.50"), (-0.001, "0.00"), (-1, "−1.00")])
+def test_a_minus_is_as_long_as_a_plus_and_no_zero_has_one(value: float, told: str) -> None:
+    assert signed(value) == told
+
+
+@pytest.mark.parametrize(
+    ("n", "told"), [(0, "0"), (999, "999"), (1000, "1.0k"), (9949, "9.9k"), (9950, "10k"), (34_000, "34k")]
+)
+def test_a_brief_count_has_four_characters_at_most(n: int, told: str) -> None:
+    assert brief(n) == told
 
 
 # --- Marks -----------------------------------------------------------------------------------
@@ -104,6 +116,13 @@ def test_bars_may_have_colours_of_their_own() -> None:
     words = [Named(name="red", n=2), Named(name="blue", n=1)]
     bars = list(ElementTree.fromstring(word_bars(words, {"red": "#ff0000"})).iter("rect"))
     assert [bar.get("style") for bar in bars] == ["--c: #ff0000", None]
+
+
+def test_frames_are_named_in_round_steps() -> None:
+    assert list(frame_ticks(81, 9)) == [0, 10, 20, 30, 40, 50, 60, 70, 80]
+    assert list(frame_ticks(24, 6)) == [0, 5, 10, 15, 20]
+    assert list(frame_ticks(1, 6)) == [0]
+    assert list(frame_ticks(5000, 6)) == [0]
 
 
 @pytest.mark.parametrize("svg", [columns([], "x"), columns([3], "x"), word_bars([])])

@@ -38,13 +38,13 @@ from tasks.publish_snapshot import read_snapshot
 from tasks.read_manifest import Inputs
 from tasks.report_page.colours import css
 from tasks.report_page.ended import MAX_ROWS_PER_WAY
+from tasks.report_page.palette import PALETTE, colour_of
 from tasks.report_page.usage import StageUsage, read_usage, usage_of
 from tasks.stage import Row, Shard, Stage, StageConfig, Work, run_stage
 from tasks.video import iter_frames, write_video
 from tasks.write_report import pictures, write_report
 from tasks.write_report.captions import mark_nouns
 from tasks.write_report.charts import heat_map, presence_bar
-from tasks.write_report.palette import PALETTE, colour_of
 from tasks.write_report.pictures import video_step
 from tests.builders import HEIGHT, WIDTH, make_clip, make_instance, make_source, make_track
 from tests.pages import Page

@@ -7,10 +7,11 @@ A dataset's template extends `page.html.j2` and fills its blocks; everything els
 
     page.html.j2    header, yield, reasons, how to ask     style.css.j2    its looks, light and dark
     usage.html.j2   calls, tokens and cost                 usage           what they are counted from
+    follow.js.j2    drawings that follow a film            charts          charts as inline SVG
     funnel          the yield, stage by stage              ended           rejected and failed rows, by reason
     rows            the snapshot's tables                  marks           phrases of a text, marked in colour
-    charts          charts as inline SVG                   pictures        frames as JPEG
-    colours         colours as CSS writes them             wording         numbers and texts as the page writes them
+    colours         colours as CSS writes them             palette         one colour an instance
+    pictures        frames as JPEG, labelled boxes         wording         numbers and texts as pages write them
 
 What a page shows of captions, paths, reasons and rationales is other people's text: the templates escape it.
 """
@@ -27,9 +28,16 @@ from schemas.snapshot import SnapshotManifest
 from schemas.storage import AnyPath, sweep, write_atomic
 from tasks.report_page.funnel import funnel_bars
 from tasks.report_page.usage import MAX_SHARDS, USAGE_FILE, UsageReport
-from tasks.report_page.wording import counted, percent, score, shorten, thousands
+from tasks.report_page.wording import counted, percent, score, shorten, signed, thousands
 
-FILTERS = {"counted": counted, "percent": percent, "score": score, "shorten": shorten, "thousands": thousands}
+FILTERS = {
+    "counted": counted,
+    "percent": percent,
+    "score": score,
+    "shorten": shorten,
+    "signed": signed,
+    "thousands": thousands,
+}
 
 
 def write_page(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from markupsafe import Markup
 
 from schemas.tables import Named
@@ -16,6 +17,7 @@ from tasks.report_page.wording import shorten
 WIDTH = 318  # of a chart, in its own units; on the page it is as wide as its panel
 
 _DIGIT_WIDTH = 7.5
+_FRAME_STEPS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def svg(width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
@@ -23,6 +25,16 @@ def svg(width: int, height: int, label: str, parts: Sequence[Markup]) -> Markup:
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         width, height, label, Markup("").join(parts)
     )
+
+
+def points_of(points: np.ndarray) -> str:
+    """(N, 2) -> what SVG calls points, one a row: "12.0,40.5 13.1,40.2"."""
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def frame_ticks(n_frames: int, most: int) -> range:
+    """Frames that an axis names, at most so many where steps of a hundred allow it."""
+    return range(0, n_frames, next((step for step in _FRAME_STEPS if n_frames / step <= most), n_frames))
 
 
 def columns(counts: Sequence[int], label: str, names: Sequence[str] | None = None, every: int = 1) -> Markup:

@@ -11,13 +11,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.outcome import Kind
 from schemas.snapshot import FunnelStep, SnapshotManifest
 from schemas.storage import AnyPath
 from tasks.report_page.rows import scan
-
-# The kind of outcome that what a step counts ends as.
-_KIND_OF: dict[str, Kind] = {"lines": "source", "sources": "source", "clips": "clip"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ def funnel_bars(snapshot: AnyPath, manifest: SnapshotManifest) -> list[FunnelBar
             passed_width=100 * step.passed / widest,
             rejected_width=100 * step.rejected / widest,
             failed_width=100 * step.failed / widest,
-            reasons=reasons[_KIND_OF[step.unit], step.stage],
+            reasons=reasons["clip" if step.unit == "clips" else "source", step.stage],
         )
         for step in manifest.funnel
     ]

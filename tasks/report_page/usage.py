@@ -17,12 +17,13 @@ from schemas.record import Record, column
 from schemas.snapshot import ShardEntry, SnapshotManifest
 from schemas.storage import AnyPath, at_once
 from schemas.usage import Role, TokenPrices, Usage
-from tasks.report_page.rows import scan
+from tasks.report_page.rows import accepted_clip_ids, scan
 from tasks.report_page.wording import ratio, usd
 from tasks.stage import Row, Stage, Work, load_shard
 
 USAGE_FILE = "usage.json"  # beside a report's page
 MAX_SHARDS = 60  # listed on the page; the file holds them all
+VERIFYING_STAGE = "ground_instances"  # whose VLM is asked about candidates; others' are asked about clips
 
 Verdicts = dict[str, Counter[str]]  # {clip_id: {verdict: candidates}}
 
@@ -170,7 +171,7 @@ def usage_report(
     """
     if not spent:
         return None
-    accepted = set(scan(snapshot, "clips").select("clip_id").collect()["clip_id"])
+    accepted = set(accepted_clip_ids(snapshot, manifest))
 
     def of(shard_id: str | None, clip_ids: Sequence[str], spent: Sequence[StageUsage]) -> ShardUsage:
         lines = usage_lines(spent, prices)
@@ -235,7 +236,7 @@ def count_verdicts(snapshot: AnyPath) -> Verdicts:
 
 
 def verification(clip_ids: Collection[str], verdicts: Verdicts, spent: Sequence[StageUsage]) -> Verification | None:
-    asked = [line.usage for line in spent if line.role == "VLM"]
+    asked = [line.usage for line in spent if (line.stage, line.role) == (VERIFYING_STAGE, "VLM")]
     if not asked:
         return None
     n = sum((verdicts[clip_id] for clip_id in clip_ids if clip_id in verdicts), Counter[str]())

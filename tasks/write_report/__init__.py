@@ -14,7 +14,6 @@ models' rationales are other people's text: the template escapes them, and no fi
     cards      accepted clips                  truth      the result against the truth, if there is one
     captions   phrases that name an instance   ended      what was looked at in clips that were rejected
     pictures   videos and frames with masks    charts     figure 10 and timelines, as SVG
-    palette    one colour an instance
 
 `report.html.j2` is what this page adds to those of all datasets (tasks/report_page/), `matrix.css.j2` its looks.
 """

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from schemas.matrix11k import InstanceRow
 from tasks.report_page.colours import css
 from tasks.report_page.marks import ARTICLES, Marked, Span, find_phrase, mark_spans
-from tasks.write_report.palette import colour_of
+from tasks.report_page.palette import colour_of
 
 _DETERMINERS = r"(?:a|an|the|his|her|its|their|this|that)\s+"
 

@@ -20,11 +20,11 @@ from schemas.storage import AnyPath
 from tasks.compare_truth import TruthReport
 from tasks.report_page.colours import css
 from tasks.report_page.marks import Marked
+from tasks.report_page.palette import colour_of
 from tasks.report_page.rows import read_rows
 from tasks.stage import Work
 from tasks.write_report.captions import mark_nouns
 from tasks.write_report.charts import presence_bar
-from tasks.write_report.palette import colour_of
 from tasks.write_report.pictures import Pictures, draw_clip
 
 logger = logging.getLogger(__name__)

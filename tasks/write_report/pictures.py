@@ -17,15 +17,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from schemas.candidate import Box
 from schemas.clip import Clip
 from schemas.mask_track import decode_mask
 from schemas.matrix11k import CandidateRow, ClipRow, MaskTrackRow
 from schemas.storage import AnyPath
-from tasks.report_page.colours import Colour
-from tasks.report_page.pictures import write_jpeg
+from tasks.report_page.palette import colour_of
+from tasks.report_page.pictures import draw_box, draw_label, write_jpeg
 from tasks.video import iter_frames, read_frames, write_video
-from tasks.write_report.palette import colour_of
 
 MAX_SIDE_PX = 480  # longer side
 MAX_VIDEO_FRAMES = 300  # of a longer clip, every 2nd, 3rd, ... frame is shown
@@ -80,7 +78,8 @@ def draw_candidates(clip: Clip, candidates: Sequence[CandidateRow], video: Path,
     names = []
     for number, candidate in enumerate(candidates):
         picture = frames[candidate.frame].copy()  # another candidate may lie on the same frame
-        draw_box(picture, candidate.box_xyxy, picture.shape[1] / clip.width, candidate.instance_id)
+        scale, colour = picture.shape[1] / clip.width, colour_of(candidate.instance_id)
+        draw_box(picture, candidate.box_xyxy, scale, candidate.instance_id, colour)
         names.append(f"clips/{clip.clip_id}-candidate{number}.jpg")
         write_jpeg(folder / names[-1], picture)
     return names
@@ -106,21 +105,3 @@ def paint_masks(frame: np.ndarray, tracks: Sequence[MaskTrackRow], index: int) -
     for text, corner, colour in labels:  # last, so that no mask covers them
         draw_label(picture, text, corner, colour)
     return picture
-
-
-def draw_box(picture: np.ndarray, box_xyxy: Box, scale: float, instance_id: str) -> None:
-    """Draw a labelled box, given in px of the unscaled picture, in place."""
-    left, top, right, bottom = (round(edge * scale) for edge in box_xyxy)
-    colour = colour_of(instance_id)
-    cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, 2)
-    draw_label(picture, instance_id, (left, top), colour)
-
-
-def draw_label(picture: np.ndarray, text: str, corner: tuple[int, int], colour: Colour) -> None:
-    """Write a few ASCII letters above a corner (x, y), inside the picture (H, W, 3), in place."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.38
-    (text_width, text_height), _ = cv2.getTextSize(text, font, size, 1)
-    x = max(0, min(corner[0], picture.shape[1] - text_width - 4))
-    y = max(0, corner[1] - text_height - 5)
-    cv2.rectangle(picture, (x, y), (x + text_width + 3, y + text_height + 4), colour, cv2.FILLED)
-    cv2.putText(picture, text, (x + 2, y + text_height + 2), font, size, (20, 20, 20), 1, cv2.LINE_AA)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from markupsafe import Markup
 
 from schemas.kinemask import ObjectRow
@@ -22,11 +21,6 @@ MARK_RADIUS = 7.5  # of a collision's number, in the drawing's units
 def colour_of(row: ObjectRow) -> str:
     """The object's own colour, as CSS."""
     return css(of_unit(row.rgb))
-
-
-def points_of(points: np.ndarray) -> str:
-    """(N, 2) -> what SVG calls points, one a row: "12.0,40.5 13.1,40.2"."""
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def number_mark(number: int, x: float, y: float) -> Markup:

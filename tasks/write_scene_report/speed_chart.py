@@ -12,14 +12,13 @@ import numpy as np
 from markupsafe import Markup
 
 from schemas.kinemask import CollisionRow, ObjectRow, SceneClipRow
-from tasks.report_page.charts import WIDTH, svg
-from tasks.write_scene_report.drawing import MARK_RADIUS, Point, colour_of, is_free, number_mark, points_of
+from tasks.report_page.charts import WIDTH, frame_ticks, points_of, svg
+from tasks.write_scene_report.drawing import MARK_RADIUS, Point, colour_of, is_free, number_mark
 
 HEIGHT = 262
 LEFT, RIGHT, BOTTOM = 34, 8, 36  # margins
 LANE = 2 * MARK_RADIUS + 2  # height of a row of collisions' numbers
 SPEED_TICK_MPS = 0.5
-FRAME_STEPS = (1, 2, 5, 10, 20, 50, 100)
 MAX_FRAME_TICKS = 6
 MOVES_MPS = 1e-3  # what is never faster has no line
 
@@ -86,10 +85,9 @@ def _speed_axis(n_ticks: int, bottom: float, px_per_mps: float) -> list[Markup]:
 
 
 def _frame_axis(clip: SceneClipRow, bottom: float, px_per_frame: float) -> list[Markup]:
-    every = next((step for step in FRAME_STEPS if clip.n_frames / step <= MAX_FRAME_TICKS), clip.n_frames)
     ticks = [
         Markup('<text x="{:.1f}" y="{}" class="axis">{}</text>').format(LEFT + frame * px_per_frame, bottom + 15, frame)
-        for frame in range(0, clip.n_frames, every)
+        for frame in frame_ticks(clip.n_frames, MAX_FRAME_TICKS)
     ]
     words = Markup('<text x="{}" y="{}" class="axis">frame, {} a second</text>').format(
         (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, clip.fps

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from schemas.kinemask import CollisionRow, ObjectRow, SceneClipRow
 from schemas.scene import Camera
 from tasks.cast_rays import rotation_matrix
-from tasks.report_page.charts import WIDTH, svg
-from tasks.write_scene_report.drawing import MARK_RADIUS, Point, colour_of, is_free, number_mark, points_of
+from tasks.report_page.charts import WIDTH, points_of, svg
+from tasks.write_scene_report.drawing import MARK_RADIUS, Point, colour_of, is_free, number_mark
 
 HEIGHT = 262
 LEFT, TOP, RIGHT, BOTTOM = 26, 6, 6, 20  # margins
