@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -38,6 +38,8 @@ KINDS = ".jsonl, .csv or .parquet"
 STAGE = "read_manifest"
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
 
 
 class ManifestError(ValueError):
@@ -134,7 +136,7 @@ def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyP
     lines = list(_lines(manifest))
 
     def read_line(line: Line) -> Source | RowFailed:
-        return _read_line(line, inputs, lambda path: _content(path, known))
+        return _read_line(line, inputs, lambda path: content_of(path, known))
 
     if isinstance(manifest, ObjectPath):
         read = at_once(manifest, read_line, lines)
@@ -143,8 +145,7 @@ def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyP
             read = list(pool.map(read_line, lines))
 
     sources: dict[str, Source] = {}
-    outcomes: list[Outcome] = []
-    occurrences: Counter[str] = Counter()
+    ended = EndedLines(STAGE)
     for line, found in zip(lines, read, strict=True):
         if isinstance(found, Source):
             if found.source_id not in sources:
@@ -156,21 +157,8 @@ def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyP
             )
         else:
             end = found
-        # A line that never became a source is known by its text, and by how often that text came before.
-        text = content_hash(str(line.raw), length=16)
-        occurrences[text] += 1
-        outcomes.append(
-            Outcome(
-                row_id=f"line-{text}-{occurrences[text]}",
-                kind="source",
-                status="rejected" if isinstance(end, RowRejected) else "failed",
-                stage=STAGE,
-                reason=end.reason,
-                detail=end.detail,
-                retryable=isinstance(end, RowFailed) and end.retryable,
-            )
-        )
-    return Listing(sources=list(sources.values()), outcomes=outcomes)
+        ended.add(line, end)
+    return Listing(sources=list(sources.values()), outcomes=ended.outcomes)
 
 
 def inputs_folder(manifest: AnyPath) -> AnyPath:
@@ -179,8 +167,8 @@ def inputs_folder(manifest: AnyPath) -> AnyPath:
     return manifest if manifest.is_dir() else manifest.parent
 
 
-def _content(path: AnyPath, known: AnyPath | None) -> Content:
-    """What a video holds. Raises OSError."""
+def content_of(path: AnyPath, known: AnyPath | None) -> Content:
+    """What a video holds; `known` as in read_manifest. Raises OSError."""
     if isinstance(path, Path):
         return Content(file_sha256(path), path.stat().st_size)
     note = known / f"{path.stamp()}.json" if known is not None else None
@@ -195,10 +183,10 @@ def _content(path: AnyPath, known: AnyPath | None) -> Content:
     return content
 
 
-def _read_line(line: Line, inputs: Inputs, content_of: Callable[[AnyPath], Content]) -> Source | RowFailed:
+def _read_line(line: Line, inputs: Inputs, read_content: Callable[[AnyPath], Content]) -> Source | RowFailed:
     try:
-        row = _parse(line.raw)
-        content = content_of(inputs.locate(row.video))
+        row = parse_line(line, ManifestRow)
+        content = read_content(inputs.locate(row.video))
     except RowFailed as error:
         return RowFailed(error.reason, f"line {line.number}: {error.detail}", retryable=error.retryable)
     except OSError as error:
@@ -216,19 +204,6 @@ def _read_line(line: Line, inputs: Inputs, content_of: Callable[[AnyPath], Conte
     )
 
 
-def _parse(raw: bytes | dict[str, Any]) -> ManifestRow:
-    try:
-        values = json.loads(raw.decode("utf-8-sig")) if isinstance(raw, bytes) else raw
-        row = ManifestRow.model_validate(values)
-        row.model_dump_json()  # a lone surrogate cannot be stored
-        return row
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
-        raise RowFailed("bad_line", problems, retryable=False) from error
-    except (ValueError, RecursionError) as error:
-        raise RowFailed("bad_line", f"not a JSON object: {error}", retryable=False) from error
-
-
 # --- Kinds of manifest -----------------------------------------------------------------------
 
 
@@ -242,35 +217,12 @@ def require_manifest(manifest: AnyPath) -> None:
         raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is no manifest; use {KINDS}")
 
 
-class Line(NamedTuple):
-    number: int  # in the manifest, from 1
-    raw: bytes | dict[str, Any]  # JSON text, or column values
-
-
 def _lines(manifest: AnyPath) -> Iterator[Line]:
     require_manifest(manifest)
     if manifest.is_dir():
         yield from (Line(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
-        return
-    try:
-        match manifest.suffix.lower():
-            case ".jsonl" | ".ndjson":
-                # Not splitlines(): a caption may hold U+2028, which ends no line of JSON.
-                lines = enumerate(manifest.read_bytes().split(b"\n"), start=1)
-                yield from (Line(number, raw) for number, raw in lines if raw.strip())
-            case ".csv":
-                reader = csv.DictReader(io.StringIO(manifest.read_text("utf-8-sig"), newline=""), strict=True)
-                yield from (Line(reader.line_num, _csv_values(row)) for row in reader)
-            case ".parquet":
-                rows = pq.read_table(pa.BufferReader(manifest.read_bytes())).to_pylist()
-                yield from (Line(number, row) for number, row in enumerate(rows, start=1))
-    except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise ManifestError(f"{manifest} cannot be read: {error}") from error
-
-
-def _csv_values(row: dict[Any, Any]) -> dict[str, Any]:
-    """CSV knows no null and no numbers: an empty cell is no value, the rest Pydantic converts."""
-    return {str(name): value for name, value in row.items() if value not in ("", None)}
+    else:
+        yield from read_lines(manifest)
 
 
 def _folder_rows(folder: AnyPath) -> list[dict[str, Any]]:
@@ -286,3 +238,73 @@ def _folder_rows(folder: AnyPath) -> list[dict[str, Any]]:
         return {"video": os.fspath(video.relative_to(folder)), "caption": caption or None}
 
     return at_once(folder, row, videos)
+
+
+# --- Lines of a table ------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    number: int  # in the file, from 1
+    raw: bytes | dict[str, Any]  # JSON text, or column values
+
+
+def read_lines(table: AnyPath) -> Iterator[Line]:
+    """The lines of a JSON lines, CSV or Parquet file. Raises ManifestError if the file as a whole is none."""
+    try:
+        match table.suffix.lower():
+            case ".jsonl" | ".ndjson":
+                # Not splitlines(): a caption may hold U+2028, which ends no line of JSON.
+                lines = enumerate(table.read_bytes().split(b"\n"), start=1)
+                yield from (Line(number, raw) for number, raw in lines if raw.strip())
+            case ".csv":
+                reader = csv.DictReader(io.StringIO(table.read_text("utf-8-sig"), newline=""), strict=True)
+                yield from (Line(reader.line_num, _csv_values(row)) for row in reader)
+            case ".parquet":
+                rows = pq.read_table(pa.BufferReader(table.read_bytes())).to_pylist()
+                yield from (Line(number, row) for number, row in enumerate(rows, start=1))
+    except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise ManifestError(f"{table} cannot be read: {error}") from error
+
+
+def _csv_values(row: dict[Any, Any]) -> dict[str, Any]:
+    """CSV knows no null and no numbers: an empty cell is no value, the rest Pydantic converts."""
+    return {str(name): value for name, value in row.items() if value not in ("", None)}
+
+
+def parse_line(line: Line, record: type[R]) -> R:
+    """A line as a record. Raises RowFailed("bad_line") with every column that is not as the record wants it."""
+    try:
+        values = json.loads(line.raw.decode("utf-8-sig")) if isinstance(line.raw, bytes) else line.raw
+        row = record.model_validate(values)
+        row.model_dump_json()  # a lone surrogate cannot be stored
+        return row
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
+        raise RowFailed("bad_line", problems, retryable=False) from error
+    except (ValueError, RecursionError) as error:
+        raise RowFailed("bad_line", f"not a JSON object: {error}", retryable=False) from error
+
+
+class EndedLines:
+    """Outcomes of the lines of which nothing came."""
+
+    def __init__(self, stage: str) -> None:
+        self.outcomes: list[Outcome] = []
+        self._stage = stage
+        self._occurrences: Counter[str] = Counter()
+
+    def add(self, line: Line, end: RowFailed | RowRejected) -> None:
+        # Such a line is known by its text, and by how often that text came before.
+        text = content_hash(str(line.raw), length=16)
+        self._occurrences[text] += 1
+        self.outcomes.append(
+            Outcome(
+                row_id=f"line-{text}-{self._occurrences[text]}",
+                kind="source",
+                status="rejected" if isinstance(end, RowRejected) else "failed",
+                stage=self._stage,
+                reason=end.reason,
+                detail=end.detail,
+                retryable=isinstance(end, RowFailed) and end.retryable,
+            )
+        )

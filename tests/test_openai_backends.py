@@ -22,6 +22,8 @@ from tasks.backends.openai_captions import (
     OpenAICaptions,
     RatingReply,
 )
+from tasks.backends.openai_relations import RelationReply
+from tasks.backends.openai_rewriter import RewriteReply
 from tasks.backends.openai_scene_captions import SceneCaptionReply
 from tasks.backends.openai_vlm import MAX_SIDE_PX, OpenAIVerifier, VerifyReply, crop_with_context, with_box
 from tasks.extract_triplets import CaptionReader, Listing, Mention, Relation, Subjects
@@ -40,6 +42,8 @@ REPLY_OF: dict[str, type[Reply]] = {
     "describe_instances": DescribeReply,
     "verify_candidate": VerifyReply,
     "caption_scene": SceneCaptionReply,
+    "ask_relation": RelationReply,
+    "rewrite_prompt": RewriteReply,
 }
 
 BOY = {"id": "id1", "class_name": "boy", "living": True}
