@@ -102,7 +102,8 @@ class Checkpoint:
         # File by file: asking for a repository's list of files has no timeout, and a silent hub would hang it.
         folder, revision = Path(), self.revision
         for file in files:
-            folder = Path(hf_hub_download(self.hub_id, file, revision=revision, local_files_only=cached)).parent
+            path = Path(hf_hub_download(self.hub_id, file, revision=revision, local_files_only=cached))
+            folder = path.parents[file.count("/")]
             revision = folder.name  # the commit: a branch may move while its files come
         return folder
 
@@ -208,7 +209,7 @@ def inference(device: torch.device, precision: Precision) -> Iterator[None]:
         torch.cuda.empty_cache()
         raise RowFailed(
             "gpu_out_of_memory",
-            f"{str(error).splitlines()[0]} Cut shorter clips, use a smaller batch or the offload options.",
+            f"{str(error).splitlines()[0]} Take shorter or smaller clips, a smaller batch or the offload options.",
             retryable=True,
         ) from error
     except torch.AcceleratorError as error:
@@ -222,6 +223,19 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
 
 # --- Imports ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Around loading: what its warnings tell (weights that are missing or left over) is checked there."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @cache

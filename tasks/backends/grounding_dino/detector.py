@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -126,16 +125,3 @@ def class_scores(logits: torch.Tensor, caption: Caption, tokenizer: Any) -> np.n
     columns = [token_columns(offsets, span) for span in caption.spans.values()]
     best = torch.stack([logits[..., c].amax(dim=-1) for c in columns], dim=-1)
     return best.float().sigmoid().cpu().numpy()
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Around loading: what its warnings tell (weights that are missing or left over) is checked there."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from schemas.outcome import ServiceDown
 from tasks.backends.extras import MODELS
 from tasks.backends.grounding_dino import DinoConfig
-from tasks.backends.grounding_dino.detector import GroundingDino, Network, quiet_transformers
+from tasks.backends.grounding_dino.detector import GroundingDino, Network
 from tasks.backends.torch_runtime import (
     Checkpoint,
     TorchConfig,
     check_weights,
     import_torchvision,
     loading,
+    quiet_transformers,
 )
 
 if TYPE_CHECKING:

@@ -1,0 +1,125 @@
+"""A sample's prompt and seed -> its video, by a diffusers pipeline.
+
+What it shows is not judged here: a black or a motionless video is what this model makes of the prompt, and is found to
+be invalid by those who look for the animal and the object in it (SpatialAlign 3.3).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from schemas.dsr import DsrSample
+from schemas.outcome import RowFailed, ServiceDown
+from tasks.backends.diffusers_videos import DiffusersConfig
+from tasks.backends.diffusers_videos.weights import libraries, load_pipeline
+from tasks.backends.extras import MODELS
+from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, inference, load_once
+from tasks.generate_samples import GenerateConfig, Generation
+from tasks.video import encode_video
+
+if TYPE_CHECKING:
+    import torch
+
+FRAMES_PER_LATENT = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio")  # as the pipelines call it
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A pipeline, ready on its device."""
+
+    pipeline: Any
+    lock: threading.Lock = field(default_factory=threading.Lock)  # its scheduler counts the steps of one sample
+
+
+class DiffusersVideos:
+    """Samples a text-to-video model (`Generator`)."""
+
+    def __init__(self, config: GenerateConfig, diffusers: DiffusersConfig, torch: TorchConfig) -> None:
+        self.concurrency = 1  # one video fills the device
+        self._config, self._diffusers, self._torch = config, diffusers, torch
+        self._checkpoint = Checkpoint.of(diffusers.model)
+        self._lora = None if diffusers.lora is None else Checkpoint.of(diffusers.lora)
+        self._network = {
+            "backend": "diffusers",
+            "model": self._checkpoint.identity,
+            "lora": "none" if self._lora is None else self._lora.identity,
+            **MODELS.pinned(*libraries(self._lora)),
+            "precision": diffusers.precision,
+            "vae_precision": diffusers.vae_precision,
+            "flow_shift": "the model's" if diffusers.flow_shift is None else str(diffusers.flow_shift),
+        }
+        self.identity = {
+            **self._network,
+            "steps": str(diffusers.steps),
+            "guidance": str(diffusers.guidance),
+            "negative_prompt": diffusers.negative_prompt,
+            "frames": f"{config.n_frames} of {config.width}x{config.height}",
+        }
+
+    def generate(self, sample: DsrSample) -> Generation:
+        """The model's video of the prompt, from the noise of the seed.
+
+        Raises RowFailed("not_finite") for pixels that are no numbers, ServiceDown for settings that this pipeline
+        cannot meet, and what loading and the GPU raise.
+        """
+        device = device_of(self._torch)
+        key = (*self._network.items(), self._diffusers.offload)
+        loaded = load_once("diffusers", key, device, lambda: self._load(device))
+        # Not under autocast: it would undo the decoder's own precision.
+        with loaded.lock, inference(device, "float32"):
+            pixels = self._sample(loaded.pipeline, sample)
+        if not np.isfinite(pixels).all():
+            remedy = "set diffusers.precision and vae_precision to float32; if they are, the weights are broken"
+            raise RowFailed("not_finite", f"pixels are no numbers: {remedy}", retryable=False)
+        frames = (pixels * 255).round().astype(np.uint8)
+        return Generation(encode_video(frames, self._config.fps, self._config.crf))
+
+    def _load(self, device: torch.device) -> Loaded:
+        return Loaded(load_pipeline(self._diffusers, self._checkpoint, self._lora, device))
+
+    def _sample(self, pipeline: Any, sample: DsrSample) -> np.ndarray:
+        """(N, H, W, 3) float in 0..1."""
+        import torch
+
+        config = self._config
+        check_n_frames(config.n_frames, pipeline)
+        try:
+            made = pipeline(
+                prompt=sample.text,
+                negative_prompt=self._diffusers.negative_prompt,
+                num_frames=config.n_frames,
+                height=config.height,
+                width=config.width,
+                num_inference_steps=self._diffusers.steps,
+                guidance_scale=self._diffusers.guidance,
+                # On the CPU: a GPU's own generator draws other numbers.
+                generator=torch.Generator("cpu").manual_seed(sample.seed),
+                output_type="np",
+            )
+        except ValueError as error:  # from row to row only a text and a number change: it is the settings
+            raise ServiceDown(f"{type(pipeline).__name__} refuses these settings: {error}") from error
+        pixels = np.asarray(made.frames[0])
+        if pixels.shape != (config.n_frames, config.height, config.width, 3):
+            n_frames, height, width = pixels.shape[:3]
+            raise ServiceDown(
+                f"{type(pipeline).__name__} made {n_frames} frames of {width}x{height} where {config.n_frames} of "
+                f"{config.width}x{config.height} were asked for; set generate.n_frames, width and height to what it "
+                "makes"
+            )
+        return pixels
+
+
+def check_n_frames(n_frames: int, pipeline: Any) -> None:
+    """Raises ServiceDown for a number of frames that the pipeline's decoder does not make: Wan's makes 4k + 1."""
+    ratio = next((int(getattr(pipeline, name)) for name in FRAMES_PER_LATENT if hasattr(pipeline, name)), 1)
+    beyond = (n_frames - 1) % ratio
+    if beyond:
+        near = n_frames - beyond
+        raise ServiceDown(
+            f"generate.n_frames is {n_frames}, and a {type(pipeline).__name__} makes {ratio}k + 1 frames: take {near} "
+            f"or {near + ratio}"
+        )
