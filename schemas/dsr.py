@@ -187,6 +187,7 @@ class SampleOutcomeRow(Outcome):
     split: str | None = column("train or test", default=None)
     type: str | None = column("The change of relation in the authors' letters", default=None)
     seed: int | None = column("Seed of the generator", ge=0, default=None)
+    drawn: str | None = column("What an embedded generator drew on purpose", default=None)
 
 
 class CorrectnessCurve(Record):

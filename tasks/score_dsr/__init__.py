@@ -1,0 +1,216 @@
+"""tracked boxes + the prompt's relations -> validity and scores of a sample (SpatialAlign 3.2, 3.3).
+
+    right of the stump at first, left of it at last; one fox, one stump, both found in 81 of 81 frames
+        ->  r_initial 0.97, r_final 0.95, g_initial 1.93, g_final 1.90: dsr_score 0.98 (official), 1.22 (paper)
+    two foxes on 3 of 8 sampled frames  ->  rejected, several_animals
+
+Two variants of the DSR-Score, since the paper's text and its authors' code differ. `official`, the default, is the
+code's: the two gaps are halved, and scores span [0, 1]. `paper` is equation 3 as printed, and spans [-0.25, 1.25].
+Thresholds such as 0.7 were chosen on the former. All else is the same in both (scores.py).
+
+An invalid sample has a reason, never a score. Published samples are scored by the other variant in snapshot.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from schemas.candidate import Box, box_iou
+from schemas.dsr import ANIMAL, OBJECT, ROLES, DsrLabels, DsrSample
+from schemas.outcome import RowFailed, RowRejected
+from schemas.record import Record, column
+from tasks.generate_samples import Generated
+from tasks.ground_instances import GroundConfig, Grounding
+from tasks.propagate_masks import Tracks
+from tasks.score_dsr.scores import END_FRAMES, ClipScores, Variant, directions_of, score_clips
+from tasks.score_dsr.validity import SEVERAL, RivalCount, count_rivals
+from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.video import sample_indices
+
+__all__ = ["RivalCount", "ScoreConfig", "Scored", "score_clips", "score_sample", "stage"]
+
+InstanceBoxes = dict[str, list[Box | None]]  # {instance_id: one a frame}
+
+
+class ScoreConfig(StageConfig):
+    """Which samples are valid, and how they are scored."""
+
+    score: Variant = Field(
+        "official",
+        description="official: as the authors' code, which halves the gaps, 0..1; paper: equation 3 as printed, "
+        "-0.25..1.25",
+    )
+    end_frames: int = Field(
+        END_FRAMES, ge=1, description="m: first and last found frames that are averaged (3 in the authors' code)"
+    )
+    min_found: int = Field(20, ge=1, description="Frames in which both must be found (SpatialAlign 3.3)")
+    max_rival_share: float = Field(
+        16 / 81,
+        ge=0,
+        le=1,
+        description="Share of sampled frames that may show a second one (the authors' 16 of 81)",
+    )
+    min_rival_score: float = Field(
+        0.4, ge=0, le=1, description="Candidates below this are no rivals (the authors' threshold for boxes)"
+    )
+    same_iou: float = Field(
+        0.5, gt=0, le=1, description="From this IoU on, two boxes show the same thing: ours, as is the next"
+    )
+    same_inside: float = Field(
+        0.8, gt=0, le=1, description="From this share of the smaller box inside the larger on, they do, too"
+    )
+
+
+class Scored(Record):
+    """A sample's score, and what it comes from. In the evidence of a rejection it has the curves, but no score."""
+
+    schema_version: ClassVar[int] = 1
+
+    score: Variant = column("Which formula `dsr_score` is of")
+    dsr_score: float | None = column("official: 0..1, paper: -0.25..1.25; null: the sample is not valid")
+    r_initial: float | None = column("Mean SSR-Score of the initial relation over the first found frames", unit="-1..1")
+    r_final: float | None = column("Mean SSR-Score of the final relation over the last found frames", unit="-1..1")
+    g_initial: float | None = column("Initial relation: first found frame minus last; not halved", unit="-2..2")
+    g_final: float | None = column("Final relation: last found frame minus first; not halved", unit="-2..2")
+    n_found: int = column("Frames in which both are found", ge=0)
+    ssr_initial: list[float | None] = column("One a frame: SSR-Score of the initial relation; null: not both found")
+    ssr_final: list[float | None] = column("One a frame: SSR-Score of the final relation; null: not both found")
+    rivals: list[RivalCount] = column("Where a second animal or object is seen: the evidence for `exactly one of each`")
+    true_score: float | None = column("The score of the boxes that the generator drew, by the same formula")
+    box_iou: float | None = column("Mean IoU of the tracked boxes with those that it drew", unit="0..1")
+
+
+def score_sample(
+    generated: Generated,
+    grounding: Grounding,
+    tracks: Tracks,
+    labels: DsrLabels,
+    config: ScoreConfig,
+    n_sampled: int,
+) -> Scored:
+    """Judge and score one sample.
+
+    n_sampled: frames that ground_instances looked at
+
+    Raises RowRejected("several_animals", "several_objects", "too_few_frames") with every measure as evidence, RowFailed
+    for tracks that are not those of this video.
+    """
+    tracked = tracked_boxes(tracks, generated.n_frames)
+    drawn: InstanceBoxes = {b.instance_id: b.box_xyxy for b in generated.true_boxes}
+    has_truth = drawn.keys() >= ROLES.keys()
+    scores = _score_boxes(tracked, labels, config)
+    scored = Scored(
+        score=config.score,
+        dsr_score=_number(scores.dsr.score[0]),
+        r_initial=_number(scores.dsr.r_initial[0]),
+        r_final=_number(scores.dsr.r_final[0]),
+        g_initial=_number(scores.dsr.g_initial[0]),
+        g_final=_number(scores.dsr.g_final[0]),
+        n_found=int(scores.dsr.n_found[0]),
+        ssr_initial=[_number(value) for value in scores.ssr_initial[0]],
+        ssr_final=[_number(value) for value in scores.ssr_final[0]],
+        rivals=count_rivals(
+            grounding.candidates,
+            tracked,
+            n_sampled,
+            min_score=config.min_rival_score,
+            same_iou=config.same_iou,
+            same_inside=config.same_inside,
+        ),
+        true_score=_number(_score_boxes(drawn, labels, config).dsr.score[0]) if has_truth else None,
+        box_iou=mean_box_iou(tracked, drawn) if has_truth else None,
+    )
+    if faults := find_faults(scored, labels, config, n_sampled):
+        nothing = dict.fromkeys(("dsr_score", "r_initial", "r_final", "g_initial", "g_final"))
+        reasons, details = zip(*faults, strict=True)
+        raise RowRejected(reasons[0], "; ".join(details), evidence=scored.model_copy(update=nothing))
+    return scored
+
+
+def tracked_boxes(tracks: Tracks, n_frames: int) -> InstanceBoxes:
+    """The boxes of animal and object. Raises RowFailed if one has no track, or not a box or null for every frame."""
+    boxes: InstanceBoxes = {track.instance_id: track.box_xyxy for track in tracks.tracks}
+    for instance_id, role in ROLES.items():
+        if instance_id not in boxes:
+            there = ", ".join(sorted(boxes)) or "none"
+            raise RowFailed("track_missing", f"{role} {instance_id} has no track; there are {there}", retryable=False)
+        if (got := len(boxes[instance_id])) != n_frames:
+            raise RowFailed("wrong_length", f"{role} {instance_id}: {got} boxes for {n_frames} frames", retryable=False)
+    return boxes
+
+
+def find_faults(scored: Scored, labels: DsrLabels, config: ScoreConfig, n_sampled: int) -> list[tuple[str, str]]:
+    """Why a sample is not valid: (reason, detail) of each criterion that it fails (SpatialAlign 3.3)."""
+    nouns = {"animal": labels.animal, "object": labels.object}
+    faults = [
+        (SEVERAL[r.role], f"another {nouns[r.role]} on {len(r.frames)} of {n_sampled} sampled frames: {r.frames}")
+        for r in scored.rivals
+        if r.share > config.max_rival_share
+    ]
+    if scored.n_found < config.min_found:
+        detail = f"both found in {scored.n_found} of {len(scored.ssr_initial)} frames, of {config.min_found} asked for"
+        faults.append(("too_few_frames", detail))
+    return faults
+
+
+def mean_box_iou(tracked: InstanceBoxes, drawn: InstanceBoxes) -> float | None:
+    """Mean IoU over both things and the frames in which they are tracked or drawn; None if they never are."""
+    overlaps = [
+        box_iou(a, b) if a is not None and b is not None else 0.0
+        for instance_id in ROLES
+        for a, b in zip(tracked[instance_id], drawn[instance_id], strict=True)
+        if a is not None or b is not None
+    ]
+    return sum(overlaps) / len(overlaps) if overlaps else None
+
+
+def _score_boxes(boxes: InstanceBoxes, labels: DsrLabels, config: ScoreConfig) -> ClipScores:
+    animal, object_ = (_as_batch(boxes[instance_id]) for instance_id in (ANIMAL, OBJECT))
+    found = np.ones(animal.shape[:2], bool)  # as far as boxes go: what is absent is NaN, and has no score
+    initial, final = directions_of([labels.initial]), directions_of([labels.final])
+    return score_clips(animal, object_, found, initial, final, config.score, config.end_frames)
+
+
+def _as_batch(boxes: Sequence[Box | None]) -> np.ndarray:
+    """One a frame -> (1, N, 4), NaN where absent."""
+    absent = (np.nan,) * 4
+    return np.array([[absent if box is None else box for box in boxes]])
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def stage(work: Work, config: ScoreConfig, ground: GroundConfig) -> Stage[DsrSample, Scored]:
+    """ground: as ground_instances has it; it says how many frames the candidates were looked for on."""
+
+    def read(row: Row[DsrSample]) -> tuple[Generated, Grounding, Tracks]:
+        return (
+            work.result(row, "generate_samples", Generated),
+            work.result(row, "ground_instances", Grounding),
+            work.result(row, "propagate_masks", Tracks),
+        )
+
+    def n_sampled(generated: Generated) -> int:
+        return len(sample_indices(generated.n_frames, ground.n_frames))
+
+    def inputs(row: Row[DsrSample]) -> list[object]:
+        sample = row.payload
+        generated, grounding, tracks = read(row)
+        return [
+            [sample.animal, sample.object],  # for the details of a rejection
+            [directions_of([relation]).tolist() for relation in (sample.initial, sample.final)],
+            [generated.n_frames, n_sampled(generated), generated.true_boxes],
+            grounding.candidates,
+            [[track.instance_id, track.box_xyxy] for track in tracks.tracks],
+        ]
+
+    def compute(row: Row[DsrSample]) -> Scored:
+        generated, grounding, tracks = read(row)
+        return score_sample(generated, grounding, tracks, row.payload, config, n_sampled(generated))
+
+    return Stage(name="score_dsr", version=1, result=Scored, config=config, made_by=[], inputs=inputs, compute=compute)
