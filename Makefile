@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 PIP := -m pip --quiet --disable-pip-version-check
 DEMO ?= demo
 DEMO_KINEMASK ?= demo-kinemask
+DEMO_DSR ?= demo-dsr
 BLENDER_LIBRARIES := libgl1 libice6 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1
 BLENDER_PYTHON := $(abspath $(BLENDER_VENV))/bin/python
 
-.PHONY: demo demo-kinemask test models test-models blender test-blender test-all check bench bench-render clean
+.PHONY: demo demo-kinemask demo-dsr test models test-models blender test-blender test-all check bench bench-render clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
@@ -18,6 +19,9 @@ demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it
 
 demo-kinemask: $(VENV)/.kinemask $(BLENDER_VENV)/.blender  ## simulate and render a handful of clips with Blender
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m flows.demo_kinemask --folder $(DEMO_KINEMASK)
+
+demo-dsr: $(VENV)/.run  ## prompts, drawn samples, scores, preference pairs
+	$(BIN)/python -m flows.demo_dsr --folder $(DEMO_DSR)
 
 test: $(VENV)/.dev  ## the fast tests
 	$(BIN)/python -m pytest
@@ -45,12 +49,13 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_masks
 	$(BIN)/python -m benchmarks.bench_flow
 	$(BIN)/python -m benchmarks.bench_verify
+	$(BIN)/python -m benchmarks.bench_score
 
 bench-render: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## Blender's: about ten minutes
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m benchmarks.bench_render
 
 clean:
-	rm -rf $(VENV) $(MODELS_VENV) $(BLENDER_VENV) $(DEMO) $(DEMO_KINEMASK)
+	rm -rf $(VENV) $(MODELS_VENV) $(BLENDER_VENV) $(DEMO) $(DEMO_KINEMASK) $(DEMO_DSR)
 
 %/bin/python:
 	$(PYTHON) -m venv $*

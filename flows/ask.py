@@ -2,7 +2,8 @@
 
 python -m flows.ask --root data                   the latest snapshot's yield, and all snapshots
 python -m flows.ask --root data clip clip-81b2    its whole story, stage by stage (also src-..., a video's name,
-                                                  or of a simulated clip interactions/train/7)
+                                                  of a simulated clip interactions/train/7, of a generated
+                                                  sample PROMPT/SEED, or a prompt's id for all its samples)
 python -m flows.ask --root data failed            what failed, why, and what to do
 """
 
@@ -52,8 +53,10 @@ def failed(snapshot: AnyPath) -> Iterator[str]:
     for retryable, remedy in ((True, RERUN), (False, MEND)):
         chosen = rows.filter(pl.col("retryable") == retryable)
         for row in chosen.to_dicts():
-            where = row.get("video") or (_seed_name(row) if "seed" in row else "")
-            yield f"{row['row_id']} {where}".rstrip() + f": {row['stage']} {row['reason']}: {_line(row['detail'])}"
+            yield (
+                f"{row['row_id']} {_name_of(row)}".rstrip()
+                + f": {row['stage']} {row['reason']}: {_line(row['detail'])}"
+            )
         if not chosen.is_empty():
             yield f"  -> {remedy}"
 
@@ -65,6 +68,8 @@ def stories(snapshot: AnyPath, name: str) -> Iterator[str]:
             found, story = _meant_videos(snapshot, name), video_story
         case "curate-kinemask":
             found, story = _meant_seeds(snapshot, name), scene_story
+        case "curate-dsr":
+            found, story = _meant_samples(snapshot, name), sample_story
     if found.is_empty():
         sys.exit(f"{snapshot.name} knows no {name!r}; give the beginning of an id, or a name as --help shows them")
     for number, row in enumerate(found.to_dicts()):
@@ -146,10 +151,11 @@ def _meant_seeds(snapshot: AnyPath, name: str) -> pl.DataFrame:
 def scene_story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
     """A seed's way from its draws to a captioned clip."""
     rows = partial(_rows_of, snapshot, outcome["row_id"])
-    yield f"  seed       {_seed_name(outcome)}"
+    yield f"  seed       {_name_of(outcome)}"
     for draw in rows("draws"):
         yield f"  draw {draw['attempt']:<5} no clip of its set: {draw['reason']}: {_line(draw['detail'])}"
-    for clip in rows("clips"):
+    clips = rows("clips")
+    for clip in clips:
         yield f"  floor      {_line(clip['scene']['floor']['noun'])} ({_line(clip['scene']['floor']['texture'])})"
     for thing in rows("objects"):
         moved = f"starts at {thing['speed_mps']:.2f} m/s" if thing["controlled"] else "at rest"
@@ -158,18 +164,55 @@ def scene_story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
     for hit in rows("collisions"):
         when = f"{hit['time_s']:.2f} s (frame {hit['frame']})"
         yield f"  collision  {when}: {hit['first_id']} {hit['second_id']} at {hit['closing_speed_mps']:.2f} m/s"
-    for clip in rows("clips"):
+    for clip in clips:
         yield f"  caption    {_line(clip['caption'])}"
         for fault in clip["caption_faults"]:
             yield f"  FAULT      {_line(fault)}"
-    yield from _maker_lines(rows("clips"))
+    yield from _maker_lines(clips)
 
 
-def _seed_name(row: dict[str, Any]) -> str:
-    return f"{row['set']}/{row['split']}/{row['seed']}"
+# --- Generated samples -----------------------------------------------------------------------
+
+
+def _meant_samples(snapshot: AnyPath, name: str) -> pl.DataFrame:
+    """Outcomes of samples: by an id (or its beginning), a prompt's id, or PROMPT/SEED."""
+    outcomes = _table(snapshot, "outcomes")
+    names = pl.concat_str("prompt_id", pl.col("seed").cast(pl.String), separator="/")
+    meant = pl.col("row_id").str.starts_with(name) | (pl.col("prompt_id") == name) | (names == name)
+    return outcomes.filter(meant.fill_null(False)).sort("prompt_id", "seed", nulls_last=True)
+
+
+def sample_story(snapshot: AnyPath, outcome: dict[str, Any]) -> Iterator[str]:
+    """A sample's way from its prompt to a score and its pairs."""
+    if outcome["prompt_id"]:
+        yield f"  prompt     {_name_of(outcome)}, {outcome['split']}, {outcome['type']}"
+    rows = partial(_rows_of, snapshot, outcome["row_id"])
+    yield from _candidate_lines(rows("candidates"))
+    for track in rows("tracks"):
+        yield f"  track      {track['role']}, in {sum(track['present'])} of {len(track['present'])} frames"
+    samples = rows("samples")
+    for sample in samples:
+        yield f"  text       {_line(sample['text'])}"
+        parts = ", ".join(f"{part} {sample[part]:+.2f}" for part in ("r_initial", "r_final", "g_initial", "g_final"))
+        yield f"  score      {sample['dsr_score']:.3f} ({sample['score']}; {parts}; {sample['n_found']} frames)"
+        answers = [("yes" if sample[end] else "no") for end in ("initial_yes", "final_yes")]
+        yield f"  answers    initially {sample['initial']}: {answers[0]}; finally {sample['final']}: {answers[1]}"
+    pairs = _table(snapshot, "pairs")
+    won, lost = (len(pairs.filter(pl.col(end) == outcome["row_id"])) for end in ("winner_id", "loser_id"))
+    yield f"  pairs      winner of {won}, loser of {lost}"
+    yield from _maker_lines(samples)
 
 
 # --- Rows and lines --------------------------------------------------------------------------
+
+
+def _name_of(outcome: dict[str, Any]) -> str:
+    """What people call an outcome's row, as far as it has a name."""
+    if outcome.get("set"):
+        return f"{outcome['set']}/{outcome['split']}/{outcome['seed']}"
+    if outcome.get("prompt_id"):
+        return outcome["prompt_id"] + ("" if outcome["seed"] is None else f"/{outcome['seed']}")
+    return outcome.get("video") or ""
 
 
 def _maker_lines(clips: list[dict[str, Any]]) -> Iterator[str]:

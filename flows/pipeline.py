@@ -87,6 +87,11 @@ class CurationConfig(BaseModel):
         """What the rows of a stage's shards are."""
 
     @property
+    def stages(self) -> list[Stage[Any, Any]]:
+        """Those that rows go through with this config, in order."""
+        return [self.stage(name) for name in self.stage_names]
+
+    @property
     def clip_stages(self) -> list[Stage[Any, Any]]:
         return [self.stage(name) for name in self.product.clip_stages]
 
@@ -179,7 +184,7 @@ def curate_shards(config: CurationConfig, shard_flow: Any, shards: list[Shard[An
 
 def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> AnyPath:
     """Publish what the shards left; returns the snapshot's folder. Raises LedgerError."""
-    stages = [config.stage(name) for name in config.stage_names]
+    stages = config.stages
     configs = {stage.name: stage.config for stage in stages} | config.settings
     with full_disk_is_a_service_down("publish_snapshot", config.root):
         return publish_snapshot(

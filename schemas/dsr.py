@@ -37,9 +37,9 @@ class DsrLabels(Record):
     """What a prompt says: an animal changes its place relative to a thing that stays (SpatialAlign 3.1)."""
 
     scene: str = column("Where it happens, as an opening phrase without its comma: 'In a misty forest clearing'")
-    animal: str = column("Base noun of what moves", min_length=1)
-    object: str = column("Base noun of what stays", min_length=1)
-    verb: str = column("How it moves, third person: 'jumps'", min_length=1)
+    animal: str = column("Base noun of what moves", pattern=r"\S")
+    object: str = column("Base noun of what stays", pattern=r"\S")
+    verb: str = column("How it moves, third person: 'jumps'", pattern=r"\S")
     initial: RelationName = column("Relation of the animal to the object at first: left, right, top")
     final: RelationName = column("Relation at the end, another one")
 

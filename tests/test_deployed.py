@@ -27,6 +27,7 @@ from tasks.backends.openai_api import EndpointConfig
 from tasks.extract_triplets import ExtractConfig
 from tasks.publish_snapshot import latest_snapshot, read_snapshot
 from tasks.stage import load_shard
+from tests.dsr_runs import sample_here, tiny_samples
 from tests.endpoint import Answers, LocalEndpoint
 from tests.flow_runs import (
     FEW_FRAMES,
@@ -39,7 +40,7 @@ from tests.flow_runs import (
     watch,
     write_manifest,
 )
-from tests.prefect_stack import BLENDER, PLAN, RUN_S, SHARDS, PrefectStack, Program, Run, free_port, retry_button
+from tests.prefect_stack import BLENDER, GPU, PLAN, RUN_S, SHARDS, PrefectStack, Program, Run, free_port, retry_button
 from tests.reader import holding_endpoint, read_caption
 from tests.scene_runs import simulate_here, tiny_scenes
 
@@ -182,6 +183,24 @@ def test_simulated_clips_are_rendered_by_another_pools_worker(deployed: Deployed
     there = latest_snapshot(config.snapshots)
     assert there is not None
     assert_same_snapshot(there, simulate_here(tiny_scenes(tmp_path / "here", n_test=0)))
+
+
+def test_samples_are_generated_and_tracked_by_a_resident_worker(deployed: Deployed, tmp_path: Path) -> None:
+    stack = deployed.stack
+    stack.start_worker(GPU)
+    on_gpu = ("generate_samples", "ground_instances", "propagate_masks")
+    dispatch = DispatchConfig(
+        deployment="curate-dsr-shard/default", routes=dict.fromkeys(on_gpu, "curate-dsr-shard/gpu"), poll_s=1
+    )
+    few: dict[str, Any] = {"grammar": {"n_train": 2, "n_test": 0}, "seeds_train": 1, "shard_size": 1}
+    config = tiny_samples(tmp_path / "there", **few, rewrite={"form": "rewritten"}, dispatch=dispatch)
+    parent = stack.start("curate-dsr/default", {"config": config.model_dump(mode="json")})
+    stack.wait_for(parent, "COMPLETED")
+    asked = Counter(tuple(run["parameters"]["stages"]) for run in stack.shards_of(parent))
+    assert asked == {("rewrite_prompts",): 2, on_gpu: 2, ("score_dsr", "ask_relations", "write_shard"): 2}
+    there = latest_snapshot(config.snapshots)
+    assert there is not None
+    assert_same_snapshot(there, sample_here(tiny_samples(tmp_path / "here", **few, rewrite={"form": "rewritten"})))
 
 
 def test_wrong_parameters_are_refused_with_their_name(deployed: Deployed) -> None:

@@ -58,7 +58,9 @@ def publish(
     """A snapshot of prompts and pairs, to which the samples' tables are added by hand, a file a prompt."""
     pairs = pair_samples(samples, config)
     rows = prompt_rows(prompts, SEEDS, samples, pairs, config)
-    ledger = PromptLedger(n_lines=0, n_videos=0, prompts=[], samples=[], prompt_rows=rows, pairs=pairs)
+    ledger = PromptLedger(
+        n_lines=0, n_videos=0, last_step="plan_samples", prompts=[], samples=[], prompt_rows=rows, pairs=pairs
+    )
     work = Work(root=root / "work", inputs=Inputs(folder=root))
     snapshot = publish_snapshot(work, root / "snapshots", "toy", DSR, ledger, [], {}, [])
     assert isinstance(snapshot, Path)

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from flows.curate_dsr import CurateDsr
 from flows.curate_matrix11k import CurateMatrix11k
 from schemas.matrix11k import TABLES
 from tasks.backends.sam2_video import Sam2Config
 from tasks.check_tracks import CheckConfig
 from tasks.propagate_masks import Tracks
 from tasks.publish_snapshot import read_snapshot
+from tests.dsr_runs import sample_here
 from tests.endpoint import LocalEndpoint
 from tests.flow_runs import (
     REPOSITORY,
@@ -27,6 +29,7 @@ from tests.flow_runs import (
     ends,
     point_at,
     run_here,
+    table,
     watch,
     write_manifest,
 )
@@ -113,6 +116,39 @@ def test_every_production_backend_at_once(networks, tmp_path, monkeypatch) -> No
         assert made.counts == {}
         assert server.calls == calls
     assert_same_snapshot(again, snapshot)
+
+
+def test_generated_videos_are_tracked_and_scored(networks, tmp_path) -> None:
+    from tests.tiny_wan import save_wan
+
+    wan = {"model": str(save_wan(tmp_path / "wan")), "steps": 1, "precision": "float32"}
+    config = CurateDsr(
+        profile="paper",
+        root=tmp_path / "out",
+        diffusers=wan,
+        grammar={"n_train": 1, "n_test": 1},
+        generate={"n_frames": 9, "width": 64, "height": 64},
+        ground={"n_frames": 3},
+        score={"min_found": 1, "min_rival_score": 1},
+        seeds_train=2,
+        seeds_test=1,
+        **networks,
+    )
+    snapshot = sample_here(config, report=True)
+    assert makers(snapshot) == {
+        "generate_samples": "diffusers",
+        "ground_instances.detector": "groundingdino",
+        "ground_instances.verifier": "none",
+        "propagate_masks": "sam2",
+        "ask_relations": "boxes",
+    }
+    # What random networks make of a prompt is chance; that every sample was generated and tracked is not.
+    manifest = read_snapshot(snapshot)
+    assert manifest.n_inputs == manifest.n_accepted + manifest.n_rejected == 3
+    assert {end["stage"] for end in table(snapshot, "outcomes").to_dicts()} <= {"score_dsr", "ask_relations"}
+    with watch(config) as made:
+        assert_same_snapshot(sample_here(config), snapshot)
+    assert made.counts == {}
 
 
 def test_transformers_in_both_places(ported, tmp_path, monkeypatch) -> None:

@@ -19,11 +19,13 @@ import pytest
 from flows import ask
 from flows.curate_matrix11k import CurateMatrix11k
 from flows.dispatch import ShardsFailed
+from flows.export_pairs import main as export
 from schemas.matrix11k import TABLES
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath, list_files, parse_path
 from tasks.publish_snapshot import all_snapshots, latest_snapshot
 from tasks.report_page.usage import usage_of
+from tests.dsr_runs import sample_here, tiny_samples
 from tests.endpoint import LocalEndpoint
 from tests.flow_runs import (
     FEW_FRAMES,
@@ -119,6 +121,27 @@ def test_simulated_clips_in_a_bucket_are_those_of_a_disk_with_a_report(
     assert_same(there, here)
     page = parse_path(ROOT) / "reports" / here.name
     assert {"index.html"} < {path.name for path in list_files(page)}
+
+
+def test_samples_in_a_bucket_are_those_of_a_disk_with_a_report_and_given_videos_are_read_from_one(
+    s3: S3Server,  # noqa: F811
+    bucket: AnyPath,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    few: dict[str, Any] = {"grammar": {"n_train": 1, "n_test": 0}, "seeds_train": 2}
+    here = sample_here(tiny_samples(tmp_path / "drawn", **few))
+    there = sample_here(tiny_samples(parse_path(ROOT), **few), report=True)
+    assert_same(there, here)
+    page = parse_path(ROOT) / "reports" / here.name
+    assert {"index.html"} < {path.name for path in list_files(page)}
+
+    export(["--root", str(tmp_path / "drawn"), "--folder", str(tmp_path / "out")])
+    s3.upload(tmp_path / "out/videos", "videos", "given")
+    folder: dict[str, Any] = {"generate": {"generator": "folder"}, "seeds_train": 2, "prompts_split": "train"}
+    prompts = tmp_path / "out/metadata.csv"
+    local = tiny_samples(tmp_path / "local", videos=tmp_path / "out/videos", prompts=prompts, **folder)
+    remote = tiny_samples(tmp_path / "remote", videos="s3://videos/given", prompts=prompts, **folder)
+    assert_same(sample_here(remote), sample_here(local))
 
 
 def test_work_that_moved_into_a_bucket_is_not_done_again(computed: S3Server, expected: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas import kinemask, matrix11k
+from schemas import dsr, kinemask, matrix11k
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,7 +29,9 @@ def test_every_command_is_there(module: str) -> None:
     assert importlib.util.find_spec(module) is not None
 
 
-@pytest.mark.parametrize("table", sorted({*matrix11k.TABLES, *kinemask.SHARD_TABLES}))
+@pytest.mark.parametrize(
+    "table", sorted({*matrix11k.TABLES, *kinemask.SHARD_TABLES, *dsr.SHARD_TABLES, *dsr.WHOLE_TABLES})
+)
 def test_every_table_is_named(table: str) -> None:
     assert f"{table}/" in README or f'"{table}"' in README
 
@@ -44,6 +46,6 @@ def test_every_deployment_and_pool_is_there() -> None:
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     names = {f"{d['entrypoint'].split(':')[1].replace('_', '-')}/{d['name']}" for d in project["deployments"]}
     named = set(re.findall(r"curate-[a-z0-9-]+/\w+", README))
-    assert {"curate-matrix11k/default", "curate-kinemask/blender"} <= named <= names
+    assert {"curate-matrix11k/default", "curate-kinemask/blender", "curate-dsr/paper"} <= named <= names
     pools = {d["work_pool"]["name"] for d in project["deployments"]}
     assert set(re.findall(r"triptych-\w+", README)) == pools

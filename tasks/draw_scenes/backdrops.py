@@ -13,13 +13,14 @@ def paint_backdrop(kind: str, rng: np.random.Generator) -> np.ndarray:
     canvas = Canvas(())
     painter = {"park": _park, "room": _room, "hall": _hall, "beach": _beach, "dusk": _dusk, "street": _street}[kind]
     painter(canvas, rng)
-    return _textured(canvas.supersampled(), rng)
+    return textured(canvas.supersampled(), rng)
 
 
-def _textured(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def textured(picture: np.ndarray, rng: np.random.Generator, supersampling: int = SUPERSAMPLING) -> np.ndarray:
     """Paper grain and soft blotches: flat colour would make optical flow blind and GrabCut trivial."""
     height, width = picture.shape[:2]
-    grain = cv2.resize(rng.normal(0, 3.0, (HEIGHT, WIDTH)).astype(np.float32), (width, height))
+    fine = (height // supersampling, width // supersampling)
+    grain = cv2.resize(rng.normal(0, 3.0, fine).astype(np.float32), (width, height))
     blotches = cv2.resize(
         rng.normal(0, 3.0, (12, 16)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
     )

@@ -91,20 +91,39 @@ def hull(*circles: tuple[Point, float]) -> np.ndarray:
 class Canvas:
     """A picture and its labels, painted back to front with the same polygons."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """names: the instances whose pixels are kept apart; all other things are labelled 0."""
-        size = (HEIGHT * SUPERSAMPLING, WIDTH * SUPERSAMPLING)
+    def __init__(
+        self,
+        names: Sequence[str],
+        width: int = WIDTH,
+        height: int = HEIGHT,
+        supersampling: int = SUPERSAMPLING,
+        outline_shade: float = OUTLINE_SHADE,
+    ) -> None:
+        """names: the instances whose pixels are kept apart; all other things are labelled 0.
+
+        width, height: px of the video; outline_shade: of a shape's colour, 1 for an outline that is not seen
+        """
+        self._width, self._height, self._supersampling = width, height, supersampling
+        self._outline_shade = outline_shade
+        size = (height * supersampling, width * supersampling)
         self._label_of = {name: number for number, name in enumerate(names, start=1)}
         self._picture = np.zeros((*size, 3), np.uint8)
         self._labels = np.zeros(size, np.uint8)
         self._label = 0
-        self._zoom, self._centre = 1.0, (WIDTH / 2, HEIGHT / 2)
+        self._zoom, self._centre = 1.0, self._middle
 
-    def begin(self, backdrop: np.ndarray, zoom: float = 1.0, centre: Point = (WIDTH / 2, HEIGHT / 2)) -> None:
-        """Start a frame on a backdrop (H * S, W * S, 3); figures are drawn `zoom` times larger about `centre`."""
+    @property
+    def _middle(self) -> Point:
+        return self._width / 2, self._height / 2
+
+    def begin(self, backdrop: np.ndarray, zoom: float = 1.0, centre: Point | None = None) -> None:
+        """Start a frame on a backdrop (H * S, W * S, 3); figures are drawn `zoom` times larger.
+
+        centre: what the picture's middle shows, px of an unzoomed picture; by default its own middle.
+        """
         np.copyto(self._picture, backdrop)
         self._labels.fill(0)
-        self._label, self._zoom, self._centre = 0, zoom, centre
+        self._label, self._zoom, self._centre = 0, zoom, self._middle if centre is None else centre
 
     def draw_as(self, name: str | None) -> None:
         """Whose pixels the next shapes are; None or an unknown name: the scenery's, which hides what is behind."""
@@ -113,8 +132,8 @@ class Canvas:
     def shape(self, colour: Colour, *polygons: np.ndarray, line: float = 0.9) -> None:
         """Fill polygons as one shape with a dark outline `line` px wide on either side of its rim."""
         points = [self._fixed(polygon) for polygon in polygons]
-        thickness = max(1, round(2 * line * self._zoom * SUPERSAMPLING))
-        rim = shade(colour, OUTLINE_SHADE)
+        thickness = max(1, round(2 * line * self._zoom * self._supersampling))
+        rim = shade(colour, self._outline_shade)
         for target, ink in ((self._picture, rim), (self._labels, self._label)):
             cv2.polylines(target, points, True, ink, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
         for polygon in points:  # one by one: fillPoly would leave holes where polygons overlap
@@ -131,12 +150,12 @@ class Canvas:
     def stroke(self, colour: Colour, points: Sequence[Point], width: float) -> None:
         """An open line: a mouth, a seam, a handle."""
         fixed = [self._fixed(np.array(points))]
-        thickness = max(1, round(width * self._zoom * SUPERSAMPLING))
+        thickness = max(1, round(width * self._zoom * self._supersampling))
         cv2.polylines(self._picture, fixed, False, colour, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
         cv2.polylines(self._labels, fixed, False, self._label, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
 
-    def shadow(self, x: float, y: float, radius: float) -> None:
-        """Darken a flat ellipse of the floor: part of the scenery, in no mask."""
+    def shadow(self, x: float, y: float, radius: float, light: float = 0.82) -> None:
+        """Darken a flat ellipse of the floor to a share of its light: part of the scenery, in no mask."""
         outline = self._fixed(disc((x, y), radius, min(radius * 0.17, 7.0)))
         left, top, width, height = cv2.boundingRect(outline >> _SUBPIXEL_BITS)
         rows = slice(max(top, 0), max(top + height + 1, 0))
@@ -147,7 +166,7 @@ class Canvas:
         inside = np.zeros(patch.shape[:2], np.uint8)
         offset = np.array([columns.start, rows.start], np.int32) << _SUBPIXEL_BITS
         cv2.fillPoly(inside, [outline - offset], 1, cv2.LINE_8, _SUBPIXEL_BITS)
-        cv2.copyTo(cv2.convertScaleAbs(patch, alpha=0.82), inside, patch)
+        cv2.copyTo(cv2.convertScaleAbs(patch, alpha=light), inside, patch)
 
     def supersampled(self) -> np.ndarray:
         """(H * S, W * S, 3) uint8 RGB: the picture as painted."""
@@ -155,14 +174,14 @@ class Canvas:
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB: the frame, anti-aliased."""
-        return cv2.resize(self._picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        return cv2.resize(self._picture, (self._width, self._height), interpolation=cv2.INTER_AREA)
 
     def mask(self, name: str) -> np.ndarray:
         """(H, W) bool: pixels of which the instance covers, visibly, at least half."""
         covered = (self._labels == self._label_of[name]).astype(np.float32)
-        return cv2.resize(covered, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) >= 0.5 - 1e-4
+        return cv2.resize(covered, (self._width, self._height), interpolation=cv2.INTER_AREA) >= 0.5 - 1e-4
 
     def _fixed(self, polygon: np.ndarray) -> np.ndarray:
         """px of the video -> cv2's fixed-point px of the supersampled picture, whose centres are integers."""
-        zoomed = (np.asarray(polygon, np.float64) - self._centre) * self._zoom + (WIDTH / 2, HEIGHT / 2)
-        return np.round((zoomed * SUPERSAMPLING - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+        zoomed = (np.asarray(polygon, np.float64) - self._centre) * self._zoom + self._middle
+        return np.round((zoomed * self._supersampling - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

@@ -1,0 +1,325 @@
+"""Animals in profile, of one colour: four-legged ones, birds, and those that creep under a shell.
+
+    animal = Animal.of("fox", coat=(246, 122, 14), size=34)
+    animal.draw(canvas, "id1", Pose(x=120, y=196, facing=1, travelled=30.0))
+
+All of an animal but its eye is a tone of its coat, so that a detector of colours sees the whole of it. What nobody has
+drawn yet looks like a dog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from tasks.backends.drawn_videos.looks import head_noun
+from tasks.draw_scenes.canvas import Canvas, Colour, Point, disc, hull, shade
+from tasks.draw_scenes.figures import joint, step
+
+EYE: Colour = (30, 26, 28)
+FAR_TONE, LIGHT_TONE = 0.78, 1.16
+STRIDE = 0.22  # of the size, half a step
+
+
+class Pose(NamedTuple):
+    """Where an animal is: x of its middle, y of what it stands on, px."""
+
+    x: float
+    y: float
+    facing: int = 1  # 1 looks right, -1 left
+    travelled: float = 0.0  # px walked so far: moves the legs
+    airborne: float = 0.0  # 0 stands, 1 is in the middle of a leap
+
+
+@dataclass(frozen=True)
+class FourLegged:
+    """Proportions, in the height at the shoulder."""
+
+    trunk: float = 0.5  # half of its length
+    girth: float = 0.25  # radius of the chest
+    leg: float = 0.1  # thickness
+    neck: Point = (0.74, 1.12)  # the head's middle: forward, up
+    head: float = 0.23
+    snout: float = 0.3
+    ears: Literal["pointed", "round", "floppy", "long"] = "pointed"
+    tail: Literal["plain", "bushy", "plume", "curled", "stub"] = "plain"
+    height: float = 1.0  # of the usual size
+
+
+@dataclass(frozen=True)
+class Bird:
+    """Proportions, in the height of the back."""
+
+    leg: float = 0.38  # length
+    neck: Point = (0.56, 1.16)
+    beak: float = 0.26
+    height: float = 1.0
+
+
+@dataclass(frozen=True)
+class Creeper:
+    """Low, on short legs; in the height of the back."""
+
+    trunk: float = 0.92  # half of its length
+    neck: Point = (1.2, 0.52)
+    shell: bool = True
+    tail: float = 0.34  # length
+    height: float = 0.8
+
+
+Build = FourLegged | Bird | Creeper
+
+_DOG = FourLegged(ears="floppy")
+_CAT = FourLegged(girth=0.23, snout=0.1, head=0.25, tail="curled", height=0.95)
+_FOX = FourLegged(girth=0.22, snout=0.36, tail="bushy", height=0.92)
+_BEAR = FourLegged(trunk=0.55, girth=0.34, leg=0.15, head=0.27, snout=0.24, ears="round", tail="stub")
+_MONKEY = FourLegged(trunk=0.42, snout=0.08, head=0.27, ears="round", tail="curled")
+_RABBIT = FourLegged(
+    trunk=0.36, girth=0.32, leg=0.12, neck=(0.6, 1.02), head=0.25, snout=0.1, ears="long", tail="stub", height=0.82
+)
+_SQUIRREL = FourLegged(
+    trunk=0.4, girth=0.27, neck=(0.66, 1.04), head=0.23, snout=0.14, ears="round", tail="plume", height=0.8
+)
+_MOUSE = FourLegged(trunk=0.42, girth=0.34, neck=(0.72, 0.82), head=0.25, snout=0.26, ears="round", height=0.72)
+_PIG = FourLegged(trunk=0.55, girth=0.36, leg=0.13, neck=(0.84, 0.9), head=0.27, snout=0.2, tail="stub", height=0.86)
+_SHEEP = FourLegged(trunk=0.5, girth=0.38, head=0.22, snout=0.2, ears="floppy", tail="stub")
+_GOAT = FourLegged(trunk=0.5, girth=0.28, neck=(0.78, 1.26), head=0.2, snout=0.28, tail="stub")
+_HORSE = FourLegged(trunk=0.56, girth=0.26, leg=0.09, neck=(0.92, 1.42), head=0.17, snout=0.36, tail="bushy")
+_BIRD, _DUCK = Bird(), Bird(leg=0.18, neck=(0.62, 1.3), beak=0.32, height=0.92)
+_WADER = Bird(leg=0.6, neck=(0.6, 1.55), beak=0.4, height=0.95)
+_TURTLE = Creeper()
+_LIZARD = Creeper(trunk=1.2, neck=(1.5, 0.7), shell=False, tail=1.3, height=0.62)
+_FROG = Creeper(trunk=0.8, neck=(0.8, 0.92), shell=False, tail=0.0, height=0.9)
+
+
+def _same(build: Build, nouns: str) -> dict[str, Build]:
+    return dict.fromkeys(nouns.split(), build)
+
+
+BUILDS: dict[str, Build] = {
+    **_same(_DOG, "dog puppy"),
+    **_same(_CAT, "cat kitten lynx leopard tiger lion panther cougar cheetah"),
+    **_same(_FOX, "fox wolf coyote jackal raccoon skunk badger"),
+    **_same(_BEAR, "bear panda koala cub beaver wombat capybara"),
+    **_same(_MONKEY, "monkey ape chimpanzee lemur gorilla baboon"),
+    **_same(_RABBIT, "rabbit bunny hare kangaroo wallaby"),
+    **_same(_SQUIRREL, "squirrel chipmunk marmot"),
+    **_same(_MOUSE, "mouse rat hamster gerbil vole hedgehog otter ferret weasel mole"),
+    **_same(_PIG, "pig piglet boar hippo rhino"),
+    **_same(_SHEEP, "sheep lamb cow calf bull bison elephant"),
+    **_same(_GOAT, "goat kid deer fawn antelope gazelle llama alpaca"),
+    **_same(_HORSE, "horse pony foal donkey mule zebra giraffe camel"),
+    **_same(_BIRD, "bird sparrow robin crow raven pigeon dove parrot owl hawk eagle finch jay magpie gull seagull"),
+    **_same(_DUCK, "duck duckling goose swan penguin chicken hen rooster chick turkey peacock"),
+    **_same(_WADER, "heron crane stork flamingo ostrich egret"),
+    **_same(_TURTLE, "turtle tortoise snail crab beetle ladybug armadillo"),
+    **_same(_LIZARD, "lizard gecko iguana salamander newt crocodile alligator snake"),
+    **_same(_FROG, "frog toad"),
+}
+
+
+@dataclass(frozen=True)
+class Animal:
+    """An animal that knows how to draw itself; `size` is the height of its back, px."""
+
+    build: Build
+    coat: Colour
+    size: float
+
+    @classmethod
+    def of(cls, noun: str, coat: Colour, size: float) -> Animal:
+        """noun: known by its head. size: px, of an animal of usual height."""
+        build = BUILDS.get(head_noun(noun), _DOG)
+        return cls(build, coat, size * build.height)
+
+    def scaled(self, factor: float) -> Animal:
+        return replace(self, size=self.size * factor)
+
+    def draw(self, canvas: Canvas, name: str | None, pose: Pose) -> None:
+        canvas.draw_as(name)
+        at = self._frame(pose)
+        match self.build:
+            case FourLegged():
+                _draw_four_legged(canvas, self.build, self.coat, self.size, pose, at)
+            case Bird():
+                _draw_bird(canvas, self.build, self.coat, self.size, pose, at)
+            case Creeper():
+                _draw_creeper(canvas, self.build, self.coat, self.size, pose, at)
+
+    def reach(self) -> tuple[float, float]:
+        """px from its middle: back to the tail and ahead to the nose, where it stands."""
+        side = int(4 * self.size) + 8
+        canvas = Canvas(("it",), 2 * side, 2 * side, 1)
+        canvas.begin(np.zeros((2 * side, 2 * side, 3), np.uint8))
+        self.draw(canvas, "it", Pose(side, 1.5 * side))
+        columns = np.flatnonzero(canvas.mask("it").any(axis=0))
+        return float(side - columns[0]), float(columns[-1] + 1 - side)
+
+    def _frame(self, pose: Pose) -> Callable[[float, float], Point]:
+        """(forward, up) in sizes -> px."""
+        bob = 0.03 * float(np.sin(pose.travelled / (STRIDE * self.size)))
+
+        def at(forward: float, up: float) -> Point:
+            return pose.x + pose.facing * forward * self.size, pose.y - (up + bob * min(up, 1.0)) * self.size
+
+        return at
+
+
+# --- Four legs ---------------------------------------------------------------------------------
+
+
+def _draw_four_legged(
+    canvas: Canvas, build: FourLegged, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+) -> None:
+    _draw_tail(canvas, build, coat, size, at)
+    chest, hips = at(build.trunk - 0.08, 0.98 - build.girth), at(-build.trunk, 0.96 - build.girth)
+    for fore, near, lead in ((True, False, 0.5), (False, False, 0.0), (True, True, 0.0), (False, True, 0.5)):
+        hip = at((build.trunk - 0.06 if fore else -build.trunk) + (0.04 if near else -0.04), 0.66)
+        _draw_leg(canvas, build, shade(coat, 1.0 if near else FAR_TONE), size, pose, hip, fore=fore, lead=lead)
+    canvas.shape(coat, hull((chest, size * build.girth), (hips, size * build.girth * 0.94)))
+    back = hull((at(build.trunk * 0.6, 0.86), size * 0.06), (at(-build.trunk * 0.8, 0.84), size * 0.05))
+    canvas.detail(shade(coat, LIGHT_TONE), back)
+    _draw_head(canvas, build, coat, size, at)
+
+
+def _draw_leg(
+    canvas: Canvas, build: FourLegged, colour: Colour, size: float, pose: Pose, hip: Point, *, fore: bool, lead: float
+) -> None:
+    ahead, up = step(pose.travelled, size * STRIDE, lead)
+    thick = size * build.leg
+    stretched = (0.24 if fore else -0.3) * pose.airborne * size  # as in a leap
+    reach = ahead * (1 - pose.airborne) + stretched
+    foot = (hip[0] + pose.facing * reach, pose.y - up * (1 - pose.airborne) - thick * 0.8)
+    knee = joint(hip, foot, size * 0.32, bend=pose.facing if fore else -pose.facing)
+    toe = (foot[0] + pose.facing * thick * 0.7, foot[1] + thick * 0.1)
+    canvas.shape(
+        colour,
+        hull((hip, thick * 1.4), (knee, thick * 0.95)),
+        hull((knee, thick * 0.95), (foot, thick * 0.75)),
+        hull((foot, thick * 0.75), (toe, thick * 0.65)),
+    )
+
+
+def _draw_tail(
+    canvas: Canvas, build: FourLegged, coat: Colour, size: float, at: Callable[[float, float], Point]
+) -> None:
+    end = -build.trunk
+    tails: dict[str, list[tuple[float, float, float]]] = {  # back, up, radius
+        "plain": [(0.14, 0.86, 0.07), (0.4, 1.04, 0.06), (0.52, 1.22, 0.05)],
+        "curled": [(0.14, 0.84, 0.065), (0.42, 0.9, 0.06), (0.52, 1.16, 0.06), (0.42, 1.36, 0.055)],
+        "bushy": [(0.12, 0.82, 0.07), (0.38, 0.74, 0.15), (0.64, 0.6, 0.12), (0.8, 0.52, 0.04)],
+        "plume": [(0.1, 0.7, 0.09), (0.36, 0.72, 0.16), (0.46, 1.06, 0.2), (0.34, 1.4, 0.15)],
+        "stub": [(0.1, 0.86, 0.1), (0.26, 0.88, 0.1)],
+    }
+    bones = [(at(end - back, up), radius * size) for back, up, radius in tails[build.tail]]
+    canvas.shape(shade(coat, 0.94), *(hull(a, b) for a, b in pairwise(bones)))
+
+
+def _draw_head(
+    canvas: Canvas, build: FourLegged, coat: Colour, size: float, at: Callable[[float, float], Point]
+) -> None:
+    forward, up = build.neck
+    radius = build.head
+    centre, nose = at(forward, up), at(forward + radius * 0.6 + build.snout, up - radius * 0.42)
+    throat = (at(build.trunk - 0.1, 0.84), size * build.girth * 0.72)
+    _draw_ears(canvas, build, shade(coat, FAR_TONE), size, at, -0.4)
+    canvas.shape(coat, hull(throat, (at(forward - radius * 0.3, up - radius * 0.2), size * radius * 0.66)))
+    canvas.shape(coat, hull((centre, size * radius), (nose, size * radius * 0.38)))
+    _draw_ears(canvas, build, shade(coat, 0.86), size, at, 0.15)
+    canvas.detail(
+        EYE, disc(nose, size * radius * 0.2), disc(at(forward + 0.34 * radius, up + 0.2 * radius), size * 0.05)
+    )
+
+
+def _draw_ears(
+    canvas: Canvas, build: FourLegged, colour: Colour, size: float, at: Callable[[float, float], Point], shift: float
+) -> None:
+    """shift: forward, in the head's radius: the far ear's, or the near one's."""
+    radius = build.head
+    forward, up = build.neck[0] - (0.2 - shift) * radius, build.neck[1]
+    match build.ears:
+        case "pointed":
+            base, tip = up + 0.7 * radius, up + 1.9 * radius
+            ear = [at(forward - 0.45 * radius, base), at(forward - 0.1 * radius, tip), at(forward + 0.4 * radius, base)]
+            canvas.shape(colour, np.array(ear))
+        case "round":
+            canvas.shape(colour, disc(at(forward - 0.3 * radius, up + 0.85 * radius), size * radius * 0.46))
+        case "floppy":
+            top, low = at(forward - 0.2 * radius, up + 0.7 * radius), at(forward - 0.5 * radius, up - 0.4 * radius)
+            canvas.shape(colour, hull((top, size * radius * 0.3), (low, size * radius * 0.4)))
+        case "long":
+            low, high = at(forward - 0.2 * radius, up + 0.8 * radius), at(forward - 0.7 * radius, up + 2.7 * radius)
+            canvas.shape(colour, hull((low, size * radius * 0.3), (high, size * radius * 0.26)))
+
+
+# --- Birds -------------------------------------------------------------------------------------
+
+
+def _draw_bird(
+    canvas: Canvas, build: Bird, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+) -> None:
+    middle = (1 + build.leg) / 2
+    girth = (1 - build.leg) / 2
+    for near, lead in ((False, 0.5), (True, 0.0)):
+        _draw_bird_leg(canvas, build, shade(coat, 0.8 if near else 0.66), size, pose, at, lead)
+    tail = [at(-0.5, middle + 0.1), at(-1.1, middle + 0.22), at(-1.08, middle - 0.02), at(-0.4, middle - 0.14)]
+    canvas.shape(shade(coat, 0.84), np.array(tail))
+    forward, up = build.neck
+    neck = hull((at(0.3, middle), size * girth * 0.8), (at(forward, up), size * 0.19))
+    beak = [at(forward + 0.1, up + 0.1), at(forward + 0.16 + build.beak, up - 0.04), at(forward + 0.1, up - 0.12)]
+    canvas.shape(shade(coat, 0.72), np.array(beak))
+    canvas.shape(coat, hull((at(0.24, middle), size * girth), (at(-0.42, middle + 0.02), size * girth * 0.7)), neck)
+    canvas.shape(coat, disc(at(forward, up), size * 0.22))
+    lifted = 0.75 * pose.airborne
+    wing = ((at(0.16, middle + 0.1), size * 0.17), (at(-0.5, middle + 0.05 + lifted), size * 0.08))
+    canvas.shape(shade(coat, 0.86), hull(*wing))
+    canvas.detail(EYE, disc(at(forward + 0.08, up + 0.05), size * 0.05))
+
+
+def _draw_bird_leg(
+    canvas: Canvas,
+    build: Bird,
+    colour: Colour,
+    size: float,
+    pose: Pose,
+    at: Callable[[float, float], Point],
+    lead: float,
+) -> None:
+    ahead, up = step(pose.travelled, size * STRIDE * 0.7, lead)
+    tucked = 0.5 * pose.airborne
+    hip = at(0.0, build.leg + 0.1)
+    thick = size * 0.055
+    foot = (hip[0] + pose.facing * ahead * (1 - tucked), pose.y - (up + tucked * build.leg * size) - thick)
+    toe = (foot[0] + pose.facing * size * 0.18, foot[1] + thick * 0.2)
+    canvas.shape(colour, hull((hip, thick * 1.2), (foot, thick)), hull((foot, thick), (toe, thick * 0.8)))
+
+
+# --- Creepers ----------------------------------------------------------------------------------
+
+
+def _draw_creeper(
+    canvas: Canvas, build: Creeper, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+) -> None:
+    half = build.trunk
+    for forward, near, lead in ((0.6, False, 0.5), (-0.6, False, 0.0), (0.52, True, 0.0), (-0.68, True, 0.5)):
+        ahead, up = step(pose.travelled, size * STRIDE * 0.6, lead)
+        hip, thick = at(forward * half, 0.34), size * 0.14
+        foot = (hip[0] + pose.facing * (ahead * (1 - pose.airborne) + size * 0.05), pose.y - up - thick)
+        canvas.shape(shade(coat, 0.92 if near else FAR_TONE), hull((hip, thick * 1.2), (foot, thick)))
+    tail = [at(-half * 0.8, 0.5), at(-half - build.tail, 0.24), at(-half * 0.7, 0.22)]
+    head, radius = at(*build.neck), size * 0.23
+    dome = [at(half * np.cos(a), 0.26 + 0.74 * np.sin(a)) for a in np.linspace(0, np.pi, 22)]
+    neck = hull((at(half * 0.7, 0.42), size * 0.17), (head, radius * 0.8))
+    canvas.shape(shade(coat, 0.92), np.array(tail), neck, disc(head, radius), np.array(dome))
+    if build.shell:
+        canvas.shape(shade(coat, 0.84), np.array(dome))
+        for forward, up in ((0.0, 0.66), (0.48, 0.5), (-0.48, 0.5)):
+            canvas.detail(shade(coat, LIGHT_TONE), disc(at(forward * half, up), size * 0.2 * half, size * 0.15))
+    else:
+        back = hull((at(half * 0.3, 0.8), size * 0.07), (at(-half * 0.5, 0.7), size * 0.06))
+        canvas.detail(shade(coat, LIGHT_TONE), back)
+    canvas.detail(EYE, disc(at(build.neck[0] + 0.08, build.neck[1] + 0.07), size * 0.055))

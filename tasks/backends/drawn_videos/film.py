@@ -1,0 +1,154 @@
+"""One video: who and what is drawn where in each frame, and the boxes of what is seen.
+
+    film = Film.of(sample, plot, {"id1": "orange", "id2": "blue"}, world, rng)
+    for frame, boxes in film.frames(n_frames=41): ...       (H, W, 3) uint8, {"id1": (76.0, ...), "id2": None}
+
+A box is that of the pixels that are seen, not of the whole thing: where the two overlap, the animal is in front.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from schemas.candidate import Box
+from schemas.dsr import ANIMAL, OBJECT, DsrLabels
+from tasks.backends.drawn_videos.animals import Animal, Pose
+from tasks.backends.drawn_videos.plots import Path, Places, Plot, ease_along
+from tasks.backends.drawn_videos.things import Thing
+from tasks.backends.drawn_videos.world import World, paint_backdrop
+from tasks.draw_scenes.canvas import COLOURS, Canvas, Colour, Point, shade
+
+SHADES = (0.88, 1.1)  # of a colour word's colour
+ANIMAL_SIZES, THING_WIDTHS, MAX_THING_HEIGHT = (30.0, 36.0), (74.0, 92.0), 72.0  # units of the world
+GAPS = (14.0, 30.0)  # units between the two, side by side
+IN_FRONT, DETOUR = 3.0, 52.0  # units that the animal is nearer than the object; halfway round it
+EXTRA_SCALE, EXTRA_BEHIND, EXTRA_STROLL = 0.7, 24.0, 24.0  # a second one is smaller and further away, units
+EXTRA_SIDE, ROOM_FOR_EXTRA = 34.0, 26.0  # units from the picture's edge; that the object makes room for it
+MAX_SHOWN, SHOWN_SHARE = 16, 0.2  # frames, and share of all, with an animal that vanishes: too few to be judged
+SETS_OFF, ARRIVES, SOFTNESS = (0.1, 0.2), (0.78, 0.9), (0.2, 0.7)  # of the video's length
+LEAP = re.compile("jump|leap|hop|bound|spring|fl(y|ie)|flutter|glide|flap|swoop|vault|skip")  # how its verb begins
+LIGHT_IN_SHADOW = 0.91  # where two overlap, still too near the ground's own to pass for a part of a thing
+GRAIN, N_GRAINS = 0.8, 4  # 8-bit levels: a camera's; enough that no two frames in a row are equal
+
+
+@dataclass(frozen=True)
+class Film:
+    """All that a video shows, in units of its world."""
+
+    world: World
+    animal: Animal
+    animal_offset: float  # from the middle of its box to its own, along its heading
+    thing: Thing
+    foot: Point  # of the object
+    path: Path
+    plot: Plot
+    extra_foot: Point
+    hold: tuple[float, float]  # of the video: when the animal sets off, when it arrives
+    softness: float  # of its start and arrival, 0..1
+    backdrop: np.ndarray  # (H * S, W * S, 3) uint8
+    grains: np.ndarray  # (N, H, W, 1) int16, 8-bit levels
+
+    @classmethod
+    def of(cls, labels: DsrLabels, plot: Plot, colours: dict[str, str], world: World, rng: np.random.Generator) -> Film:
+        """colours: {instance_id: word of COLOURS}. All else that a prompt leaves open is drawn from rng."""
+        animal = Animal.of(labels.animal, _tone(colours[ANIMAL], rng), rng.uniform(*ANIMAL_SIZES))
+        thing = Thing.of(labels.object, _tone(colours[OBJECT], rng), rng.uniform(*THING_WIDTHS), MAX_THING_HEIGHT)
+        behind, ahead = animal.reach()
+        extra_side = int(rng.choice([-1, 1]))
+        foot = (world.width / 2 + rng.uniform(-8, 8), world.ground)
+        if plot.extra:
+            foot = (foot[0] - extra_side * ROOM_FOR_EXTRA, foot[1])
+        places = Places(
+            thing_x=foot[0],
+            thing_half=thing.width / 2,
+            top_y=foot[1] - thing.top,
+            ground_y=foot[1] + IN_FRONT,
+            animal_half=(behind + ahead) / 2,
+            gap=rng.uniform(*GAPS),
+            detour=DETOUR,
+            picture_width=world.width,
+        )
+        extra_x = world.width - EXTRA_SIDE if extra_side > 0 else EXTRA_SIDE
+        return cls(
+            world=world,
+            animal=animal,
+            animal_offset=(behind - ahead) / 2,
+            thing=thing,
+            foot=foot,
+            path=Path.through(places, plot, leaps=is_leap(labels.verb)),
+            plot=plot,
+            extra_foot=(extra_x, foot[1] - EXTRA_BEHIND),
+            hold=(rng.uniform(*SETS_OFF), rng.uniform(*ARRIVES)),
+            softness=rng.uniform(*SOFTNESS),
+            # Last: these take more of rng for a larger picture, which shall show the same.
+            backdrop=paint_backdrop(world, labels.scene, rng),
+            grains=rng.normal(0, GRAIN, (N_GRAINS, world.height_px, world.width_px, 1)).round().astype(np.int16),
+        )
+
+    def frames(self, n_frames: int) -> Iterator[tuple[np.ndarray, dict[str, Box | None]]]:
+        """Each frame (H, W, 3) uint8 RGB, with the tight box of the visible pixels of the animal and the object."""
+        canvas = self.world.canvas(ANIMAL, OBJECT)
+        for number in range(n_frames):
+            canvas.begin(self.backdrop, self.world.zoom, self.world.middle)
+            self._paint_extra(canvas, number / n_frames)
+            self._paint(canvas, self._pose(number, n_frames))
+            grain = self.grains[number % len(self.grains)]
+            frame = np.clip(canvas.picture() + grain, 0, 255).astype(np.uint8)
+            yield frame, {name: visible_box(canvas.mask(name)) for name in (ANIMAL, OBJECT)}
+
+    def _pose(self, number: int, n_frames: int) -> Pose | None:
+        """Of the animal; None where it is not to be seen."""
+        if not self.plot.animal:
+            return None
+        if self.plot.end is None:
+            n_shown = min(MAX_SHOWN, int(SHOWN_SHARE * n_frames))
+            if number >= n_shown:
+                return None
+            u = number / n_shown
+        else:
+            u = ease_along(number / max(n_frames - 1, 1), self.hold, self.softness)
+        spot = self.path.at(u)
+        # One that stays looks at the object.
+        facing = 1 if (spot.heading or self.foot[0] - spot.x) >= 0 else -1
+        return Pose(spot.x + facing * self.animal_offset, spot.y, facing, spot.travelled, spot.airborne)
+
+    def _paint(self, canvas: Canvas, pose: Pose | None) -> None:
+        canvas.shadow(*self.foot, self.thing.width * 0.52, LIGHT_IN_SHADOW)
+        if pose is not None:
+            canvas.shadow(pose.x, max(pose.y, self.foot[1] + IN_FRONT), self.animal.size * 0.8, LIGHT_IN_SHADOW)
+        self.thing.draw(canvas, OBJECT, self.foot)
+        if pose is not None:
+            self.animal.draw(canvas, ANIMAL, pose)
+
+    def _paint_extra(self, canvas: Canvas, t: float) -> None:
+        """A second one of a kind, in nobody's box, at time t, 0..1. An animal strolls towards the middle."""
+        x, y = self.extra_foot
+        facing = 1 if x < self.foot[0] else -1
+        match self.plot.extra:
+            case "animal":
+                second, strolled = self.animal.scaled(EXTRA_SCALE), t * EXTRA_STROLL
+                canvas.shadow(x + facing * strolled, y, second.size * 0.8, LIGHT_IN_SHADOW)
+                second.draw(canvas, None, Pose(x + facing * strolled, y, facing, strolled))
+            case "object":
+                canvas.shadow(x, y, EXTRA_SCALE * self.thing.width * 0.52, LIGHT_IN_SHADOW)
+                self.thing.scaled(EXTRA_SCALE).draw(canvas, None, self.extra_foot)
+
+
+def is_leap(verb: str) -> bool:
+    """Is a verb of motion one that goes over things? 'jumps', 'flies down'"""
+    return LEAP.match(verb.lower()) is not None
+
+
+def visible_box(mask: np.ndarray) -> Box | None:
+    """(H, W) bool -> its tight box, right and bottom exclusive; None if it is empty."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (float(x), float(y), float(x + width), float(y + height)) if width else None
+
+
+def _tone(word: str, rng: np.random.Generator) -> Colour:
+    return shade(COLOURS[word], rng.uniform(*SHADES))
