@@ -107,15 +107,19 @@ def axis_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray) -> n
         size_a = np.subtract(far_a, near_a, order="C")
         size_o = np.subtract(far_o, near_o, order="C")
         # Both are twice what they are named for: the halves cancel.
-        mean_sizes = size_a + size_o
+        smaller = np.minimum(size_a, size_o)
+        mean_sizes = np.add(size_a, size_o, out=size_a)
         ways = np.add(near_a, far_a, order="C")
         ways -= np.add(near_o, far_o, order="C")
         lengths = np.sqrt(np.einsum("dbn,dbn->bn", ways, ways))
         # A coordinate that is not finite makes the length infinite, or NaN, which is not below infinity either.
-        scored = found & (lengths < np.inf) & (np.minimum(size_a, size_o) > 0).all(axis=0)
+        scored = found & (lengths < np.inf) & (smaller > 0).all(axis=0)
         lengths = np.where(scored, np.maximum(lengths, _NEARLY_NOTHING), np.nan)  # equal centres: 0, not 0/0
-        # min(|way| / mean size, 1) * way / length, in one division: they take longest.
-        return np.minimum(np.abs(ways), mean_sizes) * ways / (mean_sizes * lengths)
+        # min(|way| / mean size, 1) * way / length: with one division, which takes longest, and in place.
+        scores: np.ndarray = np.minimum(np.abs(ways), mean_sizes)
+        scores *= ways
+        scores /= np.multiply(mean_sizes, lengths, out=mean_sizes)
+        return scores
 
 
 def along(axis_scores: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -130,7 +134,7 @@ def directions_of(relations: Sequence[str], n_axes: int = 2) -> np.ndarray:
     """
     known = {name: place for place, name in enumerate(RELATIONS)}
     directions = np.array([relation.direction for relation in RELATIONS.values()], float)
-    places = np.array([known[name] for name in relations], np.intp)
+    places = np.fromiter(map(known.__getitem__, relations), np.intp, len(relations))
     if beyond := [name for name in sorted(set(relations)) if any(RELATIONS[name].direction[n_axes:])]:
         raise ValueError(f"{', '.join(beyond)}: boxes of {n_axes} axes do not show it; measure depth too")
     return directions[places, :n_axes]
