@@ -15,6 +15,7 @@ seen any more. What is asked of a text:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from schemas.dsr import DsrLabels
 from schemas.relation import RELATIONS
@@ -35,6 +36,7 @@ _SIDE = r"(?:hand )?(?:side|edge|end|part)"
 _DENIAL = re.compile(
     r"\b(?:not|no|never|without|neither|nor|none|instead|except|unless|fails?|failing|almost|nearly)\b|n't\b"
 )
+_VERB_TAGS = ("VBZ", "VBD", "VBN", "VBG")  # of the Penn Treebank: leaps, leapt, leapt, leaping
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _SMALL_WORDS = {"with", "where", "from", "into", "onto", "that", "which", "this", "their", "there"}
 
@@ -114,16 +116,15 @@ def _without_scene(said: str, labels: DsrLabels) -> str:
     return said.replace(scene, " ") if scene else said
 
 
-def verb_forms(verb: str) -> list[str]:
-    """'hops down' -> hops, hop, hopping, hopped: regular forms of the head word, and some that are no words."""
+@lru_cache(maxsize=1024)
+def verb_forms(verb: str) -> frozenset[str]:
+    """'leaps down' -> leaps, leap, leaping, leapt: all forms of the head word."""
+    import lemminflect  # here, since its tables take half a second
+
     head = next((word for word in verb.split() if word.endswith("s") and not word.endswith("ss")), verb.split()[0])
-    bases = [head[:-1]]
-    if head.endswith("ies"):
-        bases.append(f"{head[:-3]}y")
-    elif head.endswith("es"):
-        bases.append(head[:-2])
-    stems = [stem for base in bases for stem in (base, base.removesuffix("e"), base + base[-1])]
-    return [head, *bases, *(stem + ending for stem in stems for ending in ("ing", "ed"))]
+    bases = [lemma for lemma in lemminflect.getLemma(head, "VERB") if lemma]
+    forms = [lemminflect.getInflection(base, tag) for base in bases for tag in _VERB_TAGS]
+    return frozenset({head, *bases, *(form for group in forms for form in group)})
 
 
 def _says(said: str, pattern: str) -> str | None:

@@ -107,6 +107,9 @@ def test_a_further_relation_is_known_by_its_name_and_phrases(monkeypatch: pytest
         ("dashes", "dashed"),
         ("paces", "pacing"),
         ("slowly walks", "walk"),
+        ("runs", "ran"),
+        ("leaps down", "leapt"),
+        ("bloops", "blooping"),
     ],
 )
 def test_verb_forms(verb: str, form: str) -> None:
