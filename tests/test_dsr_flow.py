@@ -162,6 +162,15 @@ def test_a_samples_story_can_be_asked_for(run: tuple[CurateDsr, Path], capsys: p
     assert "nothing failed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("changes", [{"score": {"min_found": 1000}}, {"grammar": {"n_train": 0, "n_test": 0}}])
+def test_a_dataset_without_a_valid_sample_is_published_and_says_so(tmp_path: Path, changes: dict) -> None:
+    few = {"grammar": {"n_train": 1, "n_test": 0}, "seeds_train": 1}
+    snapshot = sample_here(tiny_samples(tmp_path, **few | changes), report=True)
+    manifest = read_snapshot(snapshot)
+    assert manifest.n_accepted == manifest.n_failed == manifest.statistics.n_pairs == 0
+    assert all(curve.correctness == [0.0] * len(TAUS) for curve in manifest.statistics.curves)
+
+
 # --- What is computed again --------------------------------------------------------------------
 
 
