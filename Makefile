@@ -23,8 +23,8 @@ demo-kinemask: $(VENV)/.kinemask $(BLENDER_VENV)/.blender  ## simulate and rende
 demo-dsr: $(VENV)/.run  ## prompts, drawn samples, scores, preference pairs
 	$(BIN)/python -m flows.demo_dsr --folder $(DEMO_DSR)
 
-test: $(VENV)/.dev  ## the fast tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## the fast tests, a file to a core at a time
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 models: $(MODELS_VENV)/.models  ## an environment with the paper's models: GroundingDINO, SAM2, transformers
 
