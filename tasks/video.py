@@ -101,32 +101,34 @@ def probe(video: Path | bytes) -> VideoInfo:
         )
 
 
-def decode_span(path: Path, start: Fraction | None = None, end: Fraction | None = None) -> Iterator[DecodedFrame]:
+def decode_span(
+    video: Path | bytes, start: Fraction | None = None, end: Fraction | None = None
+) -> Iterator[DecodedFrame]:
     """The frames whose time lies in [start, end), in order of presentation; times strictly increase.
 
     A frame without a time follows the one before it at that one's duration; a frame whose time does not
     come after the one before it is put one tick behind it.
     Raises UnreadableVideo at the first damaged frame, or at the end of a file that ends early.
     """
-    for frame in _frames_from(path, start or Fraction(0)):
+    for frame in _frames_from(video, start or Fraction(0)):
         if end is not None and frame.time >= end:
             return
         if frame.time + frame.duration > MAX_SECONDS:
-            raise UnreadableVideo(f"{path.name}: a frame claims to be shown until {float(frame.time):.0f} s")
+            raise UnreadableVideo(f"{_name_of(video)}: a frame claims to be shown until {float(frame.time):.0f} s")
         if start is None or frame.time >= start:
             yield frame
 
 
 def iter_frames(
-    path: Path, start: Fraction | None = None, end: Fraction | None = None, *, max_side: int | None = None
+    video: Path | bytes, start: Fraction | None = None, end: Fraction | None = None, *, max_side: int | None = None
 ) -> Iterator[tuple[Fraction, np.ndarray]]:
     """(time in s, (H, W, 3) uint8 RGB) of the frames whose time lies in [start, end).
 
     Time 0 is the first frame's. Rotation is applied. max_side, in px, bounds the longer side; frames are
     never enlarged. Raises UnreadableVideo.
     """
-    painter = _Painter(probe(path), max_side)
-    for frame in decode_span(path, start, end):
+    painter = _Painter(probe(video), max_side)
+    for frame in decode_span(video, start, end):
         yield frame.time, painter.rgb(frame.picture)
 
 
@@ -213,7 +215,7 @@ def _allocate(clip: Clip, n: int, height: int, width: int) -> np.ndarray:
 @contextmanager
 def _opened(video: Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """The container, of a file or in memory, and its video stream; what FFmpeg raises becomes UnreadableVideo."""
-    name = f"a video of {len(video)} bytes" if isinstance(video, bytes) else video.name
+    name = _name_of(video)
     # The scheme keeps a name like "concat:a|b" from being taken for a protocol.
     source = io.BytesIO(video) if isinstance(video, bytes) else f"file:{video.absolute()}"
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
@@ -224,6 +226,10 @@ def _opened(video: Path | bytes) -> Iterator[tuple[av.container.InputContainer, 
         raise RowFailed("missing_video", f"{name}: {error.strerror}", retryable=True) from error
     except av.FFmpegError as error:
         raise UnreadableVideo(f"{name}: {error.strerror}") from error
+
+
+def _name_of(video: Path | bytes) -> str:
+    return f"a video of {len(video)} bytes" if isinstance(video, bytes) else video.name
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -242,12 +248,12 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     return stream
 
 
-def _frames_from(path: Path, start: Fraction) -> Iterator[DecodedFrame]:
+def _frames_from(video: Path | bytes, start: Fraction) -> Iterator[DecodedFrame]:
     """Frames from a keyframe at or before `start` on; from the first one where no seek can be relied on."""
     for target in (start, start - _EARLIER_S):
         if target <= 0:
             break
-        with _opened(path) as (container, stream):
+        with _opened(video) as (container, stream):
             decoding = _Decoding(container, stream)
             first, frames = decoding.seek(target)
             # Some containers find the nearest keyframe, not the one before, or none at all.
@@ -255,7 +261,7 @@ def _frames_from(path: Path, start: Fraction) -> Iterator[DecodedFrame]:
                 yield first
                 yield from frames
                 return
-    with _opened(path) as (container, stream):
+    with _opened(video) as (container, stream):
         yield from _Decoding(container, stream).frames()
 
 

@@ -8,11 +8,9 @@ draw_film(sample, tracks, video, folder) ->
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -49,14 +47,11 @@ def draw_film(sample: SampleRow, tracks: Sequence[TrackRow], video: bytes, folde
 
 def boxed_frames(sample: SampleRow, tracks: Sequence[TrackRow], video: bytes) -> Iterator[np.ndarray]:
     """Each frame of the sample with its boxes: (H, W, 3) uint8 RGB."""
-    with tempfile.TemporaryDirectory() as aside:
-        path = Path(aside) / "sample.mp4"
-        path.write_bytes(video)
-        n_seen = 0
-        for _, frame in iter_frames(path, max_side=MAX_SIDE_PX):
-            if n_seen < sample.n_frames:
-                yield boxed(frame, tracks, n_seen, sample.width)
-            n_seen += 1
+    n_seen = 0
+    for _, frame in iter_frames(video, max_side=MAX_SIDE_PX):
+        if n_seen < sample.n_frames:
+            yield boxed(frame, tracks, n_seen, sample.width)
+        n_seen += 1
     if n_seen != sample.n_frames:
         raise RowFailed("frame_count", f"{n_seen} frames instead of {sample.n_frames}", retryable=False)
 

@@ -7,10 +7,8 @@ draw_film(clip, objects, video, folder) ->
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -53,10 +51,7 @@ def draw_film(clip: SceneClipRow, objects: Sequence[ObjectRow], video: bytes, fo
 
 def decode(video: bytes, clip: SceneClipRow) -> list[np.ndarray]:
     """The clip's frames, (H, W, 3) uint8 RGB, at most MAX_SIDE_PX."""
-    with tempfile.TemporaryDirectory() as aside:
-        path = Path(aside) / f"{clip.clip_id}.mp4"
-        path.write_bytes(video)
-        frames = [frame for _, frame in iter_frames(path, max_side=MAX_SIDE_PX)]
+    frames = [frame for _, frame in iter_frames(video, max_side=MAX_SIDE_PX)]
     if len(frames) != clip.n_frames:
         raise RowFailed("frame_count", f"{len(frames)} frames instead of {clip.n_frames}", retryable=False)
     return frames
