@@ -23,6 +23,7 @@ from flows.pipeline import (
     curate_shards,
     fill_from_profile,
     publish,
+    report_with,
     run_command,
     run_shard,
     show_yield,
@@ -50,12 +51,10 @@ from tasks.backends.torch_runtime import TorchConfig
 from tasks.datasets import Dataset
 from tasks.datasets.dsr import CLIP_STAGES, DSR, PromptLedger
 from tasks.plan_shards import plan_shards
-from tasks.publish_snapshot import read_snapshot
 from tasks.read_manifest import Inputs, require_manifest
 from tasks.read_prompts import read_prompts
 from tasks.read_samples import plan_samples, read_samples
-from tasks.report_page.usage import read_usage
-from tasks.stage import Stage, StageConfig, Work, full_disk_is_a_service_down
+from tasks.stage import Stage, StageConfig, Work
 from tasks.write_dsr_report import write_dsr_report
 
 PROMPT_STAGES = ("rewrite_prompts",)
@@ -285,10 +284,7 @@ def pair_up(config: CurateDsr, prompts: list[DsrPrompt], shards: Done) -> tuple[
 
 
 def report_on(config: CurateDsr, snapshot: AnyPath) -> AnyPath:
-    spent = read_usage(config.work, read_snapshot(snapshot).shards, config.clip_stages, DsrSample)
-    with full_disk_is_a_service_down("write_report", config.root):
-        folder = config.root / "reports" / snapshot.name
-        return write_dsr_report(snapshot, folder, spent=spent, prices=config.prices)
+    return report_with(config, snapshot, write_dsr_report)
 
 
 def main(arguments: list[str] | None = None) -> None:

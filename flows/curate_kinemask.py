@@ -15,7 +15,16 @@ from pydantic import Field, field_validator, model_validator
 
 from flows.dispatch import crash_silent_parents, rearm_parent
 from flows.engine import run_logger, run_step
-from flows.pipeline import CurationConfig, curate_shards, fill_from_profile, publish, run_command, run_shard, show_yield
+from flows.pipeline import (
+    CurationConfig,
+    curate_shards,
+    fill_from_profile,
+    publish,
+    report_with,
+    run_command,
+    run_shard,
+    show_yield,
+)
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.storage import AnyPath, DataPath
 from tasks import caption_clips, render_clips, simulate_scenes
@@ -24,10 +33,8 @@ from tasks.datasets import Dataset
 from tasks.datasets.kinemask import CLIP_STAGES, KINEMASK, SeedLedger
 from tasks.floors import Floors
 from tasks.plan_shards import plan_shards
-from tasks.publish_snapshot import read_snapshot
 from tasks.read_manifest import Inputs
-from tasks.report_page.usage import read_usage
-from tasks.stage import Shard, Stage, Work, full_disk_is_a_service_down
+from tasks.stage import Shard, Stage, Work
 from tasks.write_scene_report import write_scene_report
 
 # What each profile sets where nothing else is asked for. The paper's: Blender, and captions by a VLM.
@@ -144,10 +151,7 @@ def plan_seed_shards(parts: list[list[SceneSeed]], size: int) -> list[Shard[Scen
 
 
 def report_on(config: CurateKinemask, snapshot: AnyPath) -> AnyPath:
-    spent = read_usage(config.work, read_snapshot(snapshot).shards, config.clip_stages, SceneSeed)
-    with full_disk_is_a_service_down("write_report", config.root):
-        folder = config.root / "reports" / snapshot.name
-        return write_scene_report(snapshot, folder, spent=spent, prices=config.prices)
+    return report_with(config, snapshot, write_scene_report)
 
 
 def main(arguments: list[str] | None = None) -> None:

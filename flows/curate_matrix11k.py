@@ -24,6 +24,7 @@ from flows.pipeline import (
     curate_shards,
     fill_from_profile,
     publish,
+    report_with,
     run_command,
     run_shard,
     show_yield,
@@ -44,8 +45,7 @@ from tasks.footage import ClipFootage
 from tasks.plan_shards import plan_clip_shards
 from tasks.publish_snapshot import latest_snapshot, read_snapshot
 from tasks.read_manifest import Inputs, Listing, inputs_folder, read_manifest, require_manifest
-from tasks.report_page.usage import read_usage
-from tasks.stage import Row, Stage, Work, full_disk_is_a_service_down, load_shard
+from tasks.stage import Row, Stage, Work, load_shard
 from tasks.write_report import write_report
 
 SOURCE_STAGES = ("split_scenes",)
@@ -171,10 +171,11 @@ def read_listing(config: CurateMatrix11k) -> Listing:
 
 def report_on(config: CurateMatrix11k, snapshot: AnyPath) -> AnyPath:
     truth = compare_snapshot(snapshot, read_truths(config.truth)) if config.truth else None
-    spent = read_usage(config.work, read_snapshot(snapshot).shards, config.clip_stages, Clip)
-    with full_disk_is_a_service_down("write_report", config.root):
-        folder = config.root / "reports" / snapshot.name
-        return write_report(snapshot, config.work, folder, truth, spent=spent, prices=config.prices)
+
+    def write(snapshot: AnyPath, folder: AnyPath, **spending: Any) -> AnyPath:
+        return write_report(snapshot, config.work, folder, truth, **spending)
+
+    return report_with(config, snapshot, write)
 
 
 # --- Planning --------------------------------------------------------------------------------

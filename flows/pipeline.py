@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from tasks.datasets import Dataset, Ledger
 from tasks.plan_shards import SHARD_SIZE, plan_shards
 from tasks.publish_snapshot import LedgerError, publish_snapshot, read_snapshot
 from tasks.read_manifest import ManifestError
+from tasks.report_page.usage import read_usage
 from tasks.stage import (
     Row,
     Shard,
@@ -197,6 +198,14 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> AnyPath:
             configs={name: settings.model_dump(mode="json") for name, settings in configs.items()},
             made_by=[maker for stage in stages for maker in stage.made_by],
         )
+
+
+def report_with(config: CurationConfig, snapshot: AnyPath, write: Callable[..., AnyPath]) -> AnyPath:
+    """A snapshot's page. write: (snapshot, folder, spent=..., prices=...) -> the page"""
+    payload = config.payload_of(config.product.clip_stages[0])
+    spent = read_usage(config.work, read_snapshot(snapshot).shards, config.clip_stages, payload)
+    with full_disk_is_a_service_down("write_report", config.root):
+        return write(snapshot, config.root / "reports" / snapshot.name, spent=spent, prices=config.prices)
 
 
 def show_yield(snapshot: AnyPath, report: AnyPath | None, log: Any) -> None:

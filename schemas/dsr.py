@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, model_validator
 
-from schemas.candidate import Box, Candidate
+from schemas.candidate import Box
 from schemas.mask_track import MaskTrack
 from schemas.outcome import Kind, Outcome, Subject
 from schemas.provenance import MadeBy
 from schemas.record import Record, column, content_hash
 from schemas.relation import known_relation, type_code
 from schemas.scene import Split
-from schemas.tables import Named, OfClip
+from schemas.tables import CandidateRow, Named, OfClip
 
 Form = Literal["structured", "from_to", "rewritten"]
 Role = Literal["animal", "object"]
@@ -160,10 +160,6 @@ class TrackRow(MaskTrack, OfClip):
     role: Role = column("animal or object")
 
 
-class DsrCandidateRow(Candidate, OfClip):
-    """A candidate of any sample, with its verdict."""
-
-
 class PairRow(Record):
     """A winner and a loser of one prompt (SpatialAlign 3.3): a row of DPO training data."""
 
@@ -220,7 +216,7 @@ SHARD_TABLES: dict[str, type[Record]] = {
     "videos": VideoRow,
     "tracks": TrackRow,
     "outcomes": SampleOutcomeRow,
-    "candidates": DsrCandidateRow,
+    "candidates": CandidateRow,
 }
 WHOLE_TABLES: dict[str, type[Record]] = {"prompts": PromptRow, "pairs": PairRow}  # one file, written at publishing
 

@@ -6,7 +6,7 @@ sources/  all_clips/  outcomes/  candidates/  track_checks/  dropped_interaction
 
 from __future__ import annotations
 
-from schemas.candidate import Box, Candidate
+from schemas.candidate import Box
 from schemas.clip import Clip
 from schemas.instance import Instance
 from schemas.interaction import Interaction
@@ -15,6 +15,7 @@ from schemas.outcome import Outcome
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from schemas.source import Source
+from schemas.tables import CandidateRow as CandidateRow
 from schemas.tables import Named, OfClip
 from schemas.track_check import TrackCheck
 
@@ -41,10 +42,6 @@ class InstanceRow(Instance, OfClip):
 
 class MaskTrackRow(MaskTrack, OfClip):
     """An instance's masks in an accepted clip."""
-
-
-class CandidateRow(Candidate, OfClip):
-    """A candidate of any clip, with its verdict."""
 
 
 class TrackCheckRow(TrackCheck, OfClip):

@@ -10,6 +10,7 @@ tables know relations by this table only: one more is one more line here (along 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -48,6 +49,12 @@ DSR_TYPES: dict[str, tuple[str, str, str]] = {
 def type_code(initial: str, final: str) -> str:
     """The authors' code of a change of relation: 'LT' is left to top."""
     return RELATIONS[initial].code + RELATIONS[final].code
+
+
+def in_table_order(codes: Iterable[str]) -> list[str]:
+    """Codes of types, each once: the paper's first, as its table 1 lists them; then others, alphabetically."""
+    known = list(DSR_TYPES)
+    return sorted(set(codes), key=lambda code: (known.index(code) if code in known else len(known), code))
 
 
 def known_relation(name: str) -> str:

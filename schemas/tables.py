@@ -1,10 +1,11 @@
-"""What the tables of several datasets share: the clip a row belongs to, and counted words.
+"""What the tables of several datasets share: the clip a row belongs to, its candidates, and counted words.
 
 Named(name="kick", n=12)
 """
 
 from __future__ import annotations
 
+from schemas.candidate import Candidate
 from schemas.record import Record, column
 
 
@@ -12,6 +13,10 @@ class OfClip(Record):
     """A row of some clip."""
 
     clip_id: str = column("The clip it belongs to")
+
+
+class CandidateRow(Candidate, OfClip):
+    """A candidate of any clip, with its verdict."""
 
 
 class Named(Record):

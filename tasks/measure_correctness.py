@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from schemas.dsr import CorrectnessCurve
-from schemas.relation import DSR_TYPES
+from schemas.relation import in_table_order
 
 TAUS: tuple[float, ...] = tuple(step / 20 for step in range(21))  # 0, 0.05, ..., 1; 3 * 0.05 is not 0.15
 N_SSR_BINS = 20  # of [-1, 1]
@@ -61,7 +61,7 @@ def curves(
     for split in sorted(set(splits)):
         within = split_of == split
         found.append(_curve(split, scores[within], taus))
-        for code in sorted(set(type_of[within].tolist()), key=_place):
+        for code in in_table_order(type_of[within].tolist()):
             found.append(_curve(f"{split}/{code}", scores[within & (type_of == code)], taus))
     return found
 
@@ -71,11 +71,6 @@ def _curve(name: str, scores: np.ndarray, taus: Sequence[float]) -> CorrectnessC
     return CorrectnessCurve(
         name=name, n_judged=len(scores), n_valid=n_valid, correctness=correctness(scores, taus).tolist()
     )
-
-
-def _place(code: str) -> tuple[bool, str]:
-    """Sorts types as the paper's letters do; such as it does not have come last."""
-    return (False, DSR_TYPES[code][0]) if code in DSR_TYPES else (True, code)
 
 
 # --- Agreement -------------------------------------------------------------------------------

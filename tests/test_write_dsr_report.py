@@ -20,7 +20,6 @@ from schemas.dsr import (
     OBJECT,
     SHARD_TABLES,
     WHOLE_TABLES,
-    DsrCandidateRow,
     DsrLabels,
     DsrPrompt,
     DsrSample,
@@ -35,10 +34,11 @@ from schemas.matrix11k import MatrixStatistics
 from schemas.outcome import Status
 from schemas.provenance import MadeBy
 from schemas.record import write_table
-from schemas.relation import DSR_TYPES
+from schemas.relation import DSR_TYPES, in_table_order
 from schemas.scene import Split
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.storage import parse_path
+from schemas.tables import CandidateRow
 from schemas.usage import Usage
 from tasks.datasets import Ways, funnel_step
 from tasks.datasets.dsr import CLIP_STAGES, DSR
@@ -61,7 +61,7 @@ from tasks.write_dsr_report.pairs import NO_DIFFERENCE, NO_LOSER, NO_WINNER, TOO
 from tasks.write_dsr_report.scores import score_chart
 from tasks.write_dsr_report.settings import Settings
 from tasks.write_dsr_report.ssr_chart import runs, ssr_chart
-from tasks.write_dsr_report.types import in_order, type_name
+from tasks.write_dsr_report.types import type_name
 from tests.pages import Page
 
 N_FRAMES, WIDTH, HEIGHT = 8, 120, 80
@@ -462,7 +462,7 @@ def test_only_calls_about_candidates_are_held_against_a_naive_scan(world: World)
     clip_id = world.accept(make_prompt(), 0)
     candidate = {"frame": 0, "box_xyxy": STUMP, "score": 0.5}
     for instance_id, verdict in ((ANIMAL, "accepted"), (OBJECT, "accepted"), (OBJECT, "not_asked")):
-        row = DsrCandidateRow(clip_id=clip_id, instance_id=instance_id, verdict=verdict, **candidate)
+        row = CandidateRow(clip_id=clip_id, instance_id=instance_id, verdict=verdict, **candidate)
         world.rows["candidates"].append(row)
     spent = [
         StageUsage(shard_id="shard-1", stage=stage, rows=1, role="VLM", model="a-vlm", usage=Usage(calls=calls))
@@ -753,6 +753,6 @@ def test_a_yes_to_the_opposite_is_told(world: World) -> None:
 
 
 def test_types_beyond_the_papers_have_a_place_and_their_code_for_a_name() -> None:
-    assert in_order(["RL", "LB", "LT", "BL", "LT"]) == ["LT", "RL", "BL", "LB"]
+    assert in_table_order(["RL", "LB", "LT", "BL", "LT"]) == ["LT", "RL", "BL", "LB"]
     assert type_name("LB") == "LB"
     assert type_name("TR") == "top to right"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from schemas.dsr import (
     SCORE_BIN,
     SCORE_BINS_FROM,
     SHARD_TABLES,
-    DsrCandidateRow,
     DsrPrompt,
     DsrSample,
     DsrStatistics,
@@ -34,11 +33,12 @@ from schemas.dsr import (
 from schemas.outcome import Outcome
 from schemas.record import Record
 from schemas.snapshot import FunnelStep
+from schemas.tables import CandidateRow
 from tasks.ask_relations import Answers
 from tasks.datasets import Dataset, Ways, funnel_step, made_of, outcome_of, ranked, read_columns
 from tasks.generate_samples import Generated
 from tasks.ground_instances import Grounding
-from tasks.measure_correctness import TAUS, curves
+from tasks.measure_correctness import TAUS, curves, rounded
 from tasks.propagate_masks import Tracks
 from tasks.score_dsr import Scored
 from tasks.stage import Row, Work
@@ -62,7 +62,7 @@ class PromptLedger:
     video_outcomes: Sequence[Outcome] = ()  # files that are no sample
     prompt_outcomes: Sequence[Outcome] = ()  # prompts that gave no sample
     prompt_rows: Sequence[PromptRow] = ()
-    pairs: Sequence[PairRow] = field(default_factory=list)
+    pairs: Sequence[PairRow] = ()
 
     @property
     def n_given(self) -> int:
@@ -124,7 +124,7 @@ def clip_tables(work: Work, row: Row[DsrSample]) -> dict[str, list[Record]]:
     drawn = generated.drawn if generated else None
     tables["outcomes"].append(outcome_row(outcome, sample, seed=sample.seed, drawn=drawn))
     if grounding:
-        tables["candidates"] = [DsrCandidateRow(**of_clip, **c.model_dump()) for c in grounding.candidates]
+        tables["candidates"] = [CandidateRow(**of_clip, **c.model_dump()) for c in grounding.candidates]
     if outcome.status == "accepted" and generated and grounding and tracks and scored and answers:
         made_by = generated.made_by + grounding.made_by + tracks.made_by + answers.made_by
         tables["samples"].append(
@@ -187,7 +187,7 @@ def _parts(rows: pl.DataFrame) -> list[str]:
 def _bins(scores: np.ndarray) -> list[int]:
     """How many scores lie in each bin; the topmost bin holds its upper edge as well."""
     # 0.7 is a bin's lower edge, and (0.7 + 0.25) / 0.05 is a little less than 19 in floats.
-    places = np.floor((scores - SCORE_BINS_FROM) / SCORE_BIN + 1e-9).astype(int).clip(0, N_SCORE_BINS - 1)
+    places = np.floor(rounded((scores - SCORE_BINS_FROM) / SCORE_BIN)).astype(int).clip(0, N_SCORE_BINS - 1)
     counts = Counter(places.tolist())
     return [counts[place] for place in range(N_SCORE_BINS)]
 

@@ -49,7 +49,8 @@ def read_rows(
 
 def accepted_clip_ids(snapshot: AnyPath, manifest: SnapshotManifest) -> list[str]:
     """In the order of the manifest's shards."""
-    accepted = set(scan(snapshot, "outcomes").filter(pl.col("status") == "accepted").collect()["row_id"].to_list())
+    rows = scan(snapshot, "outcomes").filter(pl.col("status") == "accepted").select("row_id").collect()
+    accepted = set(rows["row_id"].to_list())
     return [clip_id for shard in manifest.shards for clip_id in shard.clip_ids if clip_id in accepted]
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.dsr import CorrectnessCurve, DsrStatistics
-from tasks.write_dsr_report.types import in_order, letter, type_name
+from schemas.relation import in_table_order
+from tasks.write_dsr_report.types import letter, type_name
 
 TAU = 0.7  # Correctness@0.7 is what the paper reports (SpatialAlign 4.1)
 SPLITS = ("test", "train")  # in the order in which the page tells them
@@ -44,7 +45,7 @@ class Line:
 
     @property
     def name(self) -> str:
-        return type_name(self.code) if self.code else "all types"
+        return type_name(self.code)
 
 
 def correctness_table(statistics: DsrStatistics) -> list[Line]:
@@ -69,7 +70,7 @@ def curve_name(split: str, code: str = "") -> str:
 
 
 def types_of(statistics: DsrStatistics) -> list[str]:
-    return in_order(code for curve in statistics.curves if (code := curve.name.partition("/")[2]))
+    return in_table_order(code for curve in statistics.curves if (code := curve.name.partition("/")[2]))
 
 
 def correctness_at(curve: CorrectnessCurve, taus: Sequence[float], tau: float = TAU) -> float | None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from schemas.relation import in_table_order
 from schemas.storage import AnyPath
 from tasks.measure_correctness import reaches
 from tasks.report_page.rows import scan
-from tasks.write_dsr_report.types import in_order
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def choose_pairs(snapshot: AnyPath, max_pairs: int) -> list[tuple[str, str]]:
         .filter(pl.col("turn") < max_pairs)
         .collect()
     )
-    types = in_order(widest["type"].to_list())
+    types = in_table_order(widest["type"].to_list())
     chosen = sorted(widest.iter_rows(named=True), key=lambda pair: (pair["turn"], types.index(pair["type"])))
     return [(pair["winner_id"], pair["loser_id"]) for pair in chosen[:max_pairs]]
 

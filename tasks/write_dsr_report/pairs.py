@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from schemas.relation import in_table_order
 from schemas.storage import AnyPath
 from tasks.measure_correctness import reaches
 from tasks.pair_samples import PairConfig
 from tasks.report_page.rows import scan
-from tasks.write_dsr_report.types import in_order, letter, type_name
+from tasks.write_dsr_report.types import letter, type_name
 
 PAIRED_SPLIT = "train"  # test prompts are for measuring
 
@@ -42,7 +43,7 @@ class TypePairs:
 
     @property
     def name(self) -> str:
-        return type_name(self.code) if self.code else "all types"
+        return type_name(self.code)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class PairsView:
 def pairs_view(snapshot: AnyPath, config: PairConfig) -> PairsView:
     prompts = scan(snapshot, "prompts").filter(pl.col("split") == PAIRED_SPLIT).select("type", "n_pairs", "rewards")
     rows = prompts.collect()
-    parts = {code: rows.filter(pl.col("type") == code) for code in in_order(rows["type"].to_list())}
+    parts = {code: rows.filter(pl.col("type") == code) for code in in_table_order(rows["type"].to_list())}
     lines = [count_pairs(code, part, config) for code, part in ({"": rows} | parts).items()] if len(rows) else []
     return PairsView(REASONS[config.rule], lines)
 

@@ -1,19 +1,11 @@
-"""Types of prompts as the page names them, in the order of the paper's table 1.
+"""Types of prompts as the page names them; no code stands for all types.
 
-type_name("LT") -> "left to top"      letter("LT") -> "A"
+type_name("LT") -> "left to top"      letter("LT") -> "A"      type_name("") -> "all types"
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from schemas.relation import DSR_TYPES
-
-
-def in_order(codes: Iterable[str]) -> list[str]:
-    """Each once: the paper's types first, as it lists them; then others, by their code."""
-    known = list(DSR_TYPES)
-    return sorted(set(codes), key=lambda code: (known.index(code) if code in known else len(known), code))
 
 
 def letter(code: str) -> str:
@@ -23,6 +15,6 @@ def letter(code: str) -> str:
 
 def type_name(code: str) -> str:
     if code not in DSR_TYPES:
-        return code
+        return code or "all types"
     _, initial, final = DSR_TYPES[code]
     return f"{initial} to {final}"
