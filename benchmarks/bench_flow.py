@@ -38,22 +38,25 @@ from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterStartTime
 
 from flows.curate_matrix11k import CLIP_STAGES, SOURCE_STAGES, CurateMatrix11k, curate_matrix11k
 from schemas.clip import Clip
+from schemas.extraction import Extraction
+from schemas.grounding import Grounding, Wanted
+from schemas.mask_track import Tracks
 from schemas.outcome import RowFailed, RowRejected
 from schemas.source import Source
+from schemas.split import SplitResult
 from tasks.check_tracks import check_tracks
 from tasks.draw_scenes import SCENES, draw_scenes, read_truths
-from tasks.extract_triplets import Extraction, extract_triplets
+from tasks.extract_triplets import extract_triplets
 from tasks.extract_triplets import load_backend as load_reader
-from tasks.footage import Wanted
-from tasks.ground_instances import Grounding, ground_instances
+from tasks.ground_instances import ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
 from tasks.ground_instances import makers as grounded_by
 from tasks.plan_shards import SHARD_SIZE
-from tasks.propagate_masks import Tracks, propagate_masks
 from tasks.propagate_masks import load_backend as load_propagator
+from tasks.propagate_masks import propagate_masks
 from tasks.publish_snapshot import read_snapshot
 from tasks.read_manifest import read_manifest
-from tasks.split_scenes import SplitResult, split_scenes
+from tasks.split_scenes import split_scenes
 from tasks.video import read_clip, read_frames, sample_indices
 from tasks.write_report import write_report
 

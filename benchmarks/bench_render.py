@@ -23,11 +23,11 @@ from typing import NamedTuple
 import numpy as np
 
 from schemas.scene import Scene, SceneSeed, SceneSet, Trajectory
+from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.cycles.plan import plan_clip
 from tasks.backends.cycles.renderer import CyclesRenderer
 from tasks.floors import Floors
-from tasks.render_clips import Pictures
 from tasks.simulate_scenes import SceneConfig, simulate
 
 SETS: tuple[SceneSet, ...] = ("simple_motion", "interactions")
@@ -93,7 +93,7 @@ def sample(scene: Scene, trajectories: Sequence[Trajectory], every: int) -> tupl
 
 def rendered(
     scene: Scene, trajectories: list[Trajectory], floor: np.ndarray, config: CyclesConfig
-) -> tuple[Pictures, float]:
+) -> tuple[Rendering, float]:
     """A clip and the CPU seconds that it took, here and in Blender's process."""
     before = cpu_s()
     pictures = CyclesRenderer(config).render(scene, trajectories, floor)

@@ -25,7 +25,8 @@ from schemas.candidate import Box
 from schemas.dsr import ANIMAL, OBJECT, ROLES, DsrLabels, DsrPrompt, DsrSample, SampleRow, TrackRow
 from schemas.record import write_table
 from schemas.relation import DSR_TYPES, RELATIONS
-from tasks.score_dsr.scores import END_FRAMES, GAP_WEIGHTS, ClipScores, Variant, directions_of, score_clips
+from schemas.scores import Variant
+from tasks.score_dsr.scores import END_FRAMES, GAP_WEIGHTS, ClipScores, directions_of, score_clips
 from tasks.score_dsr.snapshot import read_boxes, score_snapshot
 
 N_CLIPS = 500 * 10 + 120 * 5  # prompts x seeds of training and test (SpatialAlign 4.1)

@@ -23,14 +23,15 @@ import numpy as np
 
 from schemas.candidate import Box
 from schemas.clip import Clip
+from schemas.extraction import Extraction
+from schemas.grounding import Answer, Proposal, Wanted
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from tasks.backends.caption_rules import CaptionRules
 from tasks.backends.colour import AttributeVerifier, ColourDetector
 from tasks.draw_scenes import draw_scenes
-from tasks.extract_triplets import ExtractConfig, Extraction, extract_triplets
-from tasks.footage import Wanted
-from tasks.ground_instances import Answer, GroundConfig, Proposal, Search, candidate_pool, ground_instances
+from tasks.extract_triplets import ExtractConfig, extract_triplets
+from tasks.ground_instances import GroundConfig, Search, candidate_pool, ground_instances
 from tasks.read_manifest import read_manifest
 from tasks.split_scenes import SplitConfig, split_scenes
 from tasks.video import read_frames, sample_indices

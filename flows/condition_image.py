@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.provenance import MadeBy
+from schemas.push import Push
 from schemas.scene import Camera
 from schemas.storage import AnyPath, parse_path, write_atomic
 from tasks.backends.openai_api import EndpointConfig
@@ -41,7 +42,7 @@ from tasks.condition_image import (
     read_mask,
     read_picture,
 )
-from tasks.predict_outcome import Push, direction_in_words, in_context_examples, load_backend
+from tasks.predict_outcome import direction_in_words, in_context_examples, load_backend
 from tasks.velocity_masks import V_MAX_MPS, normalised
 
 MAX_MASK_BYTES = 2**31  # 49 frames of 2400 x 1500

@@ -29,6 +29,7 @@ from flows.pipeline import (
     show_yield,
     through_stage,
 )
+from schemas.config import StageConfig
 from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow
 from schemas.outcome import Outcome
 from schemas.record import read_table
@@ -54,7 +55,7 @@ from tasks.plan_shards import plan_shards
 from tasks.read_manifest import Inputs, require_manifest
 from tasks.read_prompts import read_prompts
 from tasks.read_samples import plan_samples, read_samples
-from tasks.stage import Stage, StageConfig, Work
+from tasks.stage import Stage, Work
 from tasks.write_dsr_report import write_dsr_report
 
 PROMPT_STAGES = ("rewrite_prompts",)

@@ -17,6 +17,7 @@ from pydantic_settings import CliApp
 
 from flows.dispatch import DispatchConfig, Job, ShardsFailed, run_shards
 from flows.engine import in_run, run_logger, run_step
+from schemas.config import StageConfig
 from schemas.outcome import ServiceDown, Subject
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
@@ -26,18 +27,7 @@ from tasks.plan_shards import SHARD_SIZE, plan_shards
 from tasks.publish_snapshot import LedgerError, publish_snapshot, read_snapshot
 from tasks.read_manifest import ManifestError
 from tasks.report_page.usage import read_usage
-from tasks.stage import (
-    Row,
-    Shard,
-    Stage,
-    StageConfig,
-    Work,
-    chain_of,
-    full_disk_is_a_service_down,
-    load_shard,
-    recall,
-    run_stage,
-)
+from tasks.stage import Row, Shard, Stage, Work, chain_of, full_disk_is_a_service_down, load_shard, recall, run_stage
 from tasks.write_shard import ShardDone, find_done, require_done, write_shard
 
 WRITE = "write_shard"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from schemas.outcome import RowFailed
 from schemas.record import Record, column
 
 Box = tuple[float, float, float, float]
@@ -50,3 +51,13 @@ def box_iou(a: Box, b: Box) -> float:
         return 0.0
     both = width * height
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def check_anchor(anchor: Anchor, n_frames: int, height: int, width: int) -> None:
+    """For backends. Raises RowFailed("bad_anchor") for a frame outside the clip, or a box without area inside it."""
+    x0, y0, x1, y1 = anchor.box_xyxy
+    where = f"{anchor.instance_id}: box {anchor.box_xyxy} on frame {anchor.frame}"
+    if not anchor.frame < n_frames:
+        raise RowFailed("bad_anchor", f"{where}: the clip has {n_frames} frames", retryable=False)
+    if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
+        raise RowFailed("bad_anchor", f"{where} covers no pixel of {width}x{height}", retryable=False)

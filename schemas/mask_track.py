@@ -16,6 +16,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from schemas.candidate import Box
+from schemas.provenance import MadeBy
 from schemas.record import Record, column
 
 
@@ -121,3 +122,10 @@ def mask_iou(a: Sequence[str], b: Sequence[str], height: int, width: int) -> np.
 
 def _rle(counts: str, height: int, width: int) -> dict:
     return {"size": [height, width], "counts": counts.encode("ascii")}
+
+
+class Tracks(Record):
+    """A clip's mask tracks."""
+
+    tracks: list[MaskTrack] = column("One an anchor")
+    made_by: list[MadeBy] = column("The propagator")

@@ -21,3 +21,11 @@ class TrackCheck(Record):
     threshold: float = column("What it was held against")
     passed: bool = column("False drops the track")
     detail: str | None = column("What the number is about", default=None)
+
+
+class Checked(Record):
+    """What became of a clip's tracks."""
+
+    checks: list[TrackCheck] = column("Every measure of every track")
+    kept_ids: list[str] = column("Instances whose tracks passed and that a kept interaction names")
+    review_frames: list[int] = column("Frames to look at: first verified, last valid, eight evenly between")

@@ -10,18 +10,18 @@ against the SSR-Scores, and are a reward to compare with (4.3).
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
+from schemas.config import StageConfig
 from schemas.dsr import DsrSample
+from schemas.generation import Generated
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
+from schemas.scores import Answers, Judgement, Scored
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import EndpointConfig
-from tasks.generate_samples import Generated
-from tasks.score_dsr import Scored
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.stage import Row, Stage, Work
 
 
 class AskConfig(StageConfig):
@@ -34,14 +34,6 @@ class AskConfig(StageConfig):
     n_frames: int = Field(8, ge=2, description="openai: frames that are seen, the first and the last among them")
 
 
-class Judgement(NamedTuple):
-    """The answers to both questions."""
-
-    initial_yes: bool
-    final_yes: bool
-    rationale: str | None = None
-
-
 class Judge(Protocol):
     """Answers both questions about a sample."""
 
@@ -51,17 +43,6 @@ class Judge(Protocol):
 
     def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
         """Raises RowFailed or ServiceDown: what could not be asked is no "no"."""
-
-
-class Answers(Record):
-    """What was answered."""
-
-    schema_version: ClassVar[int] = 1
-
-    initial_yes: bool = column("Is the animal initially in the initial relation to the object?")
-    final_yes: bool = column("Is the animal finally in the final relation to the object?")
-    rationale: str | None = column("The judge's reasons; null: it gives none", default=None)
-    made_by: list[MadeBy] = column("The judge")
 
 
 def load_backend(config: AskConfig, endpoint: EndpointConfig, cache: AnyPath) -> Judge:

@@ -15,15 +15,14 @@ import numpy as np
 from pydantic import Field
 
 from schemas.clip import Clip
+from schemas.config import StageConfig
+from schemas.extraction import Extraction
+from schemas.grounding import still_named
 from schemas.instance import Instance
-from schemas.mask_track import MaskTrack, mask_iou
+from schemas.mask_track import MaskTrack, Tracks, mask_iou
 from schemas.outcome import RowRejected
-from schemas.record import Record, column
-from schemas.track_check import TrackCheck
-from tasks.extract_triplets import Extraction
-from tasks.ground_instances import still_named
-from tasks.propagate_masks import Tracks
-from tasks.stage import Row, Stage, StageConfig, Work
+from schemas.track_check import Checked, TrackCheck
+from tasks.stage import Row, Stage, Work
 
 N_REVIEW_FRAMES = 10  # MATRIX A.2: first verified, last valid, eight evenly between
 
@@ -50,14 +49,6 @@ class CheckConfig(StageConfig):
     max_duplicate_iou: float = Field(
         0.5, gt=0, le=1, description="Mean IoU with a same-class track from which on the worse of both is dropped"
     )
-
-
-class Checked(Record):
-    """What became of a clip's tracks."""
-
-    checks: list[TrackCheck] = column("Every measure of every track")
-    kept_ids: list[str] = column("Instances whose tracks passed and that a kept interaction names")
-    review_frames: list[int] = column("Frames to look at: first verified, last valid, eight evenly between")
 
 
 def check_tracks(

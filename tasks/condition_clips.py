@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
+from schemas.config import StageConfig
 from schemas.storage import AnyPath
 from tasks.publish_snapshot import table_files
-from tasks.stage import StageConfig
 
 CONSTANT_PROMPT = "An object moving on a surface"  # c_0 of KineMask, 4.3.1: motion control without words
 

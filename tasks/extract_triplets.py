@@ -10,22 +10,20 @@ agree. Then the thresholds, the pruning of instances that no kept interaction na
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Literal, Protocol
 
 from pydantic import Field
 
 from schemas.clip import Clip
+from schemas.config import StageConfig
+from schemas.extraction import Extraction, Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from schemas.instance import Instance
-from schemas.interaction import Interaction, InteractionType
+from schemas.interaction import Interaction
 from schemas.outcome import RowFailed, RowRejected
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import EndpointConfig
-from tasks.stage import Row, Stage, StageConfig, Work
-
-Subjects = Literal["living", "any"]
+from tasks.stage import Row, Stage, Work
 
 
 class ExtractConfig(StageConfig):
@@ -46,40 +44,6 @@ class ExtractConfig(StageConfig):
         description="A clip with more instances: keep the most salient, cut it into parts, or reject it (MATRIX A.3)",
     )
     recounts: int = Field(2, ge=0, description="How often turns that disagree are asked again before the row fails")
-
-
-class Mention(Record):
-    """A listed instance, before it is described."""
-
-    instance_id: str = column("id1, id2, ... in the caption's order", pattern=r"^id[1-9][0-9]*$")
-    class_name: str = column("Base noun", min_length=1)
-    living: bool = column("True for people and animals")
-
-
-class Relation(Record):
-    """A listed interaction, before it is rated."""
-
-    subject_id: str = column("Instance that acts")
-    verb: str = column("Base form of the action verb, with its particle", min_length=1)
-    object_id: str = column("Another instance")
-    type: InteractionType = column("multi_subject_relation or functional_action")
-    source_sentence: str = column("The caption's sentence, word for word")
-
-
-class Listing(Record):
-    """The second turn's answer."""
-
-    mentions: list[Mention] = column("Every entity that takes part, once")
-    relations: list[Relation] = column("Every valid interaction")
-
-
-class Rating(Record):
-    """The third turn's answer for one interaction."""
-
-    contactness: int = column("1..5", ge=1, le=5)
-    dynamism: int = column("1..5", ge=1, le=5)
-    explanation: str = column("A short reason")
-    confidence: float = column("The rater's own confidence", unit="0..1", ge=0, le=1)
 
 
 class CaptionReader(Protocol):
@@ -106,19 +70,6 @@ class CaptionReader(Protocol):
 
     def describe(self, caption: str, relations: list[Relation], mentions: list[Mention]) -> list[Instance]:
         """Noun, appearance and place of each mention: exactly one Instance a mention, same ids, same order."""
-
-
-class Extraction(Record):
-    """What became of a clip's caption."""
-
-    interactions: list[Interaction] = column("Every interaction that was listed, kept or not")
-    instances: list[Instance] = column("The entities that a kept interaction names")
-    made_by: list[MadeBy] = column("Backend and model")
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """(subject, object) of each kept interaction: all that the later stages need of it."""
-        return [(i.subject_id, i.object_id) for i in self.interactions if i.kept]
 
 
 def extract_triplets(
@@ -167,25 +118,6 @@ def agreed_listing(caption: str, reader: CaptionReader, config: ExtractConfig) -
         seen.append(trouble or f"counted {count}, listed {len(listing.relations)}")
     # Final: the replies are in the cache, so that the same questions would be answered alike again.
     raise RowFailed("turns_disagree", f"{len(seen)} times: {'; '.join(seen)}", retryable=False)
-
-
-def listing_trouble(listing: Listing, subjects: Subjects = "living") -> str | None:
-    """Why a listing breaks the paper's rules (one entity one id, living subject, separate object), or None.
-
-    subjects: "any" lifts the rule that subjects live.
-    """
-    counts = Counter(m.instance_id for m in listing.mentions)
-    if repeated := [i for i, n in counts.items() if n > 1]:
-        return f"{', '.join(repeated)} listed twice"
-    living = {m.instance_id: m.living for m in listing.mentions}
-    for relation in listing.relations:
-        if relation.subject_id == relation.object_id:
-            return f"{relation.subject_id} {relation.verb} itself"
-        if missing := {relation.subject_id, relation.object_id} - set(living):
-            return f"{', '.join(sorted(missing))} named but not listed"
-        if subjects == "living" and not living[relation.subject_id]:
-            return f"{relation.subject_id} acts but is not living"
-    return None
 
 
 def judge(relation: Relation, rating: Rating, config: ExtractConfig) -> Interaction:

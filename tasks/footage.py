@@ -11,23 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from schemas.clip import Clip
-from schemas.instance import Instance
-from tasks.extract_triplets import Extraction
+from schemas.extraction import Extraction
+from schemas.grounding import Wanted
 from tasks.stage import Row, Work
 from tasks.video import read_clip, read_frames
-
-
-class Wanted(NamedTuple):
-    """What is to be found in a row's pictures."""
-
-    caption: str
-    instances: list[Instance]
-    pairs: list[tuple[str, str]]  # instances that are of use only together: (subject, object) of each interaction
 
 
 class Footage(Protocol):

@@ -11,23 +11,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from schemas.candidate import Box
+from schemas.config import StageConfig
 from schemas.dsr import ANIMAL, OBJECT, DsrSample, TrueBoxes
+from schemas.generation import Generated, Generation
+from schemas.grounding import Wanted
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.footage import Wanted
 from tasks.generate_dsr_prompts.wording import with_article
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.stage import Row, Stage, Work
 from tasks.video import decode_bytes, probe
 
 
@@ -46,18 +46,6 @@ class GenerateConfig(StageConfig):
     crf: int = Field(16, ge=0, le=51, description="H.264 quality: 0 is lossless, 51 the worst")
 
 
-@dataclass(frozen=True)
-class Generation:
-    """A generated video."""
-
-    video: bytes
-    # {instance_id: 'an orange fox'} where the generator knows; else as the prompt says
-    looks: dict[str, str] = field(default_factory=dict)
-    # {instance_id: one a frame} where the generator knows
-    boxes: dict[str, list[Box | None]] = field(default_factory=dict)
-    drawn: str | None = None  # what was drawn on purpose, a short fixed word: 'as_asked', 'reversed', ...
-
-
 class Generator(Protocol):
     """Makes a sample's video."""
 
@@ -66,23 +54,6 @@ class Generator(Protocol):
 
     def generate(self, sample: DsrSample) -> Generation:
         """Same sample, same bytes. Raises RowFailed if this one cannot be had, ServiceDown if none can."""
-
-
-class Generated(Record):
-    """A sample's video, and what is to be found in it."""
-
-    schema_version: ClassVar[int] = 1
-
-    video: bytes = column("The video file")
-    video_sha256: str = column("SHA-256 of the video", unit="hex")
-    n_frames: int = column("Frames that it holds", ge=1)
-    fps: float = column("Frames a second", unit="frames/s", gt=0)
-    width: int = column("Width", unit="px", ge=1)
-    height: int = column("Height", unit="px", ge=1)
-    instances: list[Instance] = column("The animal and the object, as detectors and verifiers are told of them")
-    true_boxes: list[TrueBoxes] = column("Where they were drawn; empty: the generator cannot say")
-    drawn: str | None = column("What was drawn on purpose; null: the generator cannot say", default=None)
-    made_by: list[MadeBy] = column("The generator")
 
 
 def store_generation(sample: DsrSample, generation: Generation, made_by: list[MadeBy]) -> Generated:

@@ -21,17 +21,18 @@ import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Anchor, Box, Candidate, Verdict, box_iou
+from schemas.config import StageConfig
+from schemas.grounding import Answer, Grounding, Proposal, Wanted, still_named
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
 from schemas.storage import AnyPath
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.footage import FootageOf, Wanted
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.footage import FootageOf
+from tasks.stage import Row, Stage, Work
 from tasks.video import sample_indices
 
 
@@ -56,22 +57,6 @@ class GroundConfig(StageConfig):
     min_verdict_confidence: float = Field(0.5, ge=0, le=1, description="A yes less certain than this is a no")
 
 
-class Proposal(Record):
-    """A box that a detector proposes for an instance."""
-
-    frame: int = column("Index into the sampled frames it was given", ge=0)
-    box_xyxy: Box = column("Left, top, right, bottom, exclusive", unit="px")
-    score: float = column("Class-conditioned confidence", unit="0..1", ge=0, le=1)
-
-
-class Answer(Record):
-    """What a verifier says of one candidate."""
-
-    match: bool = column("Is the boxed thing the described instance?")
-    confidence: float = column("How sure it is of this answer", unit="0..1", ge=0, le=1)
-    rationale: str = column("A short reason")
-
-
 class Detector(Protocol):
     """Proposes boxes."""
 
@@ -94,15 +79,6 @@ class Verifier(Protocol):
 
     def verify(self, frame: np.ndarray, box_xyxy: Box, instance: Instance, caption: str) -> Answer:
         """frame (H, W, 3) uint8 RGB. Raises RowFailed or ServiceDown, never makes an answer up."""
-
-
-class Grounding(Record):
-    """What became of a clip's instances."""
-
-    anchors: list[Anchor] = column("One for each instance that was found")
-    candidates: list[Candidate] = column("Every proposal with its verdict, in the order they were looked at")
-    lost_ids: list[str] = column("Instances that no candidate was verified for")
-    made_by: list[MadeBy] = column("Detector and verifier")
 
 
 def ground_instances(
@@ -257,11 +233,6 @@ def ask_all(verifier: Verifier, searches: list[Search], frames: np.ndarray, capt
 def lost_ids(searches: list[Search]) -> set[str]:
     """Instances none of whose candidates was verified."""
     return {s.instance.instance_id for s in searches if s.is_lost}
-
-
-def still_named(pairs: list[tuple[str, str]], lost: set[str]) -> set[str]:
-    """Ids of the (subject, object) pairs in which neither is lost."""
-    return {i for pair in pairs if lost.isdisjoint(pair) for i in pair}
 
 
 def _holder_of(box: Box, searches: Sequence[Search], threshold: float) -> str | None:

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from schemas.config import StageConfig
 from schemas.dsr import DsrLabels, DsrPrompt, PairRow, PromptRow, Reward, SampleRow
 from schemas.record import content_hash
 from schemas.scene import Split
 from tasks.measure_correctness import reaches, rounded
-from tasks.stage import StageConfig
 
 Pair = tuple[SampleRow, SampleRow]  # winner, loser
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
 
-from schemas.record import Record, column
+from schemas.push import Example, Mover, Push
 from schemas.storage import AnyPath
 from tasks.backends.event_captions.facts import Direction
 from tasks.backends.event_captions.wording import WAYS
@@ -31,31 +30,6 @@ logger = logging.getLogger(__name__)
 Outcome = Literal["constant", "openai"]
 
 N_EXAMPLES = 5  # KineMask, A.2
-
-
-class Push(Record):
-    """An object that is set in motion, in words."""
-
-    object: str = column("What it is: 'blue mug'")
-    direction: str = column("Where to, as the picture shows it: 'to the right'")
-    speed_mps: float = column("How fast", unit="m/s", gt=0)
-
-
-class Mover(Record):
-    """An object of an example that moves in its first frame."""
-
-    object: str = column("Colour and shape: 'red cube'")
-    speed_mps: float = column("How fast", unit="m/s", ge=0)
-
-
-@dataclass(frozen=True)
-class Example:
-    """A simulated clip as a VLM is shown it."""
-
-    clip_id: str
-    first_frame: np.ndarray  # (H, W, 3) uint8 RGB
-    moving: list[Mover]
-    description: str
 
 
 class OutcomePredictor(Protocol):

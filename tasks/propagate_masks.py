@@ -14,16 +14,16 @@ import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Anchor
-from schemas.mask_track import MaskTrack
+from schemas.config import StageConfig
+from schemas.grounding import Grounding
+from schemas.mask_track import MaskTrack, Tracks
 from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.footage import FootageOf
-from tasks.ground_instances import Grounding
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.stage import Row, Stage, Work
 
 
 class PropagateConfig(StageConfig):
@@ -47,23 +47,6 @@ class Propagator(Protocol):
         An instance that is not found in its box has empty masks throughout, which check_tracks refuses.
         Raises RowFailed for an anchor it cannot start from (check_anchor).
         """
-
-
-class Tracks(Record):
-    """A clip's mask tracks."""
-
-    tracks: list[MaskTrack] = column("One an anchor")
-    made_by: list[MadeBy] = column("The propagator")
-
-
-def check_anchor(anchor: Anchor, n_frames: int, height: int, width: int) -> None:
-    """For backends. Raises RowFailed("bad_anchor") for a frame outside the clip, or a box without area inside it."""
-    x0, y0, x1, y1 = anchor.box_xyxy
-    where = f"{anchor.instance_id}: box {anchor.box_xyxy} on frame {anchor.frame}"
-    if not anchor.frame < n_frames:
-        raise RowFailed("bad_anchor", f"{where}: the clip has {n_frames} frames", retryable=False)
-    if min(x1, width) - max(x0, 0) < 1 or min(y1, height) - max(y0, 0) < 1:
-        raise RowFailed("bad_anchor", f"{where} covers no pixel of {width}x{height}", retryable=False)
 
 
 def propagate_masks(frames: np.ndarray, anchors: list[Anchor], propagator: Propagator) -> Tracks:

@@ -9,19 +9,19 @@ Velocities are no picture: they are painted into the masks when they are needed 
 from __future__ import annotations
 
 import hashlib
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
+from schemas.config import StageConfig
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
 from schemas.scene import Scene, SceneSeed, Trajectory
+from schemas.simulation import Rendered, Rendering, Simulation
 from tasks.backends.cycles import CyclesConfig
 from tasks.floors import Floors
-from tasks.simulate_scenes import Simulation
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.stage import Row, Stage, Work
 from tasks.video import encode_video
 
 
@@ -36,20 +36,13 @@ class RenderConfig(StageConfig):
     crf: int = Field(16, ge=0, le=51, description="H.264 quality: 0 is lossless, 51 the worst")
 
 
-class Pictures(NamedTuple):
-    """A rendered clip."""
-
-    frames: np.ndarray  # (T, H, W, 3) uint8 RGB
-    labels: np.ndarray  # (T, H, W) uint8: 0 the floor, k the visible pixels of bodies[k - 1]
-
-
 class Renderer(Protocol):
     """Draws a scene's frames."""
 
     identity: dict[str, str]
     concurrency: int
 
-    def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Pictures:
+    def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Rendering:
         """floor (N, N, 3) uint8 RGB: the floor's texture.
 
         A pixel is a body's if its centre is. Raises RowFailed if this clip cannot be rendered, ServiceDown if
@@ -57,18 +50,7 @@ class Renderer(Protocol):
         """
 
 
-class Rendered(Record):
-    """A clip's pictures, as they are stored."""
-
-    schema_version: ClassVar[int] = 1
-
-    video: bytes = column("H.264 in MP4, exactly the scene's frames")
-    video_sha256: str = column("SHA-256 of the video", unit="hex")
-    tracks: list[MaskTrack] = column("One a body: its visible pixels in every frame")
-    made_by: list[MadeBy] = column("The renderer")
-
-
-def store_pictures(pictures: Pictures, scene: Scene, crf: int, made_by: list[MadeBy]) -> Rendered:
+def store_pictures(pictures: Rendering, scene: Scene, crf: int, made_by: list[MadeBy]) -> Rendered:
     """Encode frames and labels. Raises ValueError if they are not those of such a scene."""
     size = (scene.n_frames, scene.camera.height, scene.camera.width)
     for what, picture, shape in (("frames", pictures.frames, (*size, 3)), ("labels", pictures.labels, size)):

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
+from schemas.config import StageConfig
 from schemas.dsr import DsrLabels, DsrPrompt, Form
 from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
@@ -22,7 +23,7 @@ from schemas.storage import AnyPath
 from tasks.backends.openai_api import EndpointConfig
 from tasks.check_rewording import keeps_labels
 from tasks.generate_dsr_prompts.wording import from_to_text, structured_text
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.stage import Row, Stage, Work
 
 
 class RewriteConfig(StageConfig):

@@ -27,11 +27,13 @@ from scenedetect.detectors import AdaptiveDetector, ContentDetector
 from scenedetect.scene_manager import compute_downscale_factor
 
 from schemas.clip import Clip
+from schemas.config import StageConfig
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
-from schemas.record import Rational, Record, column
+from schemas.record import Rational
 from schemas.source import Source
-from tasks.stage import Row, Stage, StageConfig, Work
+from schemas.split import DroppedClip, SplitResult
+from tasks.stage import Row, Stage, Work
 from tasks.video import DecodedFrame, Scaler, VideoInfo, decode_span, probe
 
 
@@ -63,21 +65,6 @@ class SplitConfig(StageConfig):
         if self.window_s is not None and self.window_s < self.min_clip_s:
             raise ValueError(f"window_s {self.window_s} is less than min_clip_s {self.min_clip_s}: no window fits")
         return self
-
-
-class DroppedClip(Record):
-    """A piece of a source that is no clip, and why."""
-
-    clip: Clip = column("The piece")
-    reason: Literal["too_short", "too_long"] = column("A short fixed word for counting")
-    detail: str = column("Its length and the limit")
-
-
-class SplitResult(Record):
-    """All pieces of a source: together they hold every frame of its span once."""
-
-    clips: list[Clip] = column("The pieces to go on with, in order")
-    dropped: list[DroppedClip] = column("The other pieces, in order")
 
 
 class Timeline(NamedTuple):

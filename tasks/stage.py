@@ -28,6 +28,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
 from schemas.provenance import MadeBy
 from schemas.record import Record, content_hash
@@ -42,12 +43,6 @@ R = TypeVar("R", bound=Record)
 
 PROGRESS_EVERY_S = 5.0
 _USAGE = TypeAdapter(list[ModelUsage])
-
-
-class StageConfig(BaseModel):
-    """A stage's settings: strict, described, hashed into the keys of what the stage makes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Row(BaseModel, Generic[P]):

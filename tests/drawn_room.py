@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from schemas.candidate import Box
+from schemas.grounding import Proposal
 from schemas.instance import Instance
-from tasks.ground_instances import Proposal
 
 WALL, FLOOR = (226, 222, 208), (206, 190, 170)
 RED, BLUE, GREEN, WHITE = (205, 35, 40), (35, 80, 200), (30, 140, 60), (245, 245, 245)

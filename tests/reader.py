@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from schemas.extraction import Mention, Relation, Subjects
 from tasks.backends.caption_rules import CaptionRules
-from tasks.extract_triplets import Mention, Relation, Subjects
 from tests.endpoint import Answers, LocalEndpoint
 
 

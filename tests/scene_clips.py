@@ -17,10 +17,10 @@ import numpy as np
 
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.scene import Body, Collision, SceneSeed, SceneSet, Split, Trajectory, Vector
+from schemas.simulation import Rendered, Simulation
 from tasks.cast_rays import cast, poses_at
 from tasks.floors import Floors
-from tasks.render_clips import Rendered
-from tasks.simulate_scenes import SceneConfig, Simulation, simulate
+from tasks.simulate_scenes import SceneConfig, simulate
 from tests.scenes import make_camera, tiny_scene
 
 N_FRAMES, FPS = 49, 24

@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 
 from schemas.dsr import DsrSample
+from schemas.generation import Generated
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.relation import RELATIONS
-from tasks.ask_relations import Answers, AskConfig, Judge, Judgement, load_backend, stage
+from schemas.scores import Answers, Judgement, Scored
+from tasks.ask_relations import AskConfig, Judge, load_backend, stage
 from tasks.backends.box_answers import BoxAnswers
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.openai_relations import OpenAIRelations
-from tasks.generate_samples import Generated
 from tasks.prompts import load
 from tasks.read_manifest import Inputs
-from tasks.score_dsr import Scored
 from tasks.stage import Made, Row, Shard, Work, load_shard, run_stage
 from tasks.video import encode_video
 from tests.dsr_rows import make_prompt

@@ -11,13 +11,12 @@ import pytest
 
 from schemas.outcome import RowRejected
 from schemas.scene import Body, SceneSeed, SceneSet, Split
+from schemas.simulation import Captioned, Rendered, Simulation
 from tasks.backends.event_captions import EventCaptions
 from tasks.backends.openai_api import EndpointConfig
-from tasks.caption_clips import CaptionConfig, Captioned, caption_clip, caption_faults, stage
+from tasks.caption_clips import CaptionConfig, caption_clip, caption_faults, stage
 from tasks.caption_clips.mentions import read_sentences
 from tasks.read_manifest import Inputs
-from tasks.render_clips import Rendered
-from tasks.simulate_scenes import Simulation
 from tasks.stage import Made, Row, Work
 from tests.scene_clips import SceneClip, make_collision, simulated, story
 from tests.scenes import make_body

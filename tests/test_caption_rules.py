@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.extraction import Mention, Rating, Relation, listing_trouble
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from schemas.source import MAX_CAPTION_CHARS
 from tasks.backends.caption_rules import NOT_STATED, CaptionRules, read_caption
 from tasks.backends.caption_rules.verbs import _VERB_CLASSES
 from tasks.backends.caption_rules.words import sentences
-from tasks.extract_triplets import ExtractConfig, Mention, Rating, Relation, extract_triplets, judge, listing_trouble
+from tasks.extract_triplets import ExtractConfig, extract_triplets, judge
 from tests.captions import ALL, CLIPS, COLLISIONS, Triples
 
 reader = CaptionRules()

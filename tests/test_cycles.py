@@ -22,12 +22,12 @@ import pytest
 
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.scene import Floor, Light, Scene, Trajectory
+from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig, process
 from tasks.backends.cycles.plan import Plan, compose, lay_over, merge, plan_clip
 from tasks.backends.cycles.renderer import CyclesRenderer, interpreter, job_of, usable_cpus
 from tasks.backends.raster import RasterRenderer, decode_srgb
 from tasks.cast_rays import Window, cast, poses_at, zoom
-from tasks.render_clips import Pictures
 from tests.scenes import BLUE, checkerboard, glide, make_body, make_camera, tiny_scene
 
 blender = pytest.mark.blender
@@ -419,7 +419,7 @@ def test_as_many_clips_are_drawn_at_once_as_there_are_cpus() -> None:
 # --- Blender ---------------------------------------------------------------------------------
 
 
-def render(scene: Scene, floor: np.ndarray = FLOOR, paths: list[Trajectory] | None = None, **config: Any) -> Pictures:
+def render(scene: Scene, floor: np.ndarray = FLOOR, paths: list[Trajectory] | None = None, **config: Any) -> Rendering:
     return CyclesRenderer(CyclesConfig(**config)).render(scene, paths or glide(scene), floor)
 
 

@@ -14,9 +14,12 @@ import pytest
 
 from schemas.candidate import Box
 from schemas.dsr import ANIMAL, OBJECT, DsrLabels, DsrPrompt, DsrSample
+from schemas.generation import Generation
+from schemas.grounding import Wanted
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from schemas.relation import DSR_TYPES, RELATIONS
+from schemas.scores import Scored
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.colour import AttributeVerifier, ColourDetector
 from tasks.backends.colour.palette import COLOUR_WORDS, Picture
@@ -29,12 +32,11 @@ from tasks.backends.drawn_videos.plots import choose_behaviour
 from tasks.backends.drawn_videos.things import SHAPES
 from tasks.backends.drawn_videos.world import World
 from tasks.backends.flow import FlowPropagator
-from tasks.footage import Wanted
 from tasks.generate_dsr_prompts.lexicon import ANIMALS, THINGS
-from tasks.generate_samples import GenerateConfig, Generation, store_generation, wanted_instances
+from tasks.generate_samples import GenerateConfig, store_generation, wanted_instances
 from tasks.ground_instances import GroundConfig, ground_instances
 from tasks.propagate_masks import propagate_masks
-from tasks.score_dsr import ScoreConfig, Scored, score_clips, score_sample
+from tasks.score_dsr import ScoreConfig, score_clips, score_sample
 from tasks.score_dsr.scores import directions_of
 from tasks.video import decode_bytes, sample_indices
 from tests.dsr_rows import make_prompt

@@ -14,10 +14,10 @@ from flows.curate_matrix11k import CurateMatrix11k
 from flows.export_clips import main
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.scene import Body, Collision, Floor, Scene, SceneSeed, Trajectory, Vector
+from schemas.simulation import Captioned, Rendered, Rendering, Simulation
 from tasks.backends.caption_rules import CaptionRules
 from tasks.backends.event_captions import EventCaptions
 from tasks.backends.raster import RasterRenderer
-from tasks.caption_clips import Captioned
 from tasks.cast_rays import cast, poses_at
 from tasks.compare_truth import compare_snapshot
 from tasks.datasets.kinemask import KINEMASK, SeedLedger
@@ -27,8 +27,8 @@ from tasks.extract_triplets import ExtractConfig, extract_triplets
 from tasks.floors import Floors
 from tasks.publish_snapshot import publish_snapshot
 from tasks.read_manifest import Inputs, read_manifest
-from tasks.render_clips import Pictures, Rendered, store_pictures
-from tasks.simulate_scenes import SceneConfig, Simulation, simulate
+from tasks.render_clips import store_pictures
+from tasks.simulate_scenes import SceneConfig, simulate
 from tasks.stage import Made, Row, Shard, Work
 from tasks.write_shard import write_shard
 from tests.flow_runs import run_here
@@ -57,7 +57,7 @@ def render(scene: Scene, trajectories: list[Trajectory]) -> Rendered:
         [cast(scene.camera, scene.bodies, poses_at(trajectories, t)).labels for t in range(scene.n_frames)]
     )
     frames = np.random.default_rng([scene.seed]).integers(0, 255, (*labels.shape, 3), np.uint8)
-    return store_pictures(Pictures(frames, labels), scene, 16, [])
+    return store_pictures(Rendering(frames, labels), scene, 16, [])
 
 
 def make_clip(

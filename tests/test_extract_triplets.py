@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from schemas.extraction import Extraction, Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from schemas.instance import Instance
 from schemas.outcome import RowFailed, RowRejected
-from tasks.extract_triplets import (
-    ExtractConfig,
-    Extraction,
-    Listing,
-    Mention,
-    Rating,
-    Relation,
-    Subjects,
-    crowd_groups,
-    extract_triplets,
-    listing_trouble,
-)
+from tasks.extract_triplets import ExtractConfig, crowd_groups, extract_triplets
 from tests.builders import make_instance
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from flows.curate_dsr import CurateDsr
 from flows.curate_matrix11k import CurateMatrix11k
+from schemas.mask_track import Tracks
 from schemas.matrix11k import TABLES
 from tasks.backends.sam2_video import Sam2Config
 from tasks.check_tracks import CheckConfig
-from tasks.propagate_masks import Tracks
 from tasks.publish_snapshot import read_snapshot
 from tests.dsr_runs import sample_here
 from tests.endpoint import LocalEndpoint

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from schemas.dsr import ANIMAL, OBJECT, DsrPrompt, DsrSample
+from schemas.generation import Generated, Generation
 from schemas.outcome import RowFailed
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.generate_samples import (
     GenerateConfig,
-    Generated,
-    Generation,
     SampleFootage,
     load_backend,
     sample_footage,

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from schemas.grounding import Answer, Grounding, Proposal, Wanted
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
-from tasks.footage import Wanted
-from tasks.ground_instances import Answer, GroundConfig, Grounding, Proposal, candidate_pool, ground_instances
+from tasks.ground_instances import GroundConfig, candidate_pool, ground_instances
 from tests.builders import make_instance
 
 FRAMES = np.zeros((2, 60, 80, 3), np.uint8)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from schemas.extraction import Listing, Mention, Relation, Subjects
 from schemas.instance import Instance
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.openai_api import EndpointConfig, Reply
@@ -26,7 +27,7 @@ from tasks.backends.openai_relations import RelationReply
 from tasks.backends.openai_rewriter import RewriteReply
 from tasks.backends.openai_scene_captions import SceneCaptionReply
 from tasks.backends.openai_vlm import MAX_SIDE_PX, OpenAIVerifier, VerifyReply, crop_with_context, with_box
-from tasks.extract_triplets import CaptionReader, Listing, Mention, Relation, Subjects
+from tasks.extract_triplets import CaptionReader
 from tasks.ground_instances import Verifier
 from tasks.prompts import load
 from tests.endpoint import LocalEndpoint, sample

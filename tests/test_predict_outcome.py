@@ -15,21 +15,14 @@ import pytest
 from schemas.kinemask import ObjectRow, SceneClipRow, VideoRow
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.outcome import RowFailed, ServiceDown
+from schemas.push import Example, Mover, Push
 from schemas.record import write_table
 from schemas.scene import Body, Floor
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.openai_outcome import OpenAIOutcome, OutcomeReply
 from tasks.condition_clips import CONSTANT_PROMPT
 from tasks.condition_image import UnusableInput
-from tasks.predict_outcome import (
-    Example,
-    Mover,
-    Push,
-    choose_diverse,
-    direction_in_words,
-    in_context_examples,
-    load_backend,
-)
+from tasks.predict_outcome import choose_diverse, direction_in_words, in_context_examples, load_backend
 from tasks.prompts import load
 from tasks.video import encode_video
 from tests.endpoint import LocalEndpoint

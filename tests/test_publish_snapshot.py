@@ -15,18 +15,17 @@ import pytest
 
 from schemas.candidate import Anchor, Candidate
 from schemas.clip import Clip
+from schemas.extraction import Extraction
+from schemas.grounding import Grounding
 from schemas.interaction import Interaction
-from schemas.mask_track import decode_mask
+from schemas.mask_track import Tracks, decode_mask
 from schemas.matrix11k import TABLES, MaskTrackRow
 from schemas.outcome import Outcome
 from schemas.source import Source
-from schemas.track_check import TrackCheck
-from tasks.check_tracks import Checked
+from schemas.split import DroppedClip, SplitResult
+from schemas.track_check import Checked, TrackCheck
 from tasks.datasets.matrix11k import MATRIX11K, VideoLedger
-from tasks.extract_triplets import Extraction
-from tasks.ground_instances import Grounding
 from tasks.plan_shards import plan_clip_shards, plan_shards
-from tasks.propagate_masks import Tracks
 from tasks.publish_snapshot import (
     LedgerError,
     dataset_card,
@@ -35,7 +34,6 @@ from tasks.publish_snapshot import (
     read_snapshot,
 )
 from tasks.read_manifest import Inputs
-from tasks.split_scenes import DroppedClip, SplitResult
 from tasks.stage import Made, Row, Shard, Work
 from tasks.write_shard import find_done, write_shard
 from tests.builders import box_mask, make_clip, make_instance, make_source, make_track

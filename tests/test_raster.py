@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from schemas.scene import Floor, Light, Scene
+from schemas.simulation import Rendering
 from tasks.backends import raster
 from tasks.backends.raster import RasterRenderer, decode_srgb, encode_srgb, sun_direction
 from tasks.cast_rays import Window, cast, poses_at
-from tasks.render_clips import Pictures
 from tests.scenes import BLUE, checkerboard, glide, make_body, make_camera, tiny_scene
 
 GREY = np.full((8, 8, 3), 188, np.uint8)  # half of the light
 
 
-def render(scene: Scene, floor: np.ndarray = GREY) -> Pictures:
+def render(scene: Scene, floor: np.ndarray = GREY) -> Rendering:
     return RasterRenderer().render(scene, glide(scene), floor)
 
 

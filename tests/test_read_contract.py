@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from schemas.extraction import Listing, Subjects, listing_trouble
 from tasks.backends.caption_rules import CaptionRules
 from tasks.backends.openai_api import EndpointConfig
 from tasks.backends.openai_captions import OpenAICaptions
-from tasks.extract_triplets import CaptionReader, ExtractConfig, Listing, Subjects, extract_triplets, listing_trouble
+from tasks.extract_triplets import CaptionReader, ExtractConfig, extract_triplets
 from tests.endpoint import LocalEndpoint
 from tests.flow_runs import point_at
 from tests.reader import answers_of

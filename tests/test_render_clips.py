@@ -16,13 +16,13 @@ from schemas.outcome import RowFailed, ServiceDown
 from schemas.provenance import MadeBy
 from schemas.record import content_hash
 from schemas.scene import Floor, Scene, SceneSeed
+from schemas.simulation import Rendered, Rendering, Simulation
 from tasks import render_clips
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.raster import RasterRenderer
 from tasks.floors import Floors
 from tasks.read_manifest import Inputs
-from tasks.render_clips import Pictures, RenderConfig, Rendered, load_backend, stage, store_pictures
-from tasks.simulate_scenes import Simulation
+from tasks.render_clips import RenderConfig, load_backend, stage, store_pictures
 from tasks.stage import Made, Row, Shard, Work, load_shard, run_stage
 from tests.scenes import checkerboard, glide, make_camera, tiny_scene
 
@@ -35,7 +35,7 @@ def decode(video: bytes) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def rendered(scene: Scene) -> tuple[Pictures, Rendered]:
+def rendered(scene: Scene) -> tuple[Rendering, Rendered]:
     pictures = RasterRenderer().render(scene, glide(scene), checkerboard())
     return pictures, store_pictures(pictures, scene, 16, MADE_BY)
 
@@ -77,7 +77,7 @@ def test_a_body_that_is_never_seen_has_an_empty_track() -> None:
     assert stored.tracks[1].present == [False, False]
 
 
-def flawed(scene: Scene, **changes: Any) -> Pictures:
+def flawed(scene: Scene, **changes: Any) -> Rendering:
     return RasterRenderer().render(scene, glide(scene), checkerboard())._replace(**changes)
 
 
@@ -110,7 +110,7 @@ class Moody:
         self.ends = {int(seed.removeprefix("seed")): error for seed, error in ends.items()}
         self.rendered: list[int] = []
 
-    def render(self, scene: Scene, trajectories: Any, floor: np.ndarray) -> Pictures:
+    def render(self, scene: Scene, trajectories: Any, floor: np.ndarray) -> Rendering:
         self.rendered.append(scene.seed)
         if scene.seed in self.ends:
             raise self.ends[scene.seed]

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from schemas.scene import Scene
+from schemas.simulation import Rendering
 from tasks.backends.raster import RasterRenderer
 from tasks.cast_rays import cast, poses_at
-from tasks.render_clips import Pictures, Renderer
+from tasks.render_clips import Renderer
 from tests.scenes import checkerboard, glide, make_body, make_camera, tiny_scene
 
 
@@ -29,7 +30,7 @@ def renderer(request: pytest.FixtureRequest) -> Renderer:
     return CyclesRenderer(CyclesConfig(python=Path(python)))
 
 
-def render(renderer: Renderer, scene: Scene) -> Pictures:
+def render(renderer: Renderer, scene: Scene) -> Rendering:
     return renderer.render(scene, glide(scene), checkerboard())
 
 

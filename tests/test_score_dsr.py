@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 from benchmarks import bench_score
 from schemas.candidate import Box, Candidate
 from schemas.dsr import ANIMAL, OBJECT, DsrSample, SampleRow, TrackRow, TrueBoxes
-from schemas.mask_track import MaskTrack
+from schemas.generation import Generated
+from schemas.grounding import Grounding
+from schemas.mask_track import MaskTrack, Tracks
 from schemas.outcome import RowFailed, RowRejected
 from schemas.record import Record, write_table
 from schemas.relation import RELATIONS, Relation
-from tasks.generate_samples import Generated, wanted_instances
-from tasks.ground_instances import GroundConfig, Grounding
-from tasks.propagate_masks import Tracks
+from schemas.scores import Scored, Variant
+from tasks.generate_samples import wanted_instances
+from tasks.ground_instances import GroundConfig
 from tasks.read_manifest import Inputs
-from tasks.score_dsr import ScoreConfig, Scored, score_sample, stage
-from tasks.score_dsr.scores import ClipScores, Variant, directions_of, dsr_scores, score_clips, ssr_scores
+from tasks.score_dsr import ScoreConfig, score_sample, stage
+from tasks.score_dsr.scores import ClipScores, directions_of, dsr_scores, score_clips, ssr_scores
 from tasks.score_dsr.snapshot import read_boxes, score_snapshot
 from tasks.score_dsr.validity import has_rival
 from tasks.stage import Made, Row, Shard, Work, load_shard, run_stage

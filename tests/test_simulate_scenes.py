@@ -20,13 +20,14 @@ from pydantic import ValidationError
 from schemas.outcome import RowRejected
 from schemas.record import content_hash
 from schemas.scene import DIGITS, Body, Collision, Scene, SceneSeed, SceneSet, Split, Trajectory
+from schemas.simulation import Simulation
 from tasks.backends import bullet
 from tasks.backends.bullet import Contact, Motion
 from tasks.backends.colour.palette import COLOUR_WORDS, FULL_MEMBERSHIP, STRONG_MEMBERSHIP, Picture
 from tasks.cast_rays import cast, poses_at
 from tasks.floors import Floors
 from tasks.read_manifest import Inputs
-from tasks.simulate_scenes import SceneConfig, Simulation, run_scene, simulate, stage
+from tasks.simulate_scenes import SceneConfig, run_scene, simulate, stage
 from tasks.simulate_scenes.draw import draw_plan, draw_scene
 from tasks.simulate_scenes.events import closing_speed, collisions
 from tasks.simulate_scenes.judge import Simulated, find_fault, mechanical_energy_j

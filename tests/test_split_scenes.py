@@ -20,10 +20,10 @@ from schemas.clip import Clip
 from schemas.outcome import RowFailed, RowRejected
 from schemas.record import to_table
 from schemas.source import Source
+from schemas.split import SplitResult
 from tasks import split_scenes as stage
 from tasks.split_scenes import (
     SplitConfig,
-    SplitResult,
     Timeline,
     cut_equally,
     cut_parts,

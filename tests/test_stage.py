@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from schemas.config import StageConfig
 from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from schemas.source import Source
 from schemas.usage import Usage, count_usage
 from tasks.read_manifest import Inputs
-from tasks.stage import Row, Shard, Stage, StageConfig, Work, chain_of, load_shard, recall, run_stage
+from tasks.stage import Row, Shard, Stage, Work, chain_of, load_shard, recall, run_stage
 
 
 class Length(Record):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from schemas.clip import Clip
+from schemas.config import StageConfig
 from schemas.matrix11k import (
     SHARD_TABLES,
     CandidateRow,
@@ -40,7 +41,7 @@ from tasks.report_page.colours import css
 from tasks.report_page.ended import MAX_ROWS_PER_WAY
 from tasks.report_page.palette import PALETTE, colour_of
 from tasks.report_page.usage import StageUsage, read_usage, usage_of
-from tasks.stage import Row, Shard, Stage, StageConfig, Work, run_stage
+from tasks.stage import Row, Shard, Stage, Work, run_stage
 from tasks.video import iter_frames, write_video
 from tasks.write_report import pictures, write_report
 from tasks.write_report.captions import mark_nouns

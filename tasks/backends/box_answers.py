@@ -6,10 +6,9 @@ BoxAnswers(min_ssr=0.5).judge(sample, generated, scored) -> yes, no    r_initial
 from __future__ import annotations
 
 from schemas.dsr import DsrSample
-from tasks.ask_relations import Judgement
-from tasks.generate_samples import Generated
+from schemas.generation import Generated
+from schemas.scores import Judgement, Scored
 from tasks.measure_correctness import reaches
-from tasks.score_dsr import Scored
 
 
 class BoxAnswers:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from schemas.dsr import DsrSample
+from schemas.generation import Generation
 from schemas.outcome import RowFailed
-from tasks.generate_samples import Generation
 from tasks.read_manifest import Inputs
 
 

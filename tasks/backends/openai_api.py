@@ -42,12 +42,12 @@ import httpx2
 import openai
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from schemas.config import StageConfig
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.record import content_hash
 from schemas.storage import AnyPath, write_atomic
 from schemas.usage import Role, Usage, count_usage
 from tasks.prompts import Prompt
-from tasks.stage import StageConfig
 
 logger = logging.getLogger(__name__)
 

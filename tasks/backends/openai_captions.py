@@ -13,11 +13,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from schemas.extraction import Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from schemas.instance import Instance
 from schemas.interaction import InteractionType
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
-from tasks.extract_triplets import Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from tasks.prompts import load
 
 

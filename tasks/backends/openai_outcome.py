@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from schemas.push import Example, Push
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
 from tasks.backends.openai_vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
-from tasks.predict_outcome import Example, Push
 from tasks.prompts import load
 
 _SPEED = re.compile(r"\d\s*(?:k?m\s*/\s*[sh]|mps|kph|(?:kilo)?met(?:re|er)s?\s+(?:per|an?)\s)", re.IGNORECASE)

@@ -15,15 +15,14 @@ import cv2
 from pydantic import Field
 
 from schemas.dsr import DsrSample
+from schemas.generation import Generated
 from schemas.relation import RELATIONS
+from schemas.scores import Judgement, Scored
 from schemas.storage import AnyPath
-from tasks.ask_relations import Judgement
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, Json, Reply
 from tasks.backends.openai_scene_captions import spread
 from tasks.backends.openai_vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
-from tasks.generate_samples import Generated
 from tasks.prompts import load
-from tasks.score_dsr import Scored
 from tasks.video import decode_bytes
 
 

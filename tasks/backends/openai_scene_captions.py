@@ -16,12 +16,11 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from schemas.simulation import Rendered, Simulation
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, Json, Reply
 from tasks.backends.openai_vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.prompts import load
-from tasks.render_clips import Rendered
-from tasks.simulate_scenes import Simulation
 from tasks.video import decode_bytes
 
 MAX_CHARACTERS = 2000  # a text encoder of video models reads 226 tokens, some 1000 characters

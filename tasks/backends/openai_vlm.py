@@ -14,11 +14,11 @@ import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Box
+from schemas.grounding import Answer
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import ChatClient, Endpoint, EndpointConfig, Reply
-from tasks.ground_instances import Answer
 from tasks.prompts import load
 
 MAX_SIDE_PX = 1024

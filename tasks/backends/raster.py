@@ -1,6 +1,6 @@
 """Scenes drawn without Blender: a ray caster with the sun, its shadows and an even sky.
 
-    RasterRenderer().render(scene, trajectories, floor)  ->  Pictures(frames (T, H, W, 3), labels (T, H, W))
+    RasterRenderer().render(scene, trajectories, floor)  ->  Rendering(frames (T, H, W, 3), labels (T, H, W))
 
 Surfaces are matt. Light that reaches the floor directly is all that it passes on to the bodies' sides; shadows have
 hard edges and nothing mirrors. Brightness is that of Cycles with the Standard view transform: radiance
@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from schemas.scene import Camera, Floor, Light, Scene, Trajectory
+from schemas.simulation import Rendering
 from tasks.cast_rays import Hits, Pose, Solid, Window, cast, poses_at, window_of, zoom
 from tasks.floors import texture_uv
-from tasks.render_clips import Pictures
 
 SUPERSAMPLING = 2
 _TOUCHING = 1e-6  # m: a body that the light leaves no farther away is the one that it falls on
@@ -39,7 +39,7 @@ class RasterRenderer:
         }
         self.concurrency: int = os.cpu_count() or 1
 
-    def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Pictures:
+    def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Rendering:
         """floor (N, N, 3) uint8 RGB: the floor's texture."""
         camera = scene.camera
         painter = _Painter(scene, floor)
@@ -57,7 +57,7 @@ class RasterRenderer:
                 for window in painter.changed(before, poses):
                     painter.paint(frames[t], window, poses)
             before = poses
-        return Pictures(frames, labels)
+        return Rendering(frames, labels)
 
 
 class _Painter:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
+from schemas.config import StageConfig
 from schemas.local_copies import file_sha256
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.extras import MODELS
-from tasks.stage import StageConfig
 
 if TYPE_CHECKING:
     import torch

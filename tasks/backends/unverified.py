@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from schemas.candidate import Box
+from schemas.grounding import Answer
 from schemas.instance import Instance
-from tasks.ground_instances import Answer
 
 
 class Unverified:

@@ -9,22 +9,21 @@ as well, and whoever wrote a caption, it is read again: what it says that did no
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
+from schemas.config import StageConfig
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
 from schemas.scene import SceneSeed
+from schemas.simulation import Captioned, Rendered, Simulation
 from schemas.storage import AnyPath
 from tasks.backends.openai_api import EndpointConfig
 from tasks.caption_clips.faults import caption_faults
-from tasks.render_clips import Rendered
-from tasks.simulate_scenes import Simulation
-from tasks.stage import Row, Stage, StageConfig, Work
+from tasks.stage import Row, Stage, Work
 
-__all__ = ["CaptionConfig", "Captioned", "Captioner", "caption_clip", "caption_faults", "load_backend", "stage"]
+__all__ = ["CaptionConfig", "Captioner", "caption_clip", "caption_faults", "load_backend", "stage"]
 
 
 class CaptionConfig(StageConfig):
@@ -48,16 +47,6 @@ class Captioner(Protocol):
 
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
         """A few English sentences. Raises RowFailed or ServiceDown, never makes a caption up."""
-
-
-class Captioned(Record):
-    """A clip's caption."""
-
-    schema_version: ClassVar[int] = 1
-
-    caption: str = column("What is to be seen, moves, collides and becomes of it")
-    faults: list[str] = column("What the caption says that the simulation did not do; what cannot be read is none")
-    made_by: list[MadeBy] = column("The captioner")
 
 
 def caption_clip(

@@ -17,8 +17,8 @@ import numpy as np
 
 from schemas.mask_track import MaskTrack
 from schemas.scene import Body
+from schemas.simulation import Simulation
 from tasks.caption_clips.mentions import Sentence, names_in, read_sentences
-from tasks.simulate_scenes import Simulation
 
 MOVED_M = 0.02  # a body that got this far from its place did not stay there
 STAYED_M = 0.01  # one that got no farther did not move

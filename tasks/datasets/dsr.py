@@ -30,17 +30,16 @@ from schemas.dsr import (
     TrackRow,
     VideoRow,
 )
+from schemas.generation import Generated
+from schemas.grounding import Grounding
+from schemas.mask_track import Tracks
 from schemas.outcome import Outcome
 from schemas.record import Record
+from schemas.scores import Answers, Scored
 from schemas.snapshot import FunnelStep
 from schemas.tables import CandidateRow
-from tasks.ask_relations import Answers
 from tasks.datasets import Dataset, Ways, funnel_step, made_of, outcome_of, ranked, read_columns
-from tasks.generate_samples import Generated
-from tasks.ground_instances import Grounding
 from tasks.measure_correctness import TAUS, curves, rounded
-from tasks.propagate_masks import Tracks
-from tasks.score_dsr import Scored
 from tasks.stage import Row, Work
 
 CLIP_STAGES = ("generate_samples", "ground_instances", "propagate_masks", "score_dsr", "ask_relations")

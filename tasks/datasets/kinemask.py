@@ -26,11 +26,9 @@ from schemas.kinemask import (
 from schemas.mask_track import MaskTrack
 from schemas.record import Record
 from schemas.scene import DIGITS, Body, SceneSeed, Trajectory
+from schemas.simulation import Captioned, Rendered, Simulation
 from schemas.snapshot import FunnelStep
-from tasks.caption_clips import Captioned
 from tasks.datasets import Dataset, Ways, histogram, made_of, outcome_of, ranked, read_columns
-from tasks.render_clips import Rendered
-from tasks.simulate_scenes import Simulation
 from tasks.stage import Row, Work
 
 CLIP_STAGES = ("simulate_scenes", "render_clips", "caption_clips")

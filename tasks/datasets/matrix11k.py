@@ -13,7 +13,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas.clip import Clip
+from schemas.extraction import Extraction
+from schemas.grounding import Grounding
 from schemas.interaction import Interaction
+from schemas.mask_track import Tracks
 from schemas.matrix11k import (
     SHARD_TABLES,
     CandidateRow,
@@ -29,12 +32,9 @@ from schemas.outcome import Outcome
 from schemas.record import Record
 from schemas.snapshot import FunnelStep
 from schemas.source import Source
-from tasks.check_tracks import Checked
+from schemas.split import SplitResult
+from schemas.track_check import Checked
 from tasks.datasets import Dataset, Ways, funnel_step, histogram, made_of, outcome_of, ranked, read_columns
-from tasks.extract_triplets import Extraction
-from tasks.ground_instances import Grounding
-from tasks.propagate_masks import Tracks
-from tasks.split_scenes import SplitResult
 from tasks.stage import Row, Work
 
 TOP = 50  # verbs and nouns in figure 10

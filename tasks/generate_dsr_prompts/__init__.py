@@ -20,13 +20,13 @@ from typing import Annotated, TypeVar
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from schemas.config import StageConfig
 from schemas.dsr import DsrLabels, DsrPrompt
 from schemas.relation import DSR_TYPES
 from schemas.scene import Split
 from tasks.generate_dsr_prompts.lexicon import Animal, Thing
 from tasks.generate_dsr_prompts.plausible import pairs, scenes, verbs_for
 from tasks.generate_dsr_prompts.wording import structured_text
-from tasks.stage import StageConfig
 
 T = TypeVar("T")
 SPLITS: tuple[Split, ...] = typing.get_args(Split)

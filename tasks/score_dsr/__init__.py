@@ -14,24 +14,25 @@ An invalid sample has a reason, never a score. Published samples are scored by t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Box, box_iou
+from schemas.config import StageConfig
 from schemas.dsr import ANIMAL, OBJECT, ROLES, DsrLabels, DsrSample
+from schemas.generation import Generated
+from schemas.grounding import Grounding
+from schemas.mask_track import Tracks
 from schemas.outcome import RowFailed, RowRejected
-from schemas.record import Record, column
-from tasks.generate_samples import Generated
-from tasks.ground_instances import GroundConfig, Grounding
-from tasks.propagate_masks import Tracks
-from tasks.score_dsr.scores import END_FRAMES, ClipScores, Variant, directions_of, score_clips
-from tasks.score_dsr.validity import SEVERAL, RivalCount, count_rivals
-from tasks.stage import Row, Stage, StageConfig, Work
+from schemas.scores import Scored, Variant
+from tasks.ground_instances import GroundConfig
+from tasks.score_dsr.scores import END_FRAMES, ClipScores, directions_of, score_clips
+from tasks.score_dsr.validity import SEVERAL, count_rivals
+from tasks.stage import Row, Stage, Work
 from tasks.video import sample_indices
 
-__all__ = ["RivalCount", "ScoreConfig", "Scored", "score_clips", "score_sample", "stage"]
+__all__ = ["ScoreConfig", "score_clips", "score_sample", "stage"]
 
 InstanceBoxes = dict[str, list[Box | None]]  # {instance_id: one a frame}
 
@@ -63,25 +64,6 @@ class ScoreConfig(StageConfig):
     same_inside: float = Field(
         0.8, gt=0, le=1, description="From this share of the smaller box inside the larger on, they do, too"
     )
-
-
-class Scored(Record):
-    """A sample's score, and what it comes from. In the evidence of a rejection it has the curves, but no score."""
-
-    schema_version: ClassVar[int] = 1
-
-    score: Variant = column("Which formula `dsr_score` is of")
-    dsr_score: float | None = column("official: 0..1, paper: -0.25..1.25; null: the sample is not valid")
-    r_initial: float | None = column("Mean SSR-Score of the initial relation over the first found frames", unit="-1..1")
-    r_final: float | None = column("Mean SSR-Score of the final relation over the last found frames", unit="-1..1")
-    g_initial: float | None = column("Initial relation: first found frame minus last; not halved", unit="-2..2")
-    g_final: float | None = column("Final relation: last found frame minus first; not halved", unit="-2..2")
-    n_found: int = column("Frames in which both are found", ge=0)
-    ssr_initial: list[float | None] = column("One a frame: SSR-Score of the initial relation; null: not both found")
-    ssr_final: list[float | None] = column("One a frame: SSR-Score of the final relation; null: not both found")
-    rivals: list[RivalCount] = column("Where a second animal or object is seen: the evidence for `exactly one of each`")
-    true_score: float | None = column("The score of the boxes that the generator drew, by the same formula")
-    box_iou: float | None = column("Mean IoU of the tracked boxes with those that it drew", unit="0..1")
 
 
 def score_sample(

@@ -11,13 +11,12 @@ changes. Clips of different lengths share a batch: in the frames that a shorter 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from schemas.relation import RELATIONS
-
-Variant = Literal["official", "paper"]
+from schemas.scores import Variant
 
 # Weight of the two gaps in the DSR-Score. The authors' code halves them, and spans [0, 1]. Equation 3 as printed does
 # not, and spans [-0.25, 1.25], though the text beside it says [0, 1].

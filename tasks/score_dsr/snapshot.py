@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.dsr import Role
+from schemas.scores import Variant
 from schemas.storage import AnyPath
 from tasks.publish_snapshot import table_files
-from tasks.score_dsr.scores import END_FRAMES, Variant, directions_of, score_clips
+from tasks.score_dsr.scores import END_FRAMES, directions_of, score_clips
 
 
 class ClipBoxes(NamedTuple):

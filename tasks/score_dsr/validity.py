@@ -13,20 +13,12 @@ from collections.abc import Mapping, Sequence
 
 from schemas.candidate import Box, Candidate, box_iou
 from schemas.dsr import ANIMAL, OBJECT, ROLES, Role
-from schemas.record import Record, column
+from schemas.scores import RivalCount
 
 Boxes = Sequence[Box | None]  # one a frame
 
 SEVERAL: dict[Role, str] = {"animal": "several_animals", "object": "several_objects"}
 _OTHER = {ANIMAL: OBJECT, OBJECT: ANIMAL}
-
-
-class RivalCount(Record):
-    """Where a second animal, or a second object, is seen."""
-
-    role: Role = column("animal or object")
-    frames: list[int] = column("Sampled frames on which there is another one, whether one or several")
-    share: float = column("Of all sampled frames", unit="0..1", ge=0, le=1)
 
 
 def count_rivals(

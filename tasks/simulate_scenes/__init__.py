@@ -19,8 +19,8 @@ from collections import Counter
 
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
-from schemas.scene import Collision, RejectedDraw, Scene, SceneSeed, Split, Trajectory
+from schemas.scene import RejectedDraw, Scene, SceneSeed, Split
+from schemas.simulation import Simulation
 from tasks.backends import bullet
 from tasks.backends.bullet import Bullet
 from tasks.floors import Floors, FloorTexture
@@ -32,17 +32,7 @@ from tasks.simulate_scenes.layout import Crowded
 from tasks.simulate_scenes.trajectories import trajectories
 from tasks.stage import Row, Stage, Work
 
-__all__ = ["SceneConfig", "Simulation", "run_scene", "simulate", "stage"]
-
-
-class Simulation(Record):
-    """A scene with its motion."""
-
-    scene: Scene = column("What is simulated")
-    trajectories: list[Trajectory] = column("One a body, in the scene's order")
-    collisions: list[Collision] = column("Between bodies, in order of time; contacts with the floor are none")
-    rejected_draws: list[RejectedDraw] = column("The seed's earlier draws, which were no clips of the set")
-    made_by: list[MadeBy] = column("The physics engine")
+__all__ = ["SceneConfig", "run_scene", "simulate", "stage"]
 
 
 def simulate(seed: SceneSeed, config: SceneConfig, floors: Floors) -> Simulation:

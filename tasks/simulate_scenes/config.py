@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from schemas.config import StageConfig
 from tasks.simulate_scenes.palette import MAX_BODIES
-from tasks.stage import StageConfig
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:

@@ -4,7 +4,7 @@
 
 tests/test_unchanged.py runs the same commands again over them: nothing may be computed, and every byte that is written
 must be the same. Only a change that is meant to change answers makes the archive anew; it bumps the stage's version and
-says why in its commit. The archive holds the input videos too: an encoder's bytes may differ from processor to processor.
+says why in its commit. The archive holds the input videos too: an encoder may give other bytes on another processor.
 """
 
 from __future__ import annotations

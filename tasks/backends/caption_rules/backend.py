@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Sequence
 
+from schemas.extraction import Listing, Mention, Rating, Relation, Subjects
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from tasks.backends.caption_rules.entities import Entity, listed
@@ -17,7 +18,6 @@ from tasks.backends.caption_rules.inflection import is_adjective
 from tasks.backends.caption_rules.nouns import COLOURS, SHADES
 from tasks.backends.caption_rules.reading import read_caption
 from tasks.backends.caption_rules.verbs import FORCEFUL, GENTLE, UNKNOWN_VERB, VERB_SCORES, Score
-from tasks.extract_triplets import Listing, Mention, Rating, Relation, Subjects
 
 NOT_STATED = "Not stated in the caption."
 

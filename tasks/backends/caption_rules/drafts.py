@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from schemas.extraction import Subjects
 from tasks.backends.caption_rules.clauses import Clause, Draft
 from tasks.backends.caption_rules.entities import Entity, individuals
 from tasks.backends.caption_rules.verbs import INNER_STATES, VAGUE_VERBS
-from tasks.extract_triplets import Subjects
 
 
 class Drafts:

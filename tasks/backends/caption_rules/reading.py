@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from schemas.extraction import Mention, Relation, Subjects
 from schemas.outcome import RowFailed
 from schemas.source import MAX_CAPTION_CHARS
 from tasks.backends.caption_rules.chunker import chunks
@@ -19,7 +20,6 @@ from tasks.backends.caption_rules.discourse import Discourse
 from tasks.backends.caption_rules.entities import Entity
 from tasks.backends.caption_rules.sentence_reader import SentenceReader
 from tasks.backends.caption_rules.words import sentences
-from tasks.extract_triplets import Mention, Relation, Subjects
 
 logger = logging.getLogger(__name__)
 

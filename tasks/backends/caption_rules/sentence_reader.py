@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from schemas.extraction import Subjects
 from tasks.backends.caption_rules.chunk_stream import ChunkStream
 from tasks.backends.caption_rules.chunks import Chunk, Mark, NounPhrase, VerbGroup, is_mark
 from tasks.backends.caption_rules.clauses import Clause, Draft
@@ -33,7 +34,6 @@ from tasks.backends.caption_rules.verbs import (
     RECIPROCAL,
 )
 from tasks.backends.caption_rules.word_classes import DIRECTIONS, STATIC_PREPOSITIONS, WEARING
-from tasks.extract_triplets import Subjects
 
 
 class SentenceReader:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from schemas.grounding import Proposal
 from schemas.instance import Instance
 from tasks.backends.colour.boxes import as_box, non_maximum_suppression
 from tasks.backends.colour.figures import MAX_ON_PERSON, ScoredBox, figure_candidates, share_on_people
@@ -25,7 +26,6 @@ from tasks.backends.colour.palette import FULL_MEMBERSHIP, Tint, shrink
 from tasks.backends.colour.patches import ScoredPatch, find_patches, patch_score, union_mask
 from tasks.backends.colour.phrases import Description, Garment, describe
 from tasks.backends.people import PeopleDetector, PersonBox
-from tasks.ground_instances import Proposal
 
 WORKING_LONG_SIDE_PX = 640
 MAX_PROPOSALS = 8  # a frame and instance; the stage keeps its own J of them

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from schemas.candidate import Box, box_iou
+from schemas.grounding import Answer
 from schemas.instance import Instance
 from tasks.backends.colour.boxes import area, as_box, clip_to_picture, expand
 from tasks.backends.colour.figures import MAX_ON_PERSON, share_on_people
@@ -25,7 +26,6 @@ from tasks.backends.colour.palette import SKIN, STRONG_MEMBERSHIP, Picture, Tint
 from tasks.backends.colour.patches import find_patches
 from tasks.backends.colour.phrases import Description, Garment, describe
 from tasks.backends.people import PeopleDetector, PersonBox
-from tasks.ground_instances import Answer
 
 SURROUND_SHARE = 0.6  # of the box's sides, looked at around it
 CROP_LONG_SIDE_PX = 320

@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.stage import StageConfig
+from schemas.config import StageConfig
 
 
 class CyclesConfig(StageConfig):

@@ -18,10 +18,10 @@ from functools import reduce
 import numpy as np
 
 from schemas.scene import Body, Scene, Trajectory
+from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.raster import sun_direction
 from tasks.cast_rays import Pose, Solid, Window, poses_at, window_of
-from tasks.render_clips import Pictures
 
 SHOT_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
 
@@ -82,7 +82,7 @@ def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesCo
     return Plan(shots, frames, config.feather_px)
 
 
-def compose(plan: Plan, pixels: np.ndarray) -> Pictures:
+def compose(plan: Plan, pixels: np.ndarray) -> Rendering:
     """Put the frames together. pixels: (plan.n_pixels, 4) uint8, red, green, blue, label of shot after shot."""
     ends = np.cumsum([shot.box.area for shot in plan.shots])
     drawn = [part.reshape(*shot.shape, 4) for shot, part in zip(plan.shots, np.split(pixels, ends[:-1]), strict=True)]
@@ -90,7 +90,7 @@ def compose(plan: Plan, pixels: np.ndarray) -> Pictures:
     for picture, over in zip(pictures, plan.frames, strict=True):
         for number in over:
             lay_over(picture, drawn[number], plan.shots[number].box, plan.feather_px)
-    return Pictures(np.ascontiguousarray(pictures[..., :3]), np.ascontiguousarray(pictures[..., 3]))
+    return Rendering(np.ascontiguousarray(pictures[..., :3]), np.ascontiguousarray(pictures[..., 3]))
 
 
 def lay_over(picture: np.ndarray, part: np.ndarray, box: Window, feather_px: int) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from schemas.scene import Scene, Trajectory
+from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.cycles.plan import Plan, compose, plan_clip
 from tasks.backends.cycles.process import draw, pinned_blender
 from tasks.floors import texture_uv
-from tasks.render_clips import Pictures
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class CyclesRenderer:
             else f"moving parts, {config.surroundings} heights around, {config.feather_px} px feathered",
         }
 
-    def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Pictures:
+    def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Rendering:
         """floor (N, N, 3) uint8 RGB: the floor's texture.
 
         Raises RowFailed("renderer_died"), ("renderer_timeout"), ("renderer_wrote_nonsense"), all worth another try;

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.dsr import DsrSample
+from schemas.generation import Generation, VideoFormat
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.diffusers_videos.weights import libraries, load_pipeline
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, inference, load_once
-from tasks.generate_samples import GenerateConfig, Generation
 from tasks.video import encode_video
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Loaded:
 class DiffusersVideos:
     """Samples a text-to-video model (`Generator`)."""
 
-    def __init__(self, config: GenerateConfig, diffusers: DiffusersConfig, torch: TorchConfig) -> None:
+    def __init__(self, config: VideoFormat, diffusers: DiffusersConfig, torch: TorchConfig) -> None:
         self.concurrency = 1  # one video fills the device
         self._config, self._diffusers, self._torch = config, diffusers, torch
         self._checkpoint = Checkpoint.of(diffusers.model)

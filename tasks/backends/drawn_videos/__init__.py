@@ -25,12 +25,12 @@ import numpy as np
 
 from schemas.candidate import Box
 from schemas.dsr import ANIMAL, OBJECT, DsrLabels, DsrSample
+from schemas.generation import Generation, VideoFormat
 from schemas.record import content_hash
 from tasks.backends.drawn_videos.film import Film
 from tasks.backends.drawn_videos.looks import choose_colours, looks_of
 from tasks.backends.drawn_videos.plots import BEHAVIOURS, choose_behaviour
 from tasks.backends.drawn_videos.world import World
-from tasks.generate_samples import GenerateConfig, Generation
 from tasks.video import encode_video
 
 __all__ = ["BEHAVIOURS", "DrawnVideos", "sample_rng"]
@@ -39,7 +39,7 @@ __all__ = ["BEHAVIOURS", "DrawnVideos", "sample_rng"]
 class DrawnVideos:
     """Draws the two things (`Generator`)."""
 
-    def __init__(self, config: GenerateConfig) -> None:
+    def __init__(self, config: VideoFormat) -> None:
         self.identity = {"backend": "drawn", "model": "picture-book-1", "opencv": cv2.__version__}
         self.concurrency = 1
         self._config = config

@@ -9,10 +9,9 @@ from __future__ import annotations
 import typing
 
 from schemas.scene import SceneSet, Split
+from schemas.simulation import Rendered, Simulation
 from tasks.backends.event_captions.measures import read_facts
 from tasks.backends.event_captions.wording import word_caption
-from tasks.render_clips import Rendered
-from tasks.simulate_scenes import Simulation
 
 __all__ = ["EventCaptions"]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from schemas.mask_track import MaskTrack
 from schemas.scene import Camera, Collision
+from schemas.simulation import Simulation
 from tasks.backends.event_captions.facts import (
     Direction,
     Ends,
@@ -28,7 +29,6 @@ from tasks.backends.event_captions.facts import (
     Stops,
 )
 from tasks.cast_rays import Solid, poses_at, window_of
-from tasks.simulate_scenes import Simulation
 
 # Thresholds are ours; the paper's captions come from a VLM that states none.
 REST_MPS = 0.005  # at most this fast: at rest. PyBullet's rest is exact; this leaves room for other simulators

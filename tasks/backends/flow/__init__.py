@@ -28,11 +28,10 @@ import os
 import cv2
 import numpy as np
 
-from schemas.candidate import Anchor
+from schemas.candidate import Anchor, check_anchor
 from tasks.backends.flow.frames import SHORT_SIDE_PX, Clip
 from tasks.backends.flow.plate import Guess
 from tasks.backends.flow.walk import Target, directions, settle_overlaps, walk_clip
-from tasks.propagate_masks import check_anchor
 
 __all__ = ["SHORT_SIDE_PX", "FlowPropagator"]
 

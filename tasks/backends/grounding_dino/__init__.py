@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from schemas.config import StageConfig
 from tasks.backends.torch_runtime import Precision
-from tasks.stage import StageConfig
 
 
 class DinoConfig(StageConfig):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from schemas.grounding import Proposal
 from tasks.backends.people import iou_with
-from tasks.ground_instances import Proposal
 
 # A frame and class. Far more than any J: it bounds what a network without training, or a threshold of 0, returns.
 MAX_BOXES = 100

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from schemas.grounding import Proposal
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from tasks.backends.grounding_dino import DinoConfig
@@ -17,7 +18,6 @@ from tasks.backends.grounding_dino.boxes import proposals_of, to_pixels
 from tasks.backends.grounding_dino.frames import feature_cells, network_input, scaled_size
 from tasks.backends.grounding_dino.prompts import Caption, captions_of, phrase_of, token_columns
 from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once
-from tasks.ground_instances import Proposal
 
 if TYPE_CHECKING:
     import torch

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from schemas.config import StageConfig
 from tasks.backends.torch_runtime import Precision
-from tasks.stage import StageConfig
 
 
 class Sam2Config(StageConfig):

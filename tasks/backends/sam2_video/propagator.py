@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from schemas.candidate import Anchor
+from schemas.candidate import Anchor, check_anchor
 from schemas.outcome import ServiceDown
 from tasks.backends.extras import MODELS
 from tasks.backends.sam2_video import Sam2Config
@@ -23,7 +23,6 @@ from tasks.backends.torch_runtime import (
     loading,
     normalise,
 )
-from tasks.propagate_masks import check_anchor
 
 if TYPE_CHECKING:
     import torch

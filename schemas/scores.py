@@ -1,0 +1,60 @@
+"""What is measured of a generated sample: its scores, and a judge's answers to the same question.
+
+Scored(dsr_score=0.98, r_initial=0.97, ...), Judgement(initial_yes=True, final_yes=True) -> Answers
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple
+
+from schemas.dsr import Role
+from schemas.provenance import MadeBy
+from schemas.record import Record, column
+
+Variant = Literal["official", "paper"]
+
+
+class RivalCount(Record):
+    """Where a second animal, or a second object, is seen."""
+
+    role: Role = column("animal or object")
+    frames: list[int] = column("Sampled frames on which there is another one, whether one or several")
+    share: float = column("Of all sampled frames", unit="0..1", ge=0, le=1)
+
+
+class Scored(Record):
+    """A sample's score, and what it comes from. In the evidence of a rejection it has the curves, but no score."""
+
+    schema_version: ClassVar[int] = 1
+
+    score: Variant = column("Which formula `dsr_score` is of")
+    dsr_score: float | None = column("official: 0..1, paper: -0.25..1.25; null: the sample is not valid")
+    r_initial: float | None = column("Mean SSR-Score of the initial relation over the first found frames", unit="-1..1")
+    r_final: float | None = column("Mean SSR-Score of the final relation over the last found frames", unit="-1..1")
+    g_initial: float | None = column("Initial relation: first found frame minus last; not halved", unit="-2..2")
+    g_final: float | None = column("Final relation: last found frame minus first; not halved", unit="-2..2")
+    n_found: int = column("Frames in which both are found", ge=0)
+    ssr_initial: list[float | None] = column("One a frame: SSR-Score of the initial relation; null: not both found")
+    ssr_final: list[float | None] = column("One a frame: SSR-Score of the final relation; null: not both found")
+    rivals: list[RivalCount] = column("Where a second animal or object is seen: the evidence for `exactly one of each`")
+    true_score: float | None = column("The score of the boxes that the generator drew, by the same formula")
+    box_iou: float | None = column("Mean IoU of the tracked boxes with those that it drew", unit="0..1")
+
+
+class Judgement(NamedTuple):
+    """The answers to both questions."""
+
+    initial_yes: bool
+    final_yes: bool
+    rationale: str | None = None
+
+
+class Answers(Record):
+    """What was answered."""
+
+    schema_version: ClassVar[int] = 1
+
+    initial_yes: bool = column("Is the animal initially in the initial relation to the object?")
+    final_yes: bool = column("Is the animal finally in the final relation to the object?")
+    rationale: str | None = column("The judge's reasons; null: it gives none", default=None)
+    made_by: list[MadeBy] = column("The judge")

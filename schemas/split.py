@@ -1,0 +1,26 @@
+"""What a source is split into: every frame of its span is in exactly one piece.
+
+SplitResult(clips=[Clip(shot_index=0, ...)], dropped=[DroppedClip(reason="too_short", ...)])
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from schemas.clip import Clip
+from schemas.record import Record, column
+
+
+class DroppedClip(Record):
+    """A piece of a source that is no clip, and why."""
+
+    clip: Clip = column("The piece")
+    reason: Literal["too_short", "too_long"] = column("A short fixed word for counting")
+    detail: str = column("Its length and the limit")
+
+
+class SplitResult(Record):
+    """All pieces of a source: together they hold every frame of its span once."""
+
+    clips: list[Clip] = column("The pieces to go on with, in order")
+    dropped: list[DroppedClip] = column("The other pieces, in order")
