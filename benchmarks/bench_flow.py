@@ -44,21 +44,22 @@ from schemas.mask_track import Tracks
 from schemas.outcome import RowFailed, RowRejected
 from schemas.source import Source
 from schemas.split import SplitResult
+from schemas.truth import read_truths
 from tasks.check_tracks import check_tracks
-from tasks.draw_scenes import SCENES, draw_scenes, read_truths
+from tasks.datasets.matrix11k.drawn_input import SCENES, draw_scenes
+from tasks.datasets.matrix11k.report import write_report
+from tasks.engine.shards import SHARD_SIZE
+from tasks.engine.snapshots import read_snapshot
 from tasks.extract_triplets import extract_triplets
 from tasks.extract_triplets import load_backend as load_reader
 from tasks.ground_instances import ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
 from tasks.ground_instances import makers as grounded_by
-from tasks.plan_shards import SHARD_SIZE
+from tasks.media.video import read_clip, read_frames, sample_indices
 from tasks.propagate_masks import load_backend as load_propagator
 from tasks.propagate_masks import propagate_masks
-from tasks.publish_snapshot import read_snapshot
-from tasks.read_manifest import read_manifest
+from tasks.readers.read_manifest import read_manifest
 from tasks.split_scenes import split_scenes
-from tasks.video import read_clip, read_frames, sample_indices
-from tasks.write_report import write_report
 
 REPEATS = 2
 SERVER_PATIENCE_S = 120

@@ -26,8 +26,9 @@ import pyarrow.parquet as pq
 from schemas.mask_track import MaskTrack, decode_masks, encode_mask
 from schemas.matrix11k import MaskTrackRow
 from schemas.record import read_table, write_table
-from tasks.draw_scenes import draw_scenes, read_truths
-from tasks.draw_scenes.canvas import SHOT_FRAMES
+from schemas.truth import read_truths
+from tasks.datasets.matrix11k.drawn_input import draw_scenes
+from tasks.media.drawing.canvas import SHOT_FRAMES
 
 REPEATS = 5
 N_CLIPS, N_FRAMES, HEIGHT, WIDTH, INSTANCES_PER_CLIP = 40, 49, 480, 720, 3

@@ -33,7 +33,7 @@ from tasks.backends.grounding_dino.native import NativeGroundingDino, architectu
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.sam2_video.native import NativeSam2, import_sam2, network_settings
 from tasks.backends.torch_runtime import TorchConfig, device_of, import_torchvision, inference
-from tasks.video import sample_indices
+from tasks.media.video import sample_indices
 
 CLASSES = ("man", "ball", "dog")
 T = 8

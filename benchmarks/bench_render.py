@@ -27,7 +27,7 @@ from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.cycles.plan import plan_clip
 from tasks.backends.cycles.renderer import CyclesRenderer
-from tasks.floors import Floors
+from tasks.media.floors import Floors
 from tasks.simulate_scenes import SceneConfig, simulate
 
 SETS: tuple[SceneSet, ...] = ("simple_motion", "interactions")

@@ -26,8 +26,8 @@ from schemas.dsr import ANIMAL, OBJECT, ROLES, DsrLabels, DsrPrompt, DsrSample, 
 from schemas.record import write_table
 from schemas.relation import DSR_TYPES, RELATIONS
 from schemas.scores import Variant
-from tasks.score_dsr.scores import END_FRAMES, GAP_WEIGHTS, ClipScores, directions_of, score_clips
-from tasks.score_dsr.snapshot import read_boxes, score_snapshot
+from tasks.datasets.dsr.rescore import read_boxes, score_snapshot
+from tasks.metrics.dsr_score import END_FRAMES, GAP_WEIGHTS, ClipScores, directions_of, score_clips
 
 N_CLIPS = 500 * 10 + 120 * 5  # prompts x seeds of training and test (SpatialAlign 4.1)
 N_FRAMES, HEIGHT, WIDTH = 81, 480, 832

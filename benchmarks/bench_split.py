@@ -29,8 +29,8 @@ import av
 import cv2
 import numpy as np
 
+from tasks.media.video import decode_span, probe
 from tasks.split_scenes import SplitConfig, find_cuts
-from tasks.video import decode_span, probe
 
 REPEATS = 3
 FPS = 30

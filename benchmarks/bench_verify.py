@@ -29,12 +29,12 @@ from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from tasks.backends.caption_rules import CaptionRules
 from tasks.backends.colour import AttributeVerifier, ColourDetector
-from tasks.draw_scenes import draw_scenes
+from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.extract_triplets import ExtractConfig, extract_triplets
 from tasks.ground_instances import GroundConfig, Search, candidate_pool, ground_instances
-from tasks.read_manifest import read_manifest
+from tasks.media.video import read_frames, sample_indices
+from tasks.readers.read_manifest import read_manifest
 from tasks.split_scenes import SplitConfig, split_scenes
-from tasks.video import read_frames, sample_indices
 
 CONFIG = GroundConfig()
 

@@ -15,9 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
-from flows.dispatch import crash_silent_parents, rearm_parent
-from flows.engine import run_logger, run_step
-from flows.pipeline import (
+from flows.engine.dispatch import crash_silent_parents, rearm_parent
+from flows.engine.pipeline import (
     CurationConfig,
     Done,
     curate_shards,
@@ -29,34 +28,32 @@ from flows.pipeline import (
     show_yield,
     through_stage,
 )
+from flows.engine.steps import run_logger, run_step
 from schemas.config import StageConfig
 from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow
 from schemas.outcome import Outcome
 from schemas.record import read_table
 from schemas.scene import Split
 from schemas.storage import AnyPath, DataPath, at_once
-from tasks import (
-    ask_relations,
-    generate_dsr_prompts,
-    generate_samples,
-    ground_instances,
-    pair_samples,
-    propagate_masks,
-    rewrite_prompts,
-    score_dsr,
-)
+from tasks import ask_relations, generate_samples, ground_instances, propagate_masks, rewrite_prompts, score_dsr
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.datasets import Dataset
-from tasks.datasets.dsr import CLIP_STAGES, DSR, PromptLedger
-from tasks.plan_shards import plan_shards
-from tasks.read_manifest import Inputs, require_manifest
-from tasks.read_prompts import read_prompts
-from tasks.read_samples import plan_samples, read_samples
-from tasks.stage import Stage, Work
-from tasks.write_dsr_report import write_dsr_report
+from tasks.datasets.dsr import grammar as generate_dsr_prompts
+from tasks.datasets.dsr import pairs as pair_samples
+from tasks.datasets.dsr.dataset import DSR
+from tasks.datasets.dsr.ledger import PromptLedger
+from tasks.datasets.dsr.report import write_dsr_report
+from tasks.datasets.dsr.tables import CLIP_STAGES
+from tasks.engine.dataset import Dataset
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import plan_shards
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.readers.lines import require_manifest
+from tasks.readers.read_prompts import read_prompts
+from tasks.readers.read_samples import plan_samples, read_samples
 
 PROMPT_STAGES = ("rewrite_prompts",)
 

@@ -13,9 +13,8 @@ from typing import Any, ClassVar, Literal
 from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
-from flows.dispatch import crash_silent_parents, rearm_parent
-from flows.engine import run_logger, run_step
-from flows.pipeline import (
+from flows.engine.dispatch import crash_silent_parents, rearm_parent
+from flows.engine.pipeline import (
     CurationConfig,
     curate_shards,
     fill_from_profile,
@@ -25,17 +24,21 @@ from flows.pipeline import (
     run_shard,
     show_yield,
 )
+from flows.engine.steps import run_logger, run_step
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.storage import AnyPath, DataPath
 from tasks import caption_clips, render_clips, simulate_scenes
 from tasks.backends.cycles import CyclesConfig
-from tasks.datasets import Dataset
-from tasks.datasets.kinemask import CLIP_STAGES, KINEMASK, SeedLedger
-from tasks.floors import Floors
-from tasks.plan_shards import plan_shards
-from tasks.read_manifest import Inputs
-from tasks.stage import Shard, Stage, Work
-from tasks.write_scene_report import write_scene_report
+from tasks.datasets.kinemask.dataset import KINEMASK
+from tasks.datasets.kinemask.ledger import SeedLedger
+from tasks.datasets.kinemask.report import write_scene_report
+from tasks.datasets.kinemask.tables import CLIP_STAGES
+from tasks.engine.dataset import Dataset
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Shard, plan_shards
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.media.floors import Floors
 
 # What each profile sets where nothing else is asked for. The paper's: Blender, and captions by a VLM.
 PROFILES: dict[str, dict[str, dict[str, str]]] = {

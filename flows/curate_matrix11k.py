@@ -16,9 +16,8 @@ from typing import Any, ClassVar, Literal
 from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
-from flows.dispatch import crash_silent_parents, rearm_parent
-from flows.engine import run_logger, run_step
-from flows.pipeline import (
+from flows.engine.dispatch import crash_silent_parents, rearm_parent
+from flows.engine.pipeline import (
     CurationConfig,
     Done,
     curate_shards,
@@ -30,23 +29,29 @@ from flows.pipeline import (
     show_yield,
     through_stage,
 )
+from flows.engine.steps import run_logger, run_step
 from schemas.clip import Clip
 from schemas.source import Source
 from schemas.storage import AnyPath, DataPath, at_once
+from schemas.truth import read_truths
 from tasks import check_tracks, extract_triplets, ground_instances, propagate_masks, split_scenes
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.compare_truth import compare_snapshot
-from tasks.datasets import Dataset
-from tasks.datasets.matrix11k import CLIP_STAGES, MATRIX11K, VideoLedger
-from tasks.draw_scenes import read_truths
-from tasks.footage import ClipFootage
-from tasks.plan_shards import plan_clip_shards
-from tasks.publish_snapshot import latest_snapshot, read_snapshot
-from tasks.read_manifest import Inputs, Listing, inputs_folder, read_manifest, require_manifest
-from tasks.stage import Row, Stage, Work, load_shard
-from tasks.write_report import write_report
+from tasks.datasets.matrix11k.dataset import MATRIX11K
+from tasks.datasets.matrix11k.ledger import VideoLedger
+from tasks.datasets.matrix11k.report import write_report
+from tasks.datasets.matrix11k.tables import CLIP_STAGES
+from tasks.engine.dataset import Dataset
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row, load_shard, plan_clip_shards
+from tasks.engine.snapshots import latest_snapshot, read_snapshot
+from tasks.engine.stage import Stage, state_path
+from tasks.engine.work import Work
+from tasks.media.footage import ClipFootage
+from tasks.metrics.compare_truth import compare_snapshot
+from tasks.readers.lines import require_manifest
+from tasks.readers.read_manifest import Listing, inputs_folder, read_manifest
 
 SOURCE_STAGES = ("split_scenes",)
 
@@ -80,7 +85,8 @@ class CurateMatrix11k(CurationConfig):
 
     truth: Path | None = Field(
         None,
-        description="Folder that tasks/draw_scenes drew or flows/export_clips.py exported: the report compares with it",
+        description="Folder with a known truth, drawn by the demo or exported from simulated clips, for the report to "
+        "compare with",
     )
 
     split: split_scenes.SplitConfig = split_scenes.SplitConfig()
@@ -220,7 +226,7 @@ def cut_crowded(config: CurateMatrix11k, shards: Done, log: Any) -> dict[str, li
     work, extract = config.work, config.stage("extract_triplets")
     parts = {}
     for shard, _ in shards:
-        for row in load_shard(work.state_path(shard.shard_id, [extract]), Clip).rows:
+        for row in load_shard(state_path(work, shard.shard_id, [extract]), Clip).rows:
             clip = row.payload
             if (n_parts := extract_triplets.n_parts_of(work, row, config.extract)) > 1:
                 path = work.inputs.verified(clip.video, clip.video_sha256)

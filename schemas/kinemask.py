@@ -3,7 +3,7 @@
     clips/  videos/  objects/  collisions/        the dataset: accepted clips only
     outcomes/  draws/                             how it came about
 
-A clip's velocity mask is rebuilt from its `objects` rows: tasks/velocity_masks.py.
+A clip's velocity mask is rebuilt from its `objects` rows: tasks/media/velocity_masks.py.
 """
 
 from __future__ import annotations

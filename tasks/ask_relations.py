@@ -20,8 +20,10 @@ from schemas.generation import Generated
 from schemas.provenance import MadeBy
 from schemas.scores import Answers, Judgement, Scored
 from schemas.storage import AnyPath
-from tasks.backends.openai_api import EndpointConfig
-from tasks.stage import Row, Stage, Work
+from tasks.backends.openai.api import EndpointConfig
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
 
 
 class AskConfig(StageConfig):
@@ -52,7 +54,7 @@ def load_backend(config: AskConfig, endpoint: EndpointConfig, cache: AnyPath) ->
 
             return BoxAnswers(config.min_ssr)
         case "openai":
-            from tasks.backends.openai_relations import OpenAIRelations
+            from tasks.backends.openai.relations import OpenAIRelations
 
             return OpenAIRelations(endpoint, cache, config.n_frames)
 

@@ -22,7 +22,9 @@ from schemas.instance import Instance
 from schemas.mask_track import MaskTrack, Tracks, mask_iou
 from schemas.outcome import RowRejected
 from schemas.track_check import Checked, TrackCheck
-from tasks.stage import Row, Stage, Work
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
 
 N_REVIEW_FRAMES = 10  # MATRIX A.2: first verified, last valid, eight evenly between
 

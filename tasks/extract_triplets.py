@@ -22,8 +22,10 @@ from schemas.interaction import Interaction
 from schemas.outcome import RowFailed, RowRejected
 from schemas.provenance import MadeBy
 from schemas.storage import AnyPath
-from tasks.backends.openai_api import EndpointConfig
-from tasks.stage import Row, Stage, Work
+from tasks.backends.openai.api import EndpointConfig
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
 
 
 class ExtractConfig(StageConfig):
@@ -211,7 +213,7 @@ def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: AnyPath
 
             return CaptionRules(config.subjects)
         case "openai":
-            from tasks.backends.openai_captions import OpenAICaptions
+            from tasks.backends.openai.captions import OpenAICaptions
 
             return OpenAICaptions(endpoint, cache, config.subjects)
 

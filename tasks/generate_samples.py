@@ -26,9 +26,11 @@ from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.generate_dsr_prompts.wording import with_article
-from tasks.stage import Row, Stage, Work
-from tasks.video import decode_bytes, probe
+from tasks.datasets.dsr.wording import with_article
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.media.video import decode_bytes, probe
 
 
 class GenerateConfig(StageConfig):
@@ -99,7 +101,7 @@ def wanted_instances(sample: DsrSample, looks: dict[str, str]) -> list[Instance]
 
 @dataclass(frozen=True)
 class SampleFootage:
-    """Footage of a generated video (tasks/footage.py)."""
+    """Footage of a generated video (tasks/media/footage.py)."""
 
     caption: str
     generated: Generated

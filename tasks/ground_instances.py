@@ -29,11 +29,13 @@ from schemas.provenance import MadeBy
 from schemas.storage import AnyPath
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.grounding_dino import DinoConfig
-from tasks.backends.openai_api import EndpointConfig
+from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.footage import FootageOf
-from tasks.stage import Row, Stage, Work
-from tasks.video import sample_indices
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.media.footage import FootageOf
+from tasks.media.video import sample_indices
 
 
 class GroundConfig(StageConfig):
@@ -287,7 +289,7 @@ def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPat
 
             return AttributeVerifier()
         case "openai":
-            from tasks.backends.openai_vlm import OpenAIVerifier
+            from tasks.backends.openai.vlm import OpenAIVerifier
 
             return OpenAIVerifier(endpoint, cache)
         case "none":

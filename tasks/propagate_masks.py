@@ -22,8 +22,10 @@ from schemas.provenance import MadeBy
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.footage import FootageOf
-from tasks.stage import Row, Stage, Work
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.media.footage import FootageOf
 
 
 class PropagateConfig(StageConfig):
@@ -73,7 +75,7 @@ def load_backend(config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) 
     use_one_opencv_thread()
     match config.masks:
         case "flow":
-            from tasks.backends.flow import FlowPropagator
+            from tasks.backends.optical_flow import FlowPropagator
 
             return FlowPropagator()
         case "sam2":

@@ -3,7 +3,7 @@
     49 poses of a red cube and a blue cylinder -> 49 frames of H.264, 49 masks each
 
 A renderer gives frames and labels; what is stored are the encoded video and the masks' run lengths.
-Velocities are no picture: they are painted into the masks when they are needed (tasks/velocity_masks.py).
+Velocities are no picture: they are painted into the masks when they are needed (tasks/media/velocity_masks.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from schemas.provenance import MadeBy
 from schemas.scene import Scene, SceneSeed, Trajectory
 from schemas.simulation import Rendered, Rendering, Simulation
 from tasks.backends.cycles import CyclesConfig
-from tasks.floors import Floors
-from tasks.stage import Row, Stage, Work
-from tasks.video import encode_video
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.media.floors import Floors
+from tasks.media.video import encode_video
 
 
 class RenderConfig(StageConfig):

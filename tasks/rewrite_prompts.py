@@ -5,7 +5,7 @@
     rewritten   "A fox waits on the left of a chair in a wood. Then it sprints to the right of the chair."
 
 The first two are functions of the labels (word_prompt). The third comes from a rewriter; a text that does not say any
-more what the labels say (tasks/check_rewording.py) is asked for again, and in the end the prompt fails.
+more what the labels say (tasks/datasets/dsr/rewording.py) is asked for again, and in the end the prompt fails.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from schemas.storage import AnyPath
-from tasks.backends.openai_api import EndpointConfig
-from tasks.check_rewording import keeps_labels
-from tasks.generate_dsr_prompts.wording import from_to_text, structured_text
-from tasks.stage import Row, Stage, Work
+from tasks.backends.openai.api import EndpointConfig
+from tasks.datasets.dsr.rewording import keeps_labels
+from tasks.datasets.dsr.wording import from_to_text, structured_text
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
 
 
 class RewriteConfig(StageConfig):
@@ -110,7 +112,7 @@ def load_backend(config: RewriteConfig, endpoint: EndpointConfig, cache: AnyPath
 
             return TemplateRewriter()
         case "openai":
-            from tasks.backends.openai_rewriter import OpenAIRewriter
+            from tasks.backends.openai.rewriter import OpenAIRewriter
 
             return OpenAIRewriter(endpoint, cache)
 

@@ -33,8 +33,10 @@ from schemas.provenance import MadeBy
 from schemas.record import Rational
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
-from tasks.stage import Row, Stage, Work
-from tasks.video import DecodedFrame, Scaler, VideoInfo, decode_span, probe
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.media.video import DecodedFrame, Scaler, VideoInfo, decode_span, probe
 
 
 class SplitConfig(StageConfig):

@@ -22,15 +22,17 @@ from schemas.relation import RELATIONS
 from schemas.scores import Answers, Judgement, Scored
 from tasks.ask_relations import AskConfig, Judge, load_backend, stage
 from tasks.backends.box_answers import BoxAnswers
-from tasks.backends.openai_api import EndpointConfig
-from tasks.backends.openai_relations import OpenAIRelations
+from tasks.backends.openai.api import EndpointConfig
+from tasks.backends.openai.relations import OpenAIRelations
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row, Shard, load_shard
+from tasks.engine.stage import run_stage
+from tasks.engine.work import Made, Work
+from tasks.media.video import encode_video
 from tasks.prompts import load
-from tasks.read_manifest import Inputs
-from tasks.stage import Made, Row, Shard, Work, load_shard, run_stage
-from tasks.video import encode_video
-from tests.dsr_rows import make_prompt
-from tests.endpoint import LocalEndpoint
-from tests.flow_runs import point_at
+from tests.support.dsr_rows import make_prompt
+from tests.support.endpoint import LocalEndpoint
+from tests.support.flow_runs import point_at
 
 QUICK = EndpointConfig(deadline_s=10, backoff_s=0.01, max_retry_after_s=0.1, max_retries=1)
 N_FRAMES, FPS = 21, 8

@@ -13,13 +13,14 @@ from schemas.outcome import RowRejected
 from schemas.scene import Body, SceneSeed, SceneSet, Split
 from schemas.simulation import Captioned, Rendered, Simulation
 from tasks.backends.event_captions import EventCaptions
-from tasks.backends.openai_api import EndpointConfig
+from tasks.backends.openai.api import EndpointConfig
 from tasks.caption_clips import CaptionConfig, caption_clip, caption_faults, stage
 from tasks.caption_clips.mentions import read_sentences
-from tasks.read_manifest import Inputs
-from tasks.stage import Made, Row, Work
-from tests.scene_clips import SceneClip, make_collision, simulated, story
-from tests.scenes import make_body
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row
+from tasks.engine.work import Made, Work
+from tests.support.scene_clips import SceneClip, make_collision, simulated, story
+from tests.support.scenes import make_body
 
 RIGHT = (1.0, 0.0, 0.0)
 RED = make_body("id1", position=(-0.9, 0.0, 0.25))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from schemas.outcome import RowRejected
 from schemas.track_check import Checked
 from tasks.check_tracks import CheckConfig, check_tracks, leap_share, longest_gap, review_frames
-from tests.builders import make_instance, make_track
+from tests.support.builders import make_instance, make_track
 
 BOX = (10, 10, 30, 30)
 GOOD = [BOX] * 20

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from prefect.settings import get_current_settings
 from prefect.settings.legacy import _get_settings_fields
 
-from flows.resident_worker import ResidentWorker
+from flows.engine.resident_worker import ResidentWorker
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"

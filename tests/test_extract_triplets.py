@@ -8,7 +8,7 @@ from schemas.extraction import Extraction, Listing, Mention, Rating, Relation, S
 from schemas.instance import Instance
 from schemas.outcome import RowFailed, RowRejected
 from tasks.extract_triplets import ExtractConfig, crowd_groups, extract_triplets
-from tests.builders import make_instance
+from tests.support.builders import make_instance
 
 
 def relation(subject: str, object_: str, verb: str = "kick") -> Relation:

@@ -13,6 +13,10 @@ from schemas.generation import Generated, Generation
 from schemas.outcome import RowFailed
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.torch_runtime import TorchConfig
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row, Shard, load_shard
+from tasks.engine.stage import Stage, run_stage
+from tasks.engine.work import Work
 from tasks.generate_samples import (
     GenerateConfig,
     SampleFootage,
@@ -22,10 +26,8 @@ from tasks.generate_samples import (
     store_generation,
     wanted_instances,
 )
-from tasks.read_manifest import Inputs
-from tasks.stage import Row, Shard, Stage, Work, load_shard, run_stage
-from tasks.video import UnreadableVideo, encode_video
-from tests.dsr_rows import make_prompt
+from tasks.media.video import UnreadableVideo, encode_video
+from tests.support.dsr_rows import make_prompt
 
 TINY = GenerateConfig(n_frames=4, width=64, height=48)
 SAMPLE = DsrSample.of(make_prompt(), 3)

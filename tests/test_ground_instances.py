@@ -13,7 +13,7 @@ from schemas.grounding import Answer, Grounding, Proposal, Wanted
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from tasks.ground_instances import GroundConfig, candidate_pool, ground_instances
-from tests.builders import make_instance
+from tests.support.builders import make_instance
 
 FRAMES = np.zeros((2, 60, 80, 3), np.uint8)
 A, B, C = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (40.0, 0.0, 50.0, 10.0)

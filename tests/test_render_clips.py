@@ -20,11 +20,13 @@ from schemas.simulation import Rendered, Rendering, Simulation
 from tasks import render_clips
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.raster import RasterRenderer
-from tasks.floors import Floors
-from tasks.read_manifest import Inputs
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row, Shard, load_shard
+from tasks.engine.stage import run_stage
+from tasks.engine.work import Made, Work
+from tasks.media.floors import Floors
 from tasks.render_clips import RenderConfig, load_backend, stage, store_pictures
-from tasks.stage import Made, Row, Shard, Work, load_shard, run_stage
-from tests.scenes import checkerboard, glide, make_camera, tiny_scene
+from tests.support.scenes import checkerboard, glide, make_camera, tiny_scene
 
 MADE_BY = [MadeBy.of("render_clips", {"backend": "raster", "model": "m"})]
 PAINTED = Floor(texture="tiles-1", noun="tiled floor", tile_m=2.0, offset_m=(0.0, 0.0), turn_deg=0.0)
@@ -192,7 +194,7 @@ def test_a_scene_is_rendered_again_when_what_it_shows_changes(work: Work, monkey
     assert renderer.rendered == [0, 1]
     run(work, simulated(work, range(2)), monkeypatch, renderer, crf=20)
     run(work, simulated(work, range(1), bodies=tiny_scene().bodies[:1]), monkeypatch, renderer)
-    monkeypatch.setattr("tasks.floors.painted.VERSION", "another")
+    monkeypatch.setattr("tasks.media.floors.painted.VERSION", "another")
     run(work, simulated(work, range(1)), monkeypatch, renderer)
     assert renderer.rendered == [0, 1, 0, 1, 0, 0]
 

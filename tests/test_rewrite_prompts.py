@@ -12,14 +12,17 @@ import pytest
 from schemas.dsr import DsrLabels, DsrPrompt
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.provenance import MadeBy
-from tasks.backends.openai_api import EndpointConfig
-from tasks.backends.openai_rewriter import OpenAIRewriter, RewriteReply
+from tasks.backends.openai.api import EndpointConfig
+from tasks.backends.openai.rewriter import OpenAIRewriter, RewriteReply
 from tasks.backends.template_rewriter import TemplateRewriter, fill
-from tasks.generate_dsr_prompts import PromptConfig, generate_prompts
-from tasks.generate_dsr_prompts.wording import from_to_text, structured_text
-from tasks.parse_prompts import parse_prompt
+from tasks.datasets.dsr.grammar import PromptConfig, generate_prompts
+from tasks.datasets.dsr.wording import from_to_text, structured_text
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row, Shard, load_shard
+from tasks.engine.stage import run_stage
+from tasks.engine.work import Work
 from tasks.prompts import load
-from tasks.read_manifest import Inputs
+from tasks.readers.parse_prompts import parse_prompt
 from tasks.rewrite_prompts import (
     RewriteConfig,
     Rewritten,
@@ -30,8 +33,7 @@ from tasks.rewrite_prompts import (
     stage,
     word_prompt,
 )
-from tasks.stage import Row, Shard, Work, load_shard, run_stage
-from tests.endpoint import LocalEndpoint
+from tests.support.endpoint import LocalEndpoint
 
 QUICK = EndpointConfig(deadline_s=10, backoff_s=0.01, max_retry_after_s=0.1, max_retries=1)
 LABELS = DsrLabels(scene="In a wood", animal="fox", object="chair", verb="sprints", initial="left", final="right")

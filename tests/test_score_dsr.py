@@ -21,15 +21,17 @@ from schemas.outcome import RowFailed, RowRejected
 from schemas.record import Record, write_table
 from schemas.relation import RELATIONS, Relation
 from schemas.scores import Scored, Variant
+from tasks.datasets.dsr.rescore import read_boxes, score_snapshot
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row, Shard, load_shard
+from tasks.engine.stage import run_stage
+from tasks.engine.work import Made, Work
 from tasks.generate_samples import wanted_instances
 from tasks.ground_instances import GroundConfig
-from tasks.read_manifest import Inputs
+from tasks.metrics.dsr_score import ClipScores, directions_of, dsr_scores, score_clips, ssr_scores
 from tasks.score_dsr import ScoreConfig, score_sample, stage
-from tasks.score_dsr.scores import ClipScores, directions_of, dsr_scores, score_clips, ssr_scores
-from tasks.score_dsr.snapshot import read_boxes, score_snapshot
 from tasks.score_dsr.validity import has_rival
-from tasks.stage import Made, Row, Shard, Work, load_shard, run_stage
-from tests.builders import HEIGHT, WIDTH, make_track
+from tests.support.builders import HEIGHT, WIDTH, make_track
 
 NAN, INF = math.nan, math.inf
 ABSENT = (NAN,) * 4
@@ -263,7 +265,7 @@ def test_the_benchmarks_two_ways_agree(variant: Variant) -> None:
 
 
 def test_a_batch_scores_as_its_clips_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.score_dsr.scores._BLOCK_FRAMES", 100)  # three clips at a time
+    monkeypatch.setattr("tasks.metrics.dsr_score._BLOCK_FRAMES", 100)  # three clips at a time
     clips = bench_score.make_clips(11, 30)
     batch = bench_score.numpy_clips(clips)
     for number in range(11):

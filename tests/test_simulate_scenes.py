@@ -24,17 +24,18 @@ from schemas.simulation import Simulation
 from tasks.backends import bullet
 from tasks.backends.bullet import Contact, Motion
 from tasks.backends.colour.palette import COLOUR_WORDS, FULL_MEMBERSHIP, STRONG_MEMBERSHIP, Picture
-from tasks.cast_rays import cast, poses_at
-from tasks.floors import Floors
-from tasks.read_manifest import Inputs
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row
+from tasks.engine.work import Work
+from tasks.media.cast_rays import cast, poses_at
+from tasks.media.floors import Floors
 from tasks.simulate_scenes import SceneConfig, run_scene, simulate, stage
 from tasks.simulate_scenes.draw import draw_plan, draw_scene
 from tasks.simulate_scenes.events import closing_speed, collisions
 from tasks.simulate_scenes.judge import Simulated, find_fault, mechanical_energy_j
 from tasks.simulate_scenes.palette import MAX_BODIES, REGIONS, Region, colour_names, draw_colour
 from tasks.simulate_scenes.trajectories import trajectories
-from tasks.stage import Row, Work
-from tests.scenes import make_body, make_camera, tiny_scene
+from tests.support.scenes import make_body, make_camera, tiny_scene
 
 CONFIG = SceneConfig(width=180, height=120)
 GRASS = (70, 150, 50)

@@ -22,6 +22,7 @@ from schemas.record import to_table
 from schemas.source import Source
 from schemas.split import SplitResult
 from tasks import split_scenes as stage
+from tasks.media.video import probe, read_clip
 from tasks.split_scenes import (
     SplitConfig,
     Timeline,
@@ -32,8 +33,7 @@ from tasks.split_scenes import (
     shots_from_cuts,
     split_scenes,
 )
-from tasks.video import probe, read_clip
-from tests import hostile
+from tests.support import hostile
 
 ANY_LENGTH = SplitConfig(min_clip_s=0)
 

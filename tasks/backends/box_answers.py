@@ -8,7 +8,7 @@ from __future__ import annotations
 from schemas.dsr import DsrSample
 from schemas.generation import Generated
 from schemas.scores import Judgement, Scored
-from tasks.measure_correctness import reaches
+from tasks.metrics.correctness import reaches
 
 
 class BoxAnswers:

@@ -1,11 +1,11 @@
-"""Videos that were generated elsewhere, found in a folder by tasks/read_samples.py."""
+"""Videos that were generated elsewhere, found in a folder by tasks/readers/read_samples.py."""
 
 from __future__ import annotations
 
 from schemas.dsr import DsrSample
 from schemas.generation import Generation
 from schemas.outcome import RowFailed
-from tasks.read_manifest import Inputs
+from tasks.engine.inputs import Inputs
 
 
 class GivenVideos:

@@ -20,8 +20,8 @@ import numpy as np
 
 from schemas.scene import Camera, Floor, Light, Scene, Trajectory
 from schemas.simulation import Rendering
-from tasks.cast_rays import Hits, Pose, Solid, Window, cast, poses_at, window_of, zoom
-from tasks.floors import texture_uv
+from tasks.media.cast_rays import Hits, Pose, Solid, Window, cast, poses_at, window_of, zoom
+from tasks.media.floors import texture_uv
 
 SUPERSAMPLING = 2
 _TOUCHING = 1e-6  # m: a body that the light leaves no farther away is the one that it falls on

@@ -11,7 +11,7 @@ from __future__ import annotations
 from schemas.dsr import DsrLabels, DsrPrompt
 from schemas.record import content_hash
 from schemas.relation import RELATIONS
-from tasks.generate_dsr_prompts.wording import opened, with_article
+from tasks.datasets.dsr.wording import opened, with_article
 
 # {an_animal} 'a fox', {animal} 'fox', {an_object} 'a chair', {object} 'chair', {verb} 'sprints',
 # {at} 'on the left of', {from_} 'from the left of', {to} 'to the right of'.

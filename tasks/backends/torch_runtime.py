@@ -156,7 +156,7 @@ _load_lock = threading.Lock()
 def load_once(kind: str, identity: Hashable, device: torch.device, build: Callable[[], T]) -> T:
     """The process's one model of this kind, identity and device; `build` makes it at the first call.
 
-    A worker that runs shard after shard in one process (flows/resident_worker.py) so loads it once.
+    A worker that runs shard after shard in one process (flows/engine/resident_worker.py) so loads it once.
     """
     key = (kind, identity, str(device))
     with _load_lock:

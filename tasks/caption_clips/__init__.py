@@ -19,9 +19,11 @@ from schemas.provenance import MadeBy
 from schemas.scene import SceneSeed
 from schemas.simulation import Captioned, Rendered, Simulation
 from schemas.storage import AnyPath
-from tasks.backends.openai_api import EndpointConfig
+from tasks.backends.openai.api import EndpointConfig
 from tasks.caption_clips.faults import caption_faults
-from tasks.stage import Row, Stage, Work
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
 
 __all__ = ["CaptionConfig", "Captioner", "caption_clip", "caption_faults", "load_backend", "stage"]
 
@@ -72,7 +74,7 @@ def load_backend(config: CaptionConfig, endpoint: EndpointConfig, cache: AnyPath
 
             return EventCaptions()
         case "openai":
-            from tasks.backends.openai_scene_captions import OpenAISceneCaptions
+            from tasks.backends.openai.scene_captions import OpenAISceneCaptions
 
             return OpenAISceneCaptions(endpoint, cache, config.n_frames)
 

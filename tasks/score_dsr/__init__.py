@@ -26,11 +26,13 @@ from schemas.grounding import Grounding
 from schemas.mask_track import Tracks
 from schemas.outcome import RowFailed, RowRejected
 from schemas.scores import Scored, Variant
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
 from tasks.ground_instances import GroundConfig
-from tasks.score_dsr.scores import END_FRAMES, ClipScores, directions_of, score_clips
+from tasks.media.video import sample_indices
+from tasks.metrics.dsr_score import END_FRAMES, ClipScores, directions_of, score_clips
 from tasks.score_dsr.validity import SEVERAL, count_rivals
-from tasks.stage import Row, Stage, Work
-from tasks.video import sample_indices
 
 __all__ = ["ScoreConfig", "score_clips", "score_sample", "stage"]
 

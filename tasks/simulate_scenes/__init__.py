@@ -23,14 +23,16 @@ from schemas.scene import RejectedDraw, Scene, SceneSeed, Split
 from schemas.simulation import Simulation
 from tasks.backends import bullet
 from tasks.backends.bullet import Bullet
-from tasks.floors import Floors, FloorTexture
+from tasks.engine.shards import Row
+from tasks.engine.stage import Stage
+from tasks.engine.work import Work
+from tasks.media.floors import Floors, FloorTexture
 from tasks.simulate_scenes.config import SceneConfig
 from tasks.simulate_scenes.draw import draw_scene, lay
 from tasks.simulate_scenes.events import collisions
 from tasks.simulate_scenes.judge import Simulated, find_fault
 from tasks.simulate_scenes.layout import Crowded
 from tasks.simulate_scenes.trajectories import trajectories
-from tasks.stage import Row, Stage, Work
 
 __all__ = ["SceneConfig", "run_scene", "simulate", "stage"]
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from schemas.scene import DIGITS, Body, Camera, Floor, Light, Scene, SceneSeed, SceneSet, Shape, Split, Vector
-from tasks.floors import Floors, FloorTexture
+from tasks.media.floors import Floors, FloorTexture
 from tasks.simulate_scenes.config import Count, Range, SceneConfig
 from tasks.simulate_scenes.layout import place_bodies
 from tasks.simulate_scenes.palette import SHAPES, colour_distance, colour_names, draw_colour

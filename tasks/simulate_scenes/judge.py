@@ -23,7 +23,7 @@ import numpy as np
 
 from schemas.scene import Body, Collision, Scene, Trajectory
 from tasks.backends.bullet import Motion
-from tasks.cast_rays import Hits, cast, poses_at, zoom
+from tasks.media.cast_rays import Hits, cast, poses_at, zoom
 from tasks.simulate_scenes.config import SceneConfig
 
 CAST_WIDTH_PX = 180  # of the picture in which visible pixels are counted

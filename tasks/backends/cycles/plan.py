@@ -21,7 +21,7 @@ from schemas.scene import Body, Scene, Trajectory
 from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.raster import sun_direction
-from tasks.cast_rays import Pose, Solid, Window, poses_at, window_of
+from tasks.media.cast_rays import Pose, Solid, Window, poses_at, window_of
 
 SHOT_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
 

@@ -15,7 +15,7 @@ from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
 from tasks.backends.cycles.plan import Plan, compose, plan_clip
 from tasks.backends.cycles.process import draw, pinned_blender
-from tasks.floors import texture_uv
+from tasks.media.floors import texture_uv
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from tasks.backends.drawn_videos.film import Film
 from tasks.backends.drawn_videos.looks import choose_colours, looks_of
 from tasks.backends.drawn_videos.plots import BEHAVIOURS, choose_behaviour
 from tasks.backends.drawn_videos.world import World
-from tasks.video import encode_video
+from tasks.media.video import encode_video
 
 __all__ = ["BEHAVIOURS", "DrawnVideos", "sample_rng"]
 

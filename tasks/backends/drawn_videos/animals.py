@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tasks.backends.drawn_videos.looks import head_noun
-from tasks.draw_scenes.canvas import Canvas, Colour, Point, disc, hull, shade
-from tasks.draw_scenes.figures import joint, step
+from tasks.media.drawing.canvas import Canvas, Colour, Point, disc, hull, shade
+from tasks.media.drawing.figures import joint, step
 
 EYE: Colour = (30, 26, 28)
 FAR_TONE, LIGHT_TONE = 0.78, 1.16

@@ -21,7 +21,7 @@ from tasks.backends.drawn_videos.animals import Animal, Pose
 from tasks.backends.drawn_videos.plots import Path, Places, Plot, ease_along
 from tasks.backends.drawn_videos.things import Thing
 from tasks.backends.drawn_videos.world import World, paint_backdrop
-from tasks.draw_scenes.canvas import COLOURS, Canvas, Colour, Point, shade
+from tasks.media.drawing.canvas import COLOURS, Canvas, Colour, Point, shade
 
 SHADES = (0.88, 1.1)  # of a colour word's colour
 ANIMAL_SIZES, THING_WIDTHS, MAX_THING_HEIGHT = (30.0, 36.0), (74.0, 92.0), 72.0  # units of the world

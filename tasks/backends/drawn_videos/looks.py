@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.dsr import ANIMAL, OBJECT, DsrLabels
 from tasks.backends.colour.palette import COLOUR_WORDS
-from tasks.generate_dsr_prompts.wording import with_article
+from tasks.datasets.dsr.wording import with_article
 
 # Of COLOURS. Neither shade nor blur confuses the two of a pair; red and purple, or yellow and green, run together.
 COLOUR_PAIRS = (

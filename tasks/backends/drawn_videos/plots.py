@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from schemas.relation import RELATIONS
-from tasks.draw_scenes.canvas import Point, flight
+from tasks.media.drawing.canvas import Point, flight
 
 ONTO, OVER, CLEARANCE = 0.4, 1.2, 14.0  # a leap's rise: of the object's height, onto (or off) or over it; and units
 OUT_OF_SIGHT = 1.4  # of half an animal's width, beyond the picture's edge

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.backends.drawn_videos.looks import head_noun
-from tasks.draw_scenes.canvas import Canvas, Colour, Point, disc, hull, shade
+from tasks.media.drawing.canvas import Canvas, Colour, Point, disc, hull, shade
 
 LINE, DARK, LIGHT = 0.64, 0.82, 1.14  # tones: outlines inside a thing would cut it into pieces
 

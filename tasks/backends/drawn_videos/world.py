@@ -15,8 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from tasks.draw_scenes.backdrops import textured
-from tasks.draw_scenes.canvas import Canvas, Colour, Point, disc
+from tasks.media.drawing.backdrops import textured
+from tasks.media.drawing.canvas import Canvas, Colour, Point, disc
 
 LEAST_WIDTH, LEAST_HEIGHT = 400.0, 230.0  # units that every picture shows
 BELOW_GROUND = 62.0  # units between where the object stands and the picture's lower edge

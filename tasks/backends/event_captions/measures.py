@@ -28,7 +28,7 @@ from tasks.backends.event_captions.facts import (
     Starts,
     Stops,
 )
-from tasks.cast_rays import Solid, poses_at, window_of
+from tasks.media.cast_rays import Solid, poses_at, window_of
 
 # Thresholds are ours; the paper's captions come from a VLM that states none.
 REST_MPS = 0.005  # at most this fast: at rest. PyBullet's rest is exact; this leaves room for other simulators

@@ -2,7 +2,7 @@
 
 The package's video predictor reads JPEG folders, encodes frames anew for every inference state, keeps all it has
 remembered, and needs all objects' prompts before it starts. So this drives the network below it, step by step, as that
-predictor does: one instance gets the same masks from both (tests/test_sam2_video.py).
+predictor does: one instance gets the same masks from both (tests/backends/test_sam2_video.py).
 
 The predictor's usual postprocessing is on, but for the filling of small holes: it needs a CUDA extension that the
 package's wheel lacks, and it leaves it out with a warning then.

@@ -1,0 +1,1 @@
+"""LLMs and VLMs behind OpenAI-compatible servers."""

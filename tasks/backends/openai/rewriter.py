@@ -1,0 +1,57 @@
+"""Prompts reworded by an LLM behind an OpenAI-compatible server (SpatialAlign 4.3: ChatGPT, Qwen2.5-7B-Instruct).
+
+    OpenAIRewriter(EndpointConfig(), cache).rewrite(prompt, attempt=0)
+        -> "Beneath the pines, a fox pauses to the left of a chair, then sprints past it to the right side."
+
+It is told the prompt and its labels, and nothing it says is believed: the stage checks that the labels are kept.
+Which server and model: see tasks/backends/openai/api.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from schemas.dsr import DsrPrompt
+from schemas.relation import RELATIONS
+from schemas.storage import AnyPath
+from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
+from tasks.datasets.dsr.wording import structured_text
+from tasks.prompts import load
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
+class RewriteReply(Reply):
+    """The prompt in other words."""
+
+    # Checked here and not in the schema: strict schemas know no lengths.
+    text: Annotated[str, AfterValidator(_not_blank)] = Field(description="The prompt in other words, plain prose")
+
+
+class OpenAIRewriter:
+    """A Rewriter (tasks/rewrite_prompts.py) that asks an LLM."""
+
+    def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
+        """Raises ServiceDown if the environment names no LLM."""
+        self._client = ChatClient(Endpoint.from_env("LLM"), endpoint, cache)
+        self._prompt = load("rewrite_prompt")
+        self.concurrency = endpoint.concurrency
+        self.identity = self._client.identity([self._prompt], [RewriteReply])
+
+    def rewrite(self, prompt: DsrPrompt, attempt: int) -> str:
+        data: dict[str, Json] = {
+            "prompt": structured_text(prompt),
+            "scene": prompt.scene,
+            "animal": prompt.animal,
+            "object": prompt.object,
+            "verb": prompt.verb,
+            "initial": RELATIONS[prompt.initial].at,
+            "final": RELATIONS[prompt.final].to,
+        }
+        return self._client.ask(RewriteReply, self._prompt, data, attempt=attempt).text

@@ -1,0 +1,77 @@
+"""Captions by a VLM behind an OpenAI-compatible server that sees frames of the rendered video (KineMask 3.3, A.2).
+
+    OpenAISceneCaptions(EndpointConfig(), cache, n_frames=8).caption(simulation, rendered)
+        -> "On a wooden floor, a red cube slides to the right and hits a blue cylinder, which ..."
+
+The paper asks Tarsier, which takes videos, to describe each one concisely with all motions and collisions.
+Servers of this kind take pictures: they get frames in order, with their times. Which server and model: see
+tasks/backends/openai/api.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import cv2
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from schemas.simulation import Rendered, Simulation
+from schemas.storage import AnyPath
+from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
+from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
+from tasks.media.video import decode_bytes
+from tasks.prompts import load
+
+MAX_CHARACTERS = 2000  # a text encoder of video models reads 226 tokens, some 1000 characters
+
+
+def _caption_like(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"has {len(text)} characters, more than {MAX_CHARACTERS}")
+    return text
+
+
+class SceneCaptionReply(Reply):
+    """What is to be seen."""
+
+    # Checked here and not in the schema: strict schemas know no lengths.
+    description: Annotated[str, AfterValidator(_caption_like)] = Field(description="The description, plain prose")
+
+
+class OpenAISceneCaptions:
+    """A Captioner (tasks/caption_clips) that asks a VLM. It is told nothing of the simulation."""
+
+    watches_video = True
+
+    def __init__(self, endpoint: EndpointConfig, cache: AnyPath, n_frames: int) -> None:
+        """Raises ServiceDown if the environment names no VLM."""
+        self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
+        self._prompt = load("caption_scene")
+        self._n_frames = n_frames
+        self.concurrency = endpoint.concurrency
+        self.identity = self._client.identity([self._prompt], [SceneCaptionReply]) | {
+            "pictures": f"{n_frames} frames, JPEG {JPEG_QUALITY}, at most {MAX_SIDE_PX} px, OpenCV {cv2.__version__}"
+        }
+
+    def caption(self, simulation: Simulation, rendered: Rendered) -> str:
+        """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
+        frames = decode_bytes(rendered.video)
+        indices = spread(len(frames), self._n_frames)
+        data: dict[str, Json] = {"times_s": [round(i / simulation.scene.fps, 2) for i in indices]}
+        reply = self._client.ask(SceneCaptionReply, self._prompt, data, images=[jpeg(frames[i]) for i in indices])
+        return " ".join(reply.description.split())
+
+
+def spread(n_frames: int, n: int) -> list[int]:
+    """n places evenly over a clip, its first and last frame among them; all if it has no more. n: at least 2.
+
+    Not the middles of equal parts, as where a clip only needs to be sampled: a motion is described by
+    where it begins and where it ends. spread(49, 4) -> [0, 16, 32, 48]
+    """
+    if n_frames <= n:
+        return list(range(n_frames))
+    places: list[int] = np.linspace(0, n_frames - 1, n).round().astype(int).tolist()
+    return places

@@ -1,0 +1,1 @@
+"""Prompts, generated videos, scores and preference pairs for spatial relations (SpatialAlign)."""

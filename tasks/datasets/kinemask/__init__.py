@@ -1,0 +1,1 @@
+"""Simulated clips with exact velocity masks (KineMask)."""

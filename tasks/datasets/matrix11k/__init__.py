@@ -1,0 +1,1 @@
+"""Who does what to whom in captioned videos, and every instance's masks (MATRIX)."""

@@ -1,0 +1,22 @@
+"""The dataset as the engine knows it."""
+
+from __future__ import annotations
+
+from schemas.dsr import SHARD_TABLES
+from tasks.datasets.matrix11k.statistics import statistics
+from tasks.datasets.matrix11k.tables import CLIP_STAGES, clip_tables
+from tasks.engine.dataset import Dataset
+
+MATRIX11K = Dataset(
+    flow="curate-matrix11k",
+    clip_stages=CLIP_STAGES,
+    shard_tables=SHARD_TABLES,
+    main_table="clips",
+    clip_tables=clip_tables,
+    statistics=statistics,
+    about="Who does what to whom, and where, in every frame: interaction triplets, described instances and\n"
+    "one mask track an instance, curated with Triptych after MATRIX (section 3, appendix A).",
+    reading="`clips`, `interactions`, `instances` and `mask_tracks` hold accepted clips only and join on `clip_id`.\n"
+    "The other tables tell how the dataset came about; `outcomes` has one row for every input.\n"
+    "Masks are COCO run lengths: `{'size': [height, width], 'counts': counts[frame]}` for pycocotools.",
+)

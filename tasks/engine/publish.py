@@ -1,0 +1,213 @@
+"""shards -> a snapshot: Parquet tables, a manifest and a dataset card, all at once or not at all.
+
+    64 clips -> 41 accepted, 21 rejected, 2 failed -> snapshots/matrix11k-3f9c2a71b0de/
+
+The ledger is checked first: inputs = accepted + rejected + failed, nothing lost, nothing counted twice.
+The snapshot is put together aside and appears at once: by a rename on a disk, by its manifest.json in a
+store (s3://...), where a folder without one is no snapshot. Its id is derived from its content:
+publishing the same thing twice is publishing it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from schemas.provenance import MadeBy
+from schemas.record import content_hash, write_table
+from schemas.snapshot import Count, DataFile, FunnelStep, ShardEntry, SnapshotManifest
+from schemas.storage import AnyPath, Draft, open_draft, write_atomic
+from schemas.tables import Named
+from tasks.engine.dataset import Dataset, Ledger, funnel_step, read_columns
+from tasks.engine.shards import Shard
+from tasks.engine.snapshots import LATEST, MANIFEST
+from tasks.engine.work import Work
+from tasks.engine.write_shard import ShardDone
+
+FORMAT_VERSION = 2
+
+
+class LedgerError(RuntimeError):
+    """The rows do not add up: something was lost or counted twice. Nothing is published."""
+
+
+def publish_snapshot(
+    work: Work,
+    snapshots: AnyPath,
+    name: str,
+    dataset: Dataset,
+    ledger: Ledger,
+    shards: Sequence[tuple[Shard[Any], ShardDone]],
+    configs: dict[str, Any],
+    made_by: Sequence[MadeBy],
+) -> AnyPath:
+    """Publish and return the snapshot's folder.
+
+    name: what its user calls the dataset
+    Raises LedgerError if inputs are not accepted + rejected + failed; then nothing was published.
+    """
+    check_ledger(ledger, [shard for shard, _ in shards])
+    with open_draft(snapshots) as draft:
+        manifest = _assemble(draft, work, name, dataset, ledger, shards, configs, made_by)
+        folder: AnyPath = draft.publish(manifest.snapshot_id, last=MANIFEST)
+    write_atomic(snapshots / LATEST, f"{manifest.snapshot_id}\n".encode())
+    return folder
+
+
+def _assemble(
+    draft: Draft,
+    work: Work,
+    name: str,
+    dataset: Dataset,
+    ledger: Ledger,
+    shards: Sequence[tuple[Shard[Any], ShardDone]],
+    configs: dict[str, Any],
+    made_by: Sequence[MadeBy],
+) -> SnapshotManifest:
+    """Fill the draft with all that the snapshot will hold."""
+    folder = draft.folder
+    whole_tables = ledger.tables()
+    for table, (record, rows) in whole_tables.items():
+        write_table(record, rows, folder / table / f"{table}.parquet")
+    if early := ledger.early_outcomes():
+        write_table(dataset.shard_tables["outcomes"], early, folder / "outcomes" / "early.parquet")
+    draft.link(
+        [
+            (f"{table}/{s.shard_id}.parquet", work.shard_path(s.shard_id, f"{done.folder}/{table}.parquet"))
+            for s, done in shards
+            for table, n_rows in done.tables.items()
+            if n_rows  # `datasets` cannot read a file with rows behind one without
+        ]
+    )
+    for table, record in dataset.shard_tables.items():
+        if not (folder / table).exists():  # no row at all: still a table that can be read
+            write_table(record, [], folder / table / "empty.parquet")
+
+    outcomes = read_columns(folder, "outcomes", "row_id", "kind", "status", "stage", "reason")
+    check_outcomes(ledger, [shard for shard, _ in shards], outcomes)
+    n_by_status = Counter(outcomes["status"].to_list())
+    records = dict(dataset.shard_tables) | {table: record for table, (record, _) in whole_tables.items()}
+    content: dict[str, Any] = {
+        "flow": dataset.flow,
+        "dataset": name,
+        "format_version": FORMAT_VERSION,
+        "record_versions": [Named(name=t, n=r.schema_version) for t, r in records.items()],
+        "configs": json.dumps(configs, sort_keys=True),
+        "made_by": list(made_by),
+        "n_given": ledger.n_given,
+        "n_inputs": len(outcomes),
+        "n_accepted": n_by_status["accepted"],
+        "n_rejected": n_by_status["rejected"],
+        "n_failed": n_by_status["failed"],
+        "funnel": funnel(ledger, dataset.clip_stages, outcomes),
+        "outcomes": count_outcomes(outcomes),
+        "statistics": dataset.statistics(folder),
+        "shards": [ShardEntry(shard_id=s.shard_id, clip_ids=[r.payload.row_id for r in s.rows]) for s, _ in shards],
+        "files": [_data_file(path, folder) for path in sorted(folder.rglob("*.parquet"))],
+    }
+    manifest = SnapshotManifest(snapshot_id=f"{name}-{content_hash(content, length=12)}", **content)
+    write_atomic(folder / "README.md", dataset_card(manifest, dataset).encode())
+    write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+def _data_file(path: Path, folder: Path) -> DataFile:
+    return DataFile(
+        path=path.relative_to(folder).as_posix(),
+        table=path.parent.name,
+        rows=pq.read_metadata(path).num_rows,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+# --- The ledger ------------------------------------------------------------------------------
+
+
+def check_ledger(ledger: Ledger, shards: Sequence[Shard[Any]]) -> None:
+    """Every input is there exactly once."""
+    problems = ledger.problems()
+    due = Counter(ledger.clip_ids)
+    in_shards = Counter(row.payload.row_id for shard in shards for row in shard.rows)
+    if due != in_shards:
+        problems.append(f"clips that are in no shard or in two: {_differences(due, in_shards)}")
+    if problems:
+        raise LedgerError("; ".join(problems))
+
+
+def check_outcomes(ledger: Ledger, shards: Sequence[Shard[Any]], outcomes: pl.DataFrame) -> None:
+    """Every row ended exactly one way: inputs = accepted + rejected + failed."""
+    due = Counter([o.row_id for o in ledger.early_outcomes()] + [r.payload.row_id for s in shards for r in s.rows])
+    accounted = Counter(outcomes["row_id"].to_list())
+    if due != accounted:
+        raise LedgerError(f"rows without exactly one outcome: {_differences(due, accounted)}")
+
+
+def _differences(expected: Counter[str], got: Counter[str]) -> str:
+    names = sorted({*(expected - got), *(got - expected)})
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def count_outcomes(outcomes: pl.DataFrame) -> list[Count]:
+    counts = outcomes.group_by("status", "stage", "reason").len("n").sort("status", "stage", "reason", nulls_last=True)
+    return [Count(**row) for row in counts.to_dicts()]
+
+
+def funnel(ledger: Ledger, clip_stages: Sequence[str], outcomes: pl.DataFrame) -> list[FunnelStep]:
+    """How many rows each stage was given, and how they left it."""
+    ways = Counter(outcomes.select("kind", "stage", "status").iter_rows())
+    steps = ledger.first_steps(ways)
+    given = len(ledger.clip_ids)
+    for stage in clip_stages:
+        steps.append(funnel_step(ways, stage, "clips", given))
+        given = steps[-1].passed
+    return steps
+
+
+# --- What people look at ---------------------------------------------------------------------
+
+
+def dataset_card(manifest: SnapshotManifest, dataset: Dataset) -> str:
+    """README.md of a snapshot, with the header that `datasets.load_dataset` reads."""
+    rows = Counter[str]()
+    for file in manifest.files:
+        rows[file.table] += file.rows
+    header = ["---", "configs:"]
+    for table in [version.name for version in manifest.record_versions]:
+        default = ["  default: true"] if table == dataset.main_table else []
+        header += [f"- config_name: {table}", f"  data_files: {table}/*.parquet", *default]
+    tables = [f"| `{table}` | {rows[table]} |" for table in sorted(rows)]
+    steps = [f"| {s.stage} | {s.unit} | {s.given} | {s.rejected} | {s.failed} | {s.passed} |" for s in manifest.funnel]
+    makers = [f"| {m.stage} | {m.backend} | {m.model} |" for m in manifest.made_by]
+    return "\n".join(
+        [
+            *header,
+            "---",
+            f"# {manifest.snapshot_id}",
+            "",
+            dataset.about,
+            "",
+            f"{manifest.tally}.",
+            "",
+            "| table | rows |",
+            "|---|---|",
+            *tables,
+            "",
+            dataset.reading,
+            "",
+            "| stage | unit | given | rejected | failed | passed |",
+            "|---|---|---|---|---|---|",
+            *steps,
+            "",
+            "| stage | backend | model |",
+            "|---|---|---|",
+            *makers,
+            "",
+        ]
+    )

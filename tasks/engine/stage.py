@@ -1,0 +1,215 @@
+"""Stages over the rows of a shard: content-keyed results, and the loop that makes them.
+
+A stage turns each row of a shard into a result (a Record) or an outcome. What it makes is kept under the hash of
+everything that went into it (tasks/engine/work.py), so a killed run goes on where it stopped, a changed prompt
+recomputes exactly what depends on it, and nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from schemas.config import StageConfig
+from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
+from schemas.provenance import MadeBy
+from schemas.record import Record, content_hash
+from schemas.storage import AnyPath, is_full_disk
+from schemas.usage import Meter, ModelUsage, Usage
+from tasks.engine.shards import Row, Shard
+from tasks.engine.work import Made, Work, full_disk_is_a_service_down
+
+logger = logging.getLogger(__name__)
+
+P = TypeVar("P", bound=Subject)
+R = TypeVar("R", bound=Record)
+
+PROGRESS_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Stage(Generic[P, R]):
+    """One step of a flow, with everything that its answers depend on."""
+
+    name: str
+    version: int  # bumped when the code's answer to the same question changes
+    result: type[R]
+    config: StageConfig
+    made_by: Sequence[MadeBy]  # the backends' names, models and prompts
+    inputs: Callable[[Row[P]], Any]  # exactly what compute reads of the row: hashed into the key
+    compute: Callable[[Row[P]], R]
+    concurrency: int = 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that the answers depend on, but for the row."""
+        return content_hash(self.name, self.version, self.result.schema_version, self.config, list(self.made_by))
+
+    def key(self, row: Row[P]) -> str:
+        return content_hash(self.fingerprint, self.inputs(row))
+
+
+def chain_of(stages: Sequence[Stage[Any, Any]]) -> str:
+    """The `chain` of a planned shard that has been through these stages."""
+    return reduce(extend_chain, stages, "")
+
+
+def state_path(work: Work, shard_id: str, stages: Sequence[Stage[Any, Any]]) -> AnyPath:
+    """Where a shard's state lies after these stages; after none, its plan."""
+    return work.state_path(shard_id, len(stages), chain_of(stages))
+
+
+def extend_chain(chain: str, stage: Stage[Any, Any]) -> str:
+    return content_hash(chain, stage.fingerprint, length=12)
+
+
+@dataclass
+class Tally:
+    """How a stage's rows ended, for the log and the shard's summary."""
+
+    total: int
+    started_s: float = field(default_factory=time.monotonic)
+    counts: Counter[str] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=Usage)
+
+    def add(self, end: RowEnd) -> None:
+        self.counts[end.how] += 1
+        self.usage = sum((spent.usage for spent in end.spent), self.usage)
+
+    @property
+    def done(self) -> int:
+        return sum(self.counts.values())
+
+    def line(self) -> str:
+        seconds = time.monotonic() - self.started_s
+        rest = seconds / self.done * (self.total - self.done) if self.done else 0.0
+        parts = [f"{n} {what}" for what, n in sorted(self.counts.items())]
+        left = f", about {rest:.0f} s left" if self.done < self.total else f" in {seconds:.1f} s"
+        asked = f"; {self.usage.line()}" if self.usage != Usage() else ""
+        return f"{self.done}/{self.total} rows ({', '.join(parts) or 'none yet'}){left}{asked}"
+
+
+def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger) -> AnyPath:
+    """Run a stage over a shard's living rows and return where the shard's new state is stored.
+
+    A row that cannot be done ends as an outcome and the others go on. ServiceDown (and a full disk)
+    ends the stage at once; what was done by then stays done.
+    """
+    rows = list(shard.rows)
+    waiting = [place for place, row in enumerate(rows) if row.outcome is None]
+    tally = Tally(total=len(waiting))
+    waiting.reverse()
+    unexpected: list[Exception] = []
+    last_line = time.monotonic()
+    with (
+        full_disk_is_a_service_down(stage.name, work.root),
+        ThreadPoolExecutor(max_workers=max(1, stage.concurrency), thread_name_prefix=stage.name) as pool,
+    ):
+        running: dict[Future[RowEnd], int] = {}
+        while waiting or running:
+            # Rows are handed out as threads come free, so that a dead service stops the rest.
+            while waiting and len(running) < max(1, stage.concurrency):
+                place = waiting.pop()
+                running[pool.submit(_run_row, work, stage, rows[place])] = place
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                place = running.pop(future)
+                end = future.result()
+                rows[place] = end.row
+                tally.add(end)
+                if end.error is not None:
+                    unexpected.append(end.error)
+                    log.error("%s %s: %r", stage.name, end.row.payload.row_id, end.error, exc_info=end.error)
+            if time.monotonic() - last_line > PROGRESS_EVERY_S:
+                last_line = time.monotonic()
+                log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
+        log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
+        if len(unexpected) > 1 and len(unexpected) == tally.total - tally.counts["reused"]:
+            raise ServiceDown(
+                f"{stage.name}: all {len(unexpected)} rows failed, the first with {unexpected[0]!r}. "
+                "This is no matter of single rows: see the log, mend the cause and retry the shard."
+            )
+        chain = extend_chain(shard.chain, stage)
+        return work.save_shard(shard.model_copy(update={"rows": rows, "step": shard.step + 1, "chain": chain}))
+
+
+def recall(work: Work, stage: Stage[P, R], row: Row[P]) -> Row[P] | None:
+    """The row after the stage if its answer is known already, else None."""
+    key = stage.key(row)
+    made = work.load(stage.name, key, stage.result)
+    return None if made is None else _after(stage.name, row, key, made)
+
+
+class RowEnd(NamedTuple):
+    """A row as it left a stage."""
+
+    row: Row[Any]
+    how: str
+    error: Exception | None = None  # what surprised
+    spent: Sequence[ModelUsage] = ()
+
+
+def _run_row(work: Work, stage: Stage[P, R], row: Row[P]) -> RowEnd:
+    meter = Meter()
+    try:
+        key = stage.key(row)
+        made = work.load(stage.name, key, stage.result)
+        if made is not None:
+            return RowEnd(_after(stage.name, row, key, made), "reused")
+        with work.meter(stage.name, key) as meter:
+            made = _judge(stage, row)
+        work.save(stage.name, key, made)
+        how = made.outcome.status if made.outcome else "done"
+        return RowEnd(_after(stage.name, row, key, made), how, spent=meter.spent)
+    except RowFailed as error:
+        # Not kept: the same question may be answered when it is asked again.
+        ended = _ended(stage.name, row, "failed", error.reason, error.detail, retryable=True)
+        return RowEnd(ended, "failed", spent=meter.spent)
+    except ServiceDown:
+        raise
+    except Exception as error:
+        if is_full_disk(error):
+            raise
+        ended = _ended(stage.name, row, "failed", "error", f"{type(error).__name__}: {error}", retryable=True)
+        return RowEnd(ended, "failed", error, meter.spent)
+
+
+def _judge(stage: Stage[P, R], row: Row[P]) -> Made[Any]:
+    """Compute, and tell what is final (worth keeping) from what is worth another try (raised)."""
+    try:
+        return Made(result=stage.compute(row))
+    except RowRejected as error:
+        ended = _ended(stage.name, row, "rejected", error.reason, error.detail, retryable=False)
+        return Made(result=error.evidence, outcome=ended.outcome)
+    except RowFailed as error:
+        if error.retryable:
+            raise
+        ended = _ended(stage.name, row, "failed", error.reason, error.detail, retryable=False)
+        return Made(outcome=ended.outcome)
+
+
+def _after(stage: str, row: Row[P], key: str, made: Made[Any]) -> Row[P]:
+    outcome = made.outcome
+    if outcome is not None:
+        # Kept by content, so a row with the same content may have reached this outcome first.
+        outcome = outcome.model_copy(update={"row_id": row.payload.row_id})
+    return row.model_copy(update={"made": {**row.made, stage: key}, "outcome": outcome})
+
+
+def _ended(stage: str, row: Row[P], status: Status, reason: str, detail: str, *, retryable: bool) -> Row[P]:
+    outcome = Outcome(
+        row_id=row.payload.row_id,
+        kind=row.payload.kind,
+        status=status,
+        stage=stage,
+        reason=reason,
+        detail=detail or None,
+        retryable=retryable,
+    )
+    return row.model_copy(update={"outcome": outcome})

@@ -1,0 +1,133 @@
+"""The folder of everything that is computed on the way to a snapshot, by content.
+
+work/rows/<stage>/<k[:2]>/<key>.json         one row's result, or the outcome that ended it
+work/usage/<stage>/<k[:2]>/<key>.<try>.json  what a try at it asked of model servers; tries that failed
+                                             or were killed are paid for, too
+work/shards/<shard_id>/<n>-<chain>.json      the shard's rows after n stages: the reference that crosses
+                                             task borders
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from schemas.outcome import Outcome, RowFailed, ServiceDown
+from schemas.record import Record
+from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, write_atomic
+from schemas.usage import Meter, ModelUsage
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import P, Row, Shard
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
+
+
+_USAGE = TypeAdapter(list[ModelUsage])
+
+
+class Made(BaseModel, Generic[R]):
+    """What a stage made of a row: a result, or the outcome that ended it with what was seen till then."""
+
+    result: R | None = None
+    outcome: Outcome | None = None
+
+
+class Work(BaseModel):
+    """The folder of everything that is computed on the way to a snapshot, and where the inputs lie.
+
+    Deleting the folder loses only time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: DataPath
+    inputs: Inputs
+
+    def result_path(self, stage: str, key: str) -> AnyPath:
+        return self.root / "rows" / stage / key[:2] / f"{key}.json"
+
+    def save(self, stage: str, key: str, made: Made[Any]) -> None:
+        write_atomic(self.result_path(stage, key), made.model_dump_json().encode())
+
+    def load(self, stage: str, key: str, record: type[R]) -> Made[R] | None:
+        """What the stage made under this key, or None if nothing (or nothing readable) is there."""
+        path = self.result_path(stage, key)
+        try:
+            return Made[record].model_validate_json(path.read_bytes())  # type: ignore[valid-type]
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            # A power cut can leave an empty file behind a finished rename.
+            logger.warning("%s cannot be read and is made again (%d errors)", path, error.error_count())
+            return None
+
+    def result(self, row: Row[Any], stage: str, record: type[R]) -> R:
+        """What an earlier stage made of this row."""
+        made = self.load(stage, row.made[stage], record)
+        if made is None or made.result is None:
+            path = self.result_path(stage, row.made[stage])
+            raise RowFailed("result_missing", f"{path} is gone; run again", retryable=True)
+        return made.result
+
+    def meter(self, stage: str, key: str) -> Meter:
+        """Counts what a try at a result asks of model servers, and stores it from call to call."""
+        # Tries at the same result may run at the same time: each has a file of its own.
+        path = self.root / "usage" / stage / key[:2] / f"{key}.{uuid4().hex}.json"
+        return Meter(keep=lambda spent: write_atomic(path, _USAGE.dump_json(spent)))
+
+    def usage(self, stage: str, keys: Collection[str]) -> dict[str, list[ModelUsage]]:
+        """What the tries at some results asked of model servers, {key: try after try}; no key that asked nothing."""
+        # Listed as a whole and read side by side: a look for each key alone takes minutes on object storage.
+        paths = [path for path in list_files(self.root / "usage" / stage) if _key_of(path) in keys]
+        found: dict[str, list[ModelUsage]] = {}
+        for path, spent in zip(paths, at_once(self.root, _read_usage, paths), strict=True):
+            found.setdefault(_key_of(path), []).extend(spent)
+        return found
+
+    def shard_path(self, shard_id: str, name: str) -> AnyPath:
+        return self.root / "shards" / shard_id / name
+
+    def state_path(self, shard_id: str, step: int, chain: str) -> AnyPath:
+        """Where a shard's state lies after so many stages, whose chain that is; after none, its plan."""
+        return self.shard_path(shard_id, f"{step}-{chain or 'planned'}.json")
+
+    def save_shard(self, shard: Shard[P]) -> AnyPath:
+        path = self.state_path(shard.shard_id, shard.step, shard.chain)
+        with full_disk_is_a_service_down("shards", self.root):
+            write_atomic(path, shard.model_dump_json().encode())
+        return path
+
+
+def _key_of(usage_path: AnyPath) -> str:
+    return usage_path.name.split(".")[0]
+
+
+def _read_usage(path: AnyPath) -> list[ModelUsage]:
+    try:
+        return _USAGE.validate_json(path.read_bytes())
+    except ValidationError as error:
+        logger.warning("%s cannot be read and is not counted (%d errors)", path, error.error_count())
+        return []
+
+
+@contextmanager
+def full_disk_is_a_service_down(stage: str, root: AnyPath) -> Iterator[None]:
+    """Around whatever writes below `root`: a full disk is told with what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        disk = root if isinstance(root, Path) else tempfile.gettempdir()  # a store has none that fills
+        raise ServiceDown(
+            f"{stage}: cannot write to {disk}: {error.strerror}. Make room there and run it again."
+        ) from error

@@ -1,0 +1,1 @@
+"""Drawn things, for the demo's input and the embedded generator: canvas, backdrops, figures."""

@@ -1,0 +1,143 @@
+"""prompts x seeds -> samples, with their videos where these are there already (SpatialAlign 4.1).
+
+    prompt 1099_RL, seed 3                              -> DsrSample(prompt_id="1099_RL", seed=3, video=None, ...)
+    and a file 1099_RL_F81_seed03.mp4 in the folder     -> DsrSample(..., video="1099_RL_F81_seed03.mp4", ...)
+
+Given videos lie side by side in one folder, on a disk or in a store, under the authors' names. A sample without a file
+is planned all the same, and fails where its video is needed; a file that is no planned sample's ends as an outcome.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from schemas.dsr import DsrPrompt, DsrSample
+from schemas.outcome import Outcome, RowFailed, RowRejected
+from schemas.record import Record, column, content_hash
+from schemas.scene import Split
+from schemas.storage import AnyPath, at_once, list_files
+from tasks.engine.inputs import Inputs
+from tasks.readers.lines import ManifestError
+from tasks.readers.read_manifest import VIDEO_SUFFIXES, content_of
+
+STAGE = "read_samples"
+NAMING = "{prompt_id}_F{frames}_seed{NN}.mp4"
+# Greedy: the id of a prompt may itself hold what looks like the rest.
+_STEM = re.compile(r"(.+)_F[0-9]+_seed([0-9]+)")
+
+Seeds = Mapping[Split, Sequence[int]]
+
+
+class SampleListing(Record):
+    """A folder of videos, read: every asked sample, and what became of the files that are none's."""
+
+    samples: list[DsrSample] = column("Every prompt with every seed of its split, in that order")
+    outcomes: list[Outcome] = column("Files that ended here")
+
+
+class Asked(NamedTuple):
+    """A sample, as a file's name tells it."""
+
+    prompt_id: str
+    seed: int
+
+
+class Video(NamedTuple):
+    """A sample's file."""
+
+    name: str
+    sha256: str
+
+
+End = RowRejected | RowFailed
+
+
+def plan_samples(prompts: Sequence[DsrPrompt], seeds: Seeds) -> list[DsrSample]:
+    """Every prompt with every seed of its split, to be generated."""
+    return [DsrSample.of(prompt, seed) for prompt in prompts for seed in seeds[prompt.split]]
+
+
+def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, known: AnyPath | None) -> SampleListing:
+    """Every prompt with every seed of its split, and the video that the folder has of it.
+
+    known: folder that remembers what each object holds, so that only new ones are fetched to be hashed
+    Raises ManifestError if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ManifestError(f"{folder} is no folder; give the one that holds the videos")
+    asked = {Asked(prompt.prompt_id, seed): prompt for prompt in prompts for seed in seeds[prompt.split]}
+    chosen, ends = choose_files([os.fspath(path.relative_to(folder)) for path in list_files(folder)], set(asked))
+    inputs = Inputs(folder=folder)
+    read = at_once(folder, lambda name: _read_file(inputs, name, known), list(chosen.values()))
+    videos = {sample: found for sample, found in zip(chosen, read, strict=True) if isinstance(found, Video)}
+    ends |= {name: end for name, end in zip(chosen.values(), read, strict=True) if not isinstance(end, Video)}
+    samples = [DsrSample.of(prompt, sample.seed, *videos.get(sample, ())) for sample, prompt in asked.items()]
+    return SampleListing(samples=samples, outcomes=[_outcome(name, ends[name]) for name in sorted(ends)])
+
+
+def choose_files(names: Sequence[str], asked: set[Asked]) -> tuple[dict[Asked, str], dict[str, End]]:
+    """(the file of each sample that has one, why each other file is none's)
+
+    names: of files, within the folder
+    """
+    claims: dict[Asked, list[str]] = defaultdict(list)
+    ends: dict[str, End] = {}
+    prompt_ids = {sample.prompt_id for sample in asked}
+    for name in names:
+        try:
+            claims[_asked_by(name, asked, prompt_ids)].append(name)
+        except RowRejected as end:
+            ends[name] = end
+    chosen = {}
+    for sample, rivals in claims.items():
+        if len(rivals) == 1:
+            chosen[sample] = rivals[0]
+            continue
+        # Which of them is meant is not ours to guess.
+        listed = ", ".join(repr(name) for name in sorted(rivals))
+        rejected = RowRejected(
+            "several_videos", f"{listed} are all of {sample.prompt_id}, seed {sample.seed}; keep one"
+        )
+        ends |= dict.fromkeys(rivals, rejected)
+    return chosen, ends
+
+
+def _asked_by(name: str, asked: set[Asked], prompt_ids: set[str]) -> Asked:
+    """The sample that a file is named after. Raises RowRejected if that is none of the asked ones."""
+    stem, suffix = os.path.splitext(name)
+    if "/" in name:
+        raise RowRejected("in_subfolder", f"{name!r}: the videos lie side by side; move it up")
+    match = _STEM.fullmatch(stem)
+    if match is None or suffix.lower() not in VIDEO_SUFFIXES:
+        raise RowRejected("not_named_as_video", f"{name!r} is not named like {NAMING}")
+    sample = Asked(match[1], int(match[2]))
+    if sample.prompt_id not in prompt_ids:
+        raise RowRejected("unknown_prompt", f"{name!r}: there is no prompt {sample.prompt_id!r}")
+    if sample not in asked:
+        raise RowRejected("unasked_seed", f"{name!r}: seed {sample.seed} of {sample.prompt_id} is not asked for")
+    return sample
+
+
+def _read_file(inputs: Inputs, name: str, known: AnyPath | None) -> Video | RowFailed:
+    try:
+        return Video(name, content_of(inputs.locate(name), known).sha256)
+    except RowFailed as error:  # a link out of the folder
+        return error
+    except OSError as error:
+        return RowFailed("unreadable_file", f"{name!r}: {error.strerror}", retryable=True)
+
+
+def _outcome(name: str, end: End) -> Outcome:
+    return Outcome(
+        row_id=f"video-{content_hash(name, length=16)}",
+        kind="source",
+        status="rejected" if isinstance(end, RowRejected) else "failed",
+        stage=STAGE,
+        reason=end.reason,
+        detail=end.detail,
+        retryable=isinstance(end, RowFailed) and end.retryable,
+    )

@@ -1,0 +1,318 @@
+"""tasks.backends.torch_runtime: checkpoints, the hub, one load a process, devices and threads."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from schemas.outcome import RowFailed, ServiceDown
+from tasks.backends import extras
+from tasks.backends.extras import MODELS
+from tasks.backends.torch_runtime import (
+    Checkpoint,
+    TorchConfig,
+    check_weights,
+    device_of,
+    import_torchvision,
+    inference,
+    load_once,
+    loading,
+)
+
+models = pytest.mark.models
+
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+
+
+# --- Checkpoints -----------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.pth"
+    file.write_bytes(b"weights")
+    first = Checkpoint.of(str(file)).identity
+    assert first == "tiny.pth sha256:9a129038d9a00aed"
+    file.write_bytes(b"other weights")
+    assert Checkpoint.of(str(file)).identity != first
+
+
+def test_a_folder_is_known_by_its_files_and_their_names(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    seen = {Checkpoint.of(str(tmp_path)).identity}
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "vocab.txt").write_text("a")
+    seen.add(Checkpoint.of(str(tmp_path)).identity)
+    (tmp_path / "more" / "vocab.txt").rename(tmp_path / "more" / "merges.txt")
+    seen.add(Checkpoint.of(str(tmp_path)).identity)
+    assert len(seen) == 3
+
+
+def test_a_repository_of_the_hub_may_name_a_revision() -> None:
+    assert Checkpoint.of("owner/name").identity == "owner/name@main"
+    assert Checkpoint.of("owner/name@2b90b9f").identity == "owner/name@2b90b9f"
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights/sam2.pt", "./owner/name", "/owner/name", "name", "a/b/c"])
+def test_a_path_where_nothing_is(name: str) -> None:
+    with pytest.raises(ServiceDown, match="download it there, or name a repository of the model hub as OWNER/NAME"):
+        Checkpoint.of(name)
+
+
+def test_what_goes_wrong_in_loading_is_no_rows_fault(tmp_path: Path) -> None:
+    (tmp_path / "tiny.pth").write_bytes(b"")
+    local, remote = Checkpoint.of(str(tmp_path / "tiny.pth")), Checkpoint.of("owner/name")
+    told = r"cannot load tiny\.pth .*OSError: broken; are these the weights"
+    with pytest.raises(ServiceDown, match=told), loading(local):
+        raise OSError("broken")
+    told = r"cannot load owner/name@main: .*is the hub reachable"
+    with pytest.raises(ServiceDown, match=told), loading(remote):
+        raise OSError("no such host")
+
+
+def test_weights_must_fit() -> None:
+    checkpoint = Checkpoint.of("owner/name")
+    check_weights(checkpoint, missing=[], unexpected=set())
+    with pytest.raises(ServiceDown, match=r"4 \(a, b, c, \.\.\.\) missing, none left over"):
+        check_weights(checkpoint, missing=["d", "c", "b", "a"], unexpected=[])
+
+
+# --- The hub ---------------------------------------------------------------------------------
+
+FETCH = """
+import time
+time.sleep = lambda s: None  # the pauses between tries, 23 s in all
+from schemas.outcome import ServiceDown
+from tasks.backends.torch_runtime import Checkpoint, loading
+checkpoint = Checkpoint.of("owner/name")
+try:
+    with loading(checkpoint):
+        print(checkpoint.folder(["config.json", "model.safetensors"]), end="")
+except ServiceDown as error:
+    print("ServiceDown:", error)
+"""
+
+
+@contextmanager
+def served(repositories: dict[str, Path], commit: str = "c" * 40) -> Iterator[str]:
+    """The address of a model hub that has these repositories, OWNER/NAME -> folder, their branches at one commit."""
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.wfile.write(self.answer())
+
+        def answer(self) -> bytes:
+            # /OWNER/NAME/resolve/REVISION/FILE
+            owner, name, _, _, file = self.path.lstrip("/").split("/")
+            path = repositories.get(f"{owner}/{name}", Path("/nowhere")) / file
+            body = path.read_bytes() if path.is_file() else b""
+            self.send_response(200 if body else 404)
+            if not body:
+                self.send_header("X-Error-Code", "EntryNotFound" if path.parent.exists() else "RepoNotFound")
+            self.send_header("ETag", f'"{name}-{file}"')
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return body
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (folder / file).write_text(f"the {file}")
+    return folder
+
+
+def fetch(endpoint: str, cache: Path, code: str = FETCH, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A new process that runs this code with this hub and this cache."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean | settings | environment
+    )
+
+
+def test_files_come_from_the_hub_once(tmp_path: Path, weights: Path) -> None:
+    with served({"owner/name": weights}) as endpoint:
+        folder = Path(fetch(endpoint, tmp_path).stdout)
+    assert folder.name == "c" * 40
+    assert (folder / "model.safetensors").read_bytes() == b"the model.safetensors"
+    # The branch has moved, then the hub is gone; the run goes on with what it has.
+    with served({"owner/name": weights}, commit="d" * 40) as endpoint:
+        assert Path(fetch(endpoint, tmp_path).stdout) == folder
+    assert Path(fetch(endpoint, tmp_path, HF_HUB_OFFLINE="1").stdout) == folder
+
+
+def test_a_hub_that_cannot_be_asked(tmp_path: Path) -> None:
+    with served({}) as endpoint:
+        pass
+    for environment in ({}, {"HF_HUB_OFFLINE": "1"}):
+        said = fetch(endpoint, tmp_path, **environment).stdout
+        assert said.startswith("ServiceDown: cannot load owner/name@main: LocalEntryNotFoundError")
+        assert "is the hub reachable and the name right? Else download it and give its path" in said
+
+
+def test_what_the_hub_does_not_have(tmp_path: Path, weights: Path) -> None:
+    (weights / "config.json").unlink()
+    with served({"owner/name": weights}) as endpoint:
+        file = fetch(endpoint, tmp_path).stdout
+        repository = fetch(endpoint, tmp_path, FETCH.replace("owner/name", "owner/nothing")).stdout
+    assert file.startswith("ServiceDown: cannot load owner/name@main: EntryNotFoundError")
+    assert repository.startswith("ServiceDown: cannot load owner/nothing@main: RepositoryNotFoundError")
+
+
+def test_a_silent_hub_hangs_nobody(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started_s = time.monotonic()
+        said = fetch(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path).stdout
+    assert said.startswith("ServiceDown: cannot load owner/name@main")
+    assert time.monotonic() - started_s < 20
+
+
+# --- Models ----------------------------------------------------------------------------------
+
+
+def test_a_model_is_loaded_once_whoever_asks_first() -> None:
+    builds: list[int] = []
+
+    def build() -> object:
+        builds.append(1)
+        time.sleep(0.05)
+        return object()
+
+    with ThreadPoolExecutor(4) as pool:
+        networks = set(pool.map(lambda _: load_once("test", "once", "cpu", build), range(4)))
+    assert len(builds) == len(networks) == 1
+    assert load_once("test", "another", "cpu", build) not in networks
+
+
+def test_a_load_that_failed_is_tried_again() -> None:
+    def fail() -> object:
+        raise ServiceDown("no weights")
+
+    with pytest.raises(ServiceDown):
+        load_once("test", "retried", "cpu", fail)
+    assert load_once("test", "retried", "cpu", lambda: 7) == 7
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps", ""])
+def test_devices_have_names(device: str) -> None:
+    with pytest.raises(ValueError):
+        TorchConfig(device=device)
+
+
+@models
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(ServiceDown, match=r"no cuda:99 here .* set torch.device to auto or cpu"):
+        device_of(TorchConfig(device="cuda:99"))
+
+
+@models
+def test_every_thread_gets_the_threads_of_the_config() -> None:
+    import torch
+
+    def threads_after(n: int) -> int:
+        device_of(TorchConfig(device="cpu", threads=n))
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(threads_after, 2).result() == 2
+        assert threads_after(1) == 1
+        assert pool.submit(torch.get_num_threads).result() == 2  # why device_of is called in the thread that computes
+        assert pool.submit(threads_after, 1).result() == 1
+
+
+@models
+def test_the_gpus_errors_are_told_as_what_they_are() -> None:
+    import torch
+
+    device = torch.device("cpu")
+    with pytest.raises(RowFailed) as failure, inference(device, "float32"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
+    assert (failure.value.reason, failure.value.retryable) == ("gpu_out_of_memory", True)
+    told = "cpu: an illegal memory access; restart this worker"
+    with pytest.raises(ServiceDown, match=told), inference(device, "float32"):
+        raise torch.AcceleratorError("an illegal memory access\nCUDA kernel errors")
+
+
+@models
+def test_precision_and_gradients_of_a_forward_pass() -> None:
+    import torch
+
+    layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
+    with inference(torch.device("cpu"), "bfloat16"):
+        assert layer(x).dtype == torch.bfloat16
+    with inference(torch.device("cpu"), "float32"):
+        y = layer(x)
+    assert y.dtype == torch.float32
+    assert not y.requires_grad
+
+
+# --- Imports ---------------------------------------------------------------------------------
+
+
+def test_what_is_not_installed_is_told_with_how_to_install_it() -> None:
+    told = r"no_such_library is not installed: pip install -c constraints\.txt -e '\.\[models\]'"
+    with pytest.raises(ServiceDown, match=told), MODELS.imports():
+        import no_such_library  # noqa: F401
+    told = r"cannot import name 'nothing' from 'json'.* do not fit each other"
+    with pytest.raises(ServiceDown, match=told), MODELS.imports():
+        from json import nothing  # noqa: F401
+
+
+def test_a_machine_that_only_plans_names_the_versions_it_has_not() -> None:
+    pins = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line and "#" not in line)
+    for library in ("groundingdino-py", "sam2", "transformers"):
+        assert MODELS.pinned(library) == {library: pins[library]}
+
+
+def test_another_version_than_rows_would_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "version", lambda package: "0.0.1")
+    told = r"sam2 0\.0\.1 is installed, and 1\.1\.0 is what was tested: pip install"
+    with pytest.raises(ServiceDown, match=told), MODELS.imports("sam2"):
+        pytest.fail("what is inside must not run")
+
+
+@models
+def test_what_the_models_extra_installs_is_what_rows_name() -> None:
+    with MODELS.imports("groundingdino-py", "sam2", "transformers"):
+        pass
+
+
+@models
+def test_torchvision_of_another_torch_does_not_stop_transformers() -> None:
+    code = """
+from tasks.backends.torch_runtime import import_torchvision
+import_torchvision()
+import_torchvision()
+import torchvision.transforms
+from transformers import BertModel
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    import_torchvision()

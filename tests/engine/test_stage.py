@@ -1,0 +1,313 @@
+"""tasks.engine.stage: content-keyed results, and what becomes of rows, shards and services."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.config import StageConfig
+from schemas.outcome import RowFailed, RowRejected, ServiceDown
+from schemas.provenance import MadeBy
+from schemas.record import Record, column
+from schemas.source import Source
+from schemas.usage import Usage, count_usage
+from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row, Shard, load_shard
+from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
+from tasks.engine.work import Work
+
+
+class Length(Record):
+    """How long a caption is."""
+
+    n: int = column("Characters")
+
+
+class Config(StageConfig):
+    factor: int = 1
+
+
+def source(caption: str) -> Source:
+    return Source(source_id=f"src-{caption}", line=1, video="v.mp4", video_sha256="0", n_bytes=0, caption=caption)
+
+
+class Counter:
+    """A stage that counts its calls and does what a test tells it to."""
+
+    def __init__(self, *, concurrency: int = 1, **does: Any) -> None:
+        self.calls: list[str] = []
+        self.does = does
+        self.concurrency = concurrency
+
+    def compute(self, row: Row[Source]) -> Length:
+        caption = row.payload.caption or ""
+        self.calls.append(caption)
+        act = self.does.get(caption)
+        if isinstance(act, BaseException):
+            raise act
+        if act is not None:
+            act()
+        return Length(n=len(caption))
+
+    def stage(self, factor: int = 1, model: str = "m", version: int = 1) -> Stage[Source, Length]:
+        return Stage(
+            name="measure",
+            version=version,
+            result=Length,
+            config=Config(factor=factor),
+            made_by=[MadeBy.of("measure", {"backend": "b", "model": model})],
+            inputs=lambda row: row.payload.caption,
+            compute=self.compute,
+            concurrency=self.concurrency,
+        )
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(root=tmp_path / "work", inputs=Inputs(folder=tmp_path))
+
+
+def run(work: Work, counter: Counter, captions: str, **changes: Any) -> Shard[Source]:
+    shard = Shard[Source].of([source(c) for c in captions])
+    return load_shard(run_stage(work, shard, counter.stage(**changes)), Source)
+
+
+def test_the_same_key_is_never_computed_twice(work: Work) -> None:
+    counter = Counter()
+    first = run(work, counter, "abc")
+    second = run(work, counter, "cab")  # another shard of the same rows
+    assert counter.calls == ["a", "b", "c"]
+    assert {r.payload.source_id: r.made for r in first.rows} == {r.payload.source_id: r.made for r in second.rows}
+    assert work.result(first.rows[0], "measure", Length) == Length(n=1)
+
+
+@pytest.mark.parametrize("change", [{"factor": 2}, {"model": "other"}, {"version": 2}])
+def test_a_changed_config_model_or_version_computes_again(work: Work, change: dict[str, Any]) -> None:
+    counter = Counter()
+    run(work, counter, "ab")
+    run(work, counter, "ab", **change)
+    assert counter.calls == ["a", "b", "a", "b"]
+
+
+def test_only_what_changed_is_computed(work: Work) -> None:
+    counter = Counter()
+    run(work, counter, "abc")
+    run(work, counter, "abd")
+    assert counter.calls == ["a", "b", "c", "d"]
+
+
+def test_a_bad_row_ends_alone_and_a_verdict_is_kept_with_its_evidence(work: Work) -> None:
+    counter = Counter(
+        b=RowRejected("dull", "nothing to see", evidence=Length(n=7)), c=RowFailed("broken", "no end", retryable=False)
+    )
+    shard = run(work, counter, "abcd")
+    outcomes = [r.outcome for r in shard.rows]
+    assert [o and (o.status, o.reason, o.retryable) for o in outcomes] == [
+        None,
+        ("rejected", "dull", False),
+        ("failed", "broken", False),
+        None,
+    ]
+    made = work.load("measure", shard.rows[1].made["measure"], Length)
+    assert made is not None
+    assert made.result == Length(n=7)
+    run(work, counter, "abcd")
+    assert counter.calls == list("abcd"), "judged rows, and rows that can never be judged, are not asked again"
+
+
+@pytest.mark.parametrize("error", [RowFailed("busy", "429", retryable=True), KeyError("surprise")])
+@pytest.mark.logs_errors
+def test_a_passing_failure_is_tried_again(work: Work, error: Exception) -> None:
+    shard = run(work, Counter(b=error), "abc")
+    assert [r.outcome is None for r in shard.rows] == [True, False, True]
+    assert shard.retryable == 1
+    again = Counter()
+    assert [r.outcome for r in run(work, again, "abc").rows] == [None] * 3
+    assert again.calls == ["b"]
+
+
+def test_ended_rows_skip_later_stages(work: Work) -> None:
+    counter = Counter(b=RowRejected("dull"))
+    shard = run(work, counter, "abc")
+    stage = counter.stage(model="second")
+    after = load_shard(run_stage(work, shard, stage), Source)
+    assert counter.calls == ["a", "b", "c", "a", "c"]
+    assert (after.step, after.chain) == (2, chain_of([counter.stage(), stage]))
+
+
+def test_a_dead_service_fails_the_shard_at_once_and_keeps_what_is_done(work: Work) -> None:
+    counter = Counter(c=ServiceDown("no server at http://127.0.0.1:9: start it"))
+    with pytest.raises(ServiceDown, match="start it"):
+        run(work, counter, "abcdefgh")
+    assert counter.calls == ["a", "b", "c"]
+    again = Counter()
+    run(work, again, "abcdefgh")
+    assert again.calls == list("cdefgh")
+
+
+def test_a_dead_service_stops_the_other_threads_rows(work: Work) -> None:
+    def slow() -> None:
+        time.sleep(0.05)
+
+    does = dict.fromkeys("bcdefgh", slow)
+    counter = Counter(concurrency=2, a=ServiceDown("gone"), **does)
+    with pytest.raises(ServiceDown):
+        run(work, counter, "abcdefgh")
+    assert len(counter.calls) <= 3
+
+
+def test_a_full_disk_is_a_service_that_is_down(work: Work) -> None:
+    with pytest.raises(ServiceDown, match=r"cannot write to .*Make room"):
+        run(work, Counter(a=OSError(errno.ENOSPC, "No space left on device")), "abc")
+
+
+@pytest.mark.logs_errors
+def test_when_all_rows_surprise_it_is_no_matter_of_rows(work: Work) -> None:
+    with pytest.raises(ServiceDown, match=r"all 3 rows failed.*TypeError"):
+        run(work, Counter(a=TypeError("x"), b=TypeError("x"), c=TypeError("x")), "abc")
+
+
+def test_rows_keep_their_order_whatever_the_threads_do(work: Work) -> None:
+    barrier = threading.Barrier(2, timeout=5)
+    counter = Counter(concurrency=2, a=lambda: (barrier.wait(), time.sleep(0.05)), b=barrier.wait)
+    shard = run(work, counter, "abcd")
+    assert [r.payload.caption for r in shard.rows] == list("abcd")
+    state = state_path(work, shard.shard_id, [counter.stage()])
+    before = state.read_bytes()
+    run(work, Counter(), "abcd")
+    assert state.read_bytes() == before
+
+
+def test_an_unreadable_result_is_made_again(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter()
+    shard = run(work, counter, "a")
+    work.result_path("measure", shard.rows[0].made["measure"]).write_bytes(b"")
+    run(work, counter, "a")
+    assert counter.calls == ["a", "a"]
+    assert "made again" in caplog.text
+
+
+def test_a_lost_result_of_an_earlier_stage_is_a_passing_failure(work: Work) -> None:
+    shard = run(work, Counter(), "a")
+    work.result_path("measure", shard.rows[0].made["measure"]).unlink()
+    with pytest.raises(RowFailed, match="result_missing"):
+        work.result(shard.rows[0], "measure", Length)
+
+
+def test_recall_answers_only_what_is_known(work: Work) -> None:
+    counter = Counter(b=RowRejected("dull"))
+    run(work, counter, "ab")
+    known = [recall(work, counter.stage(), Row[Source](payload=source(c))) for c in "abz"]
+    assert [k and k.outcome and k.outcome.reason for k in known] == [None, "dull", None]
+    assert [k is None for k in known] == [False, False, True]
+
+
+# --- Usage ---------------------------------------------------------------------------------------
+
+
+def paying(end: BaseException | None = None, calls: int = 2) -> Any:
+    """What a test tells a row to do: ask a model, then end."""
+
+    def act() -> None:
+        for _ in range(calls):
+            count_usage("LLM", "tiny", Usage(calls=1, prompt_tokens=10))
+        if end is not None:
+            raise end
+
+    return act
+
+
+def calls_for(work: Work, counter: Counter, captions: str) -> list[int]:
+    """What each caption's result has cost so far, in calls."""
+    stage = counter.stage()
+    keys = [stage.key(Row[Source](payload=source(c))) for c in captions]
+    usage = work.usage("measure", set(keys))
+    return [sum(asked.usage.calls for asked in usage.get(key, [])) for key in keys]
+
+
+def stored(work: Work) -> dict[str, bytes]:
+    """Results and states, byte for byte."""
+    folders = (work.root / "rows", work.root / "shards")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(work.root).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.logs_errors
+def test_what_a_row_cost_is_kept_however_it_ended(work: Work) -> None:
+    counter = Counter(
+        a=paying(),
+        b=paying(RowRejected("dull"), 3),
+        c=paying(RowFailed("broken", retryable=False), 4),
+        d=paying(RowFailed("busy", retryable=True), 5),
+        e=paying(KeyError("surprise"), 6),
+    )
+    run(work, counter, "abcdef")
+    assert calls_for(work, counter, "abcdef") == [2, 3, 4, 5, 6, 0]
+
+
+def test_a_result_that_is_reused_costs_nothing_and_one_that_is_tried_again_adds_up(work: Work) -> None:
+    run(work, Counter(a=paying(), b=paying(RowFailed("busy", retryable=True), 5)), "ab")
+    again = Counter(a=paying(), b=paying())
+    run(work, again, "ab")
+    run(work, again, "ba")
+    assert calls_for(work, again, "ab") == [2, 7]
+
+
+def test_what_was_spent_before_the_service_went_down_is_kept(work: Work) -> None:
+    counter = Counter(a=paying(), b=paying(ServiceDown("gone")))
+    with pytest.raises(ServiceDown):
+        run(work, counter, "abc")
+    assert calls_for(work, counter, "abc") == [2, 2, 0]
+
+
+def test_rows_with_one_key_that_run_side_by_side_are_all_counted(work: Work) -> None:
+    both_in = threading.Barrier(2, timeout=5)
+
+    def pay_together() -> None:
+        both_in.wait()
+        paying()()
+        both_in.wait()
+
+    counter = Counter(concurrency=2, a=pay_together)
+    run(work, counter, "aa")
+    assert counter.calls == ["a", "a"]
+    assert calls_for(work, counter, "a") == [4]
+
+
+def test_another_config_has_its_own_costs(work: Work) -> None:
+    counter = Counter(a=paying())
+    run(work, counter, "a")
+    run(work, counter, "a", factor=2)
+    assert calls_for(work, counter, "a") == [2]
+
+
+def test_results_and_states_hold_no_usage(work: Work, tmp_path: Path) -> None:
+    free = work.model_copy(update={"root": tmp_path / "free"})
+    run(work, Counter(a=paying(), b=paying(RowRejected("dull")), c=paying(RowFailed("busy", retryable=True))), "abc")
+    run(free, Counter(b=RowRejected("dull"), c=RowFailed("busy", retryable=True)), "abc")
+    assert stored(work) == stored(free)
+    assert not (free.root / "usage").exists()
+
+
+def test_an_unreadable_count_is_left_out_and_told(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter(a=paying(), b=paying())
+    run(work, counter, "ab")
+    next((work.root / "usage").rglob(f"{counter.stage().key(Row[Source](payload=source('a')))}.*")).write_bytes(b"")
+    assert calls_for(work, counter, "ab") == [0, 2]
+    assert "is not counted" in caplog.text
+
+
+def test_the_log_tells_what_was_spent_now(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    counter = Counter(a=paying(), b=paying(RowFailed("busy", retryable=True)))
+    run(work, counter, "ab")
+    assert "; 4 calls, 0 replies from the cache, 40 prompt and 0 completion tokens" in caplog.text
+    caplog.clear()
+    run(work, Counter(), "ab")
+    assert "1 done, 1 reused" in caplog.text
+    assert "calls" not in caplog.text

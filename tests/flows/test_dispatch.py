@@ -1,0 +1,70 @@
+"""flows.engine.dispatch without a server: which stages go where, and what a run says that could not do all its shards.
+
+What needs a server and workers is in test_deployed.py.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from prefect import flow
+
+from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, legs, run_shards
+from schemas.outcome import ServiceDown
+
+STAGES = ("extract", "ground", "propagate", "check", "write")
+
+
+def test_without_routes_all_stages_go_together() -> None:
+    assert legs(STAGES, "shard/cpu", {}) == [("shard/cpu", list(STAGES))]
+
+
+def test_a_routed_stage_parts_those_before_from_those_after() -> None:
+    assert legs(STAGES, "shard/cpu", {"propagate": "shard/gpu"}) == [
+        ("shard/cpu", ["extract", "ground"]),
+        ("shard/gpu", ["propagate"]),
+        ("shard/cpu", ["check", "write"]),
+    ]
+
+
+def test_neighbours_on_one_route_stay_together() -> None:
+    routes = {"ground": "shard/gpu", "propagate": "shard/gpu", "write": "shard/cpu"}
+    assert [stages for _, stages in legs(STAGES, "shard/cpu", routes)] == [
+        ["extract"],
+        ["ground", "propagate"],
+        ["check", "write"],
+    ]
+
+
+def test_no_stages_are_no_legs() -> None:
+    assert legs((), "shard/cpu", {"ground": "shard/gpu"}) == []
+
+
+def test_the_message_names_every_failed_shard_and_the_remedy() -> None:
+    error = ShardsFailed({"shard-a": "no answer", "shard-b": "key refused"}, 5, "Mend it and run again.")
+    first, *others = str(error).splitlines()
+    assert first == "2 of 5 shards failed. Mend it and run again."
+    assert [line.strip() for line in others] == ["shard-a: no answer", "shard-b: key refused"]
+    assert error.failures == {"shard-a": "no answer", "shard-b": "key refused"}
+
+
+def test_a_failed_shard_does_not_keep_the_others_from_running() -> None:
+    ran: list[str] = []
+
+    @flow
+    def shard_flow(shard: str, stages: list[str]) -> None:
+        ran.append(shard)
+        assert stages == list(STAGES)
+        if shard == "b":
+            raise ServiceDown("no answer")
+
+    jobs = [Job(name=f"shard-{name}", parameters={"shard": name}, stages=list(STAGES)) for name in "abc"]
+    with pytest.raises(ShardsFailed, match="1 of 3 shards failed") as caught:
+        run_shards(shard_flow, jobs, DispatchConfig(), logging.getLogger(__name__))
+    assert ran == ["a", "b", "c"]
+    assert caught.value.failures == {"shard-b": "ServiceDown: no answer"}
+
+
+def test_no_jobs_ask_no_server() -> None:
+    run_shards(lambda: None, [], DispatchConfig(deployment="no-such/deployment"), logging.getLogger(__name__))

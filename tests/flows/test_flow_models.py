@@ -1,0 +1,205 @@
+"""Whole runs with every production backend at once: tiny random networks, saved and loaded as a user's checkpoints
+are, and a real endpoint that answers under each request's JSON schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.curate_dsr import CurateDsr
+from flows.curate_matrix11k import CurateMatrix11k
+from schemas.mask_track import Tracks
+from schemas.matrix11k import TABLES
+from tasks.backends.sam2_video import Sam2Config
+from tasks.check_tracks import CheckConfig
+from tasks.engine.snapshots import read_snapshot
+from tests.support.dsr_runs import sample_here
+from tests.support.endpoint import LocalEndpoint
+from tests.support.flow_runs import (
+    REPOSITORY,
+    assert_same_snapshot,
+    carry,
+    clip_rows,
+    draw_input,
+    ends,
+    point_at,
+    run_here,
+    table,
+    watch,
+    write_manifest,
+)
+from tests.support.reader import read_caption
+
+pytestmark = pytest.mark.models
+
+# Five captioned videos that lie beside a developer's checkout.
+CLIPS = Path(os.environ.get("TRIPTYCH_CLIPS", REPOSITORY.parent / "shared" / "clips"))
+
+# Random masks come and go: what is tested is the way, not the masks.
+LENIENT = CheckConfig(
+    min_presence=0.01, max_gap=1, min_area=0, max_area=1, max_swell=1, max_leaps=1, max_duplicate_iou=1
+)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Checkpoints of tiny networks: the config sections that name them."""
+    from tests.support import tiny_dino, tiny_sam2
+
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "dino").mkdir()
+    (folder / "sam2").mkdir()
+    architecture, checkpoint = tiny_sam2.save_native(folder / "sam2")
+    return {
+        "dino": tiny_dino.save_native(folder / "dino").model_copy(update={"box_threshold": 0.3}),
+        "sam2": Sam2Config(architecture=str(architecture), checkpoint=str(checkpoint), precision="float32"),
+    }
+
+
+@pytest.fixture(scope="module")
+def ported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same for transformers' networks."""
+    from tests.support import tiny_dino, tiny_sam2
+
+    folder = tmp_path_factory.mktemp("ported")
+    return {
+        "dino": tiny_dino.save_port(folder / "dino").model_copy(update={"box_threshold": 0.3}),
+        "sam2": Sam2Config(checkpoint=str(tiny_sam2.save_ported(folder / "sam2")), precision="float32"),
+    }
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any] | None:
+    """The caption rules' answers to the LLM's turns, and a VLM that is content with most boxes."""
+    if request["response_format"]["json_schema"]["name"] != "VerifyReply":
+        return read_caption(request)
+    pictures = json.dumps(request["messages"])
+    content = hashlib.sha256(pictures.encode()).digest()[0] % 4 > 0
+    return {"match": content, "confidence": 0.9, "rationale": "so it seems"}
+
+
+def run_paper(manifest: Path, root: Path, sections: dict[str, Any], **others: Any) -> tuple[CurateMatrix11k, Path]:
+    config = CurateMatrix11k(profile="paper", manifest=manifest, root=root, check=LENIENT, **sections, **others)
+    return config, run_here(config, report=True)
+
+
+def makers(snapshot: Path) -> dict[str, str]:
+    """{stage: backend} as the snapshot tells."""
+    return {maker.stage: maker.backend for maker in read_snapshot(snapshot).made_by}
+
+
+def test_every_production_backend_at_once(networks, tmp_path, monkeypatch) -> None:
+    manifest = draw_input(tmp_path / "in", [carry("yellow", "red"), carry("blue", "orange")])
+    with LocalEndpoint(answers=answer) as server:
+        point_at(server, monkeypatch)
+        config, snapshot = run_paper(manifest, tmp_path / "out", networks)
+        assert makers(snapshot) == {
+            "split_scenes": "scenedetect",
+            "extract_triplets": "openai",
+            "ground_instances.detector": "groundingdino",
+            "ground_instances.verifier": "openai",
+            "propagate_masks": "sam2",
+        }
+        # What becomes of random masks is chance; that every clip got one a frame and an end is not.
+        assert {stage for _, stage, _ in ends(snapshot).values()} == {"check_tracks"}
+        for row in clip_rows(config, snapshot):
+            tracks = config.work.result(row, "propagate_masks", Tracks)
+            assert [len(track.counts) for track in tracks.tracks] == [12, 12]
+            assert [maker.backend for maker in tracks.made_by] == ["sam2"]
+        calls = server.calls
+        with watch(config) as made:
+            again = run_here(config)
+        assert made.counts == {}
+        assert server.calls == calls
+    assert_same_snapshot(again, snapshot)
+
+
+def test_generated_videos_are_tracked_and_scored(networks, tmp_path) -> None:
+    from tests.support.tiny_wan import save_wan
+
+    wan = {"model": str(save_wan(tmp_path / "wan")), "steps": 1, "precision": "float32"}
+    config = CurateDsr(
+        profile="paper",
+        root=tmp_path / "out",
+        diffusers=wan,
+        grammar={"n_train": 1, "n_test": 1},
+        generate={"n_frames": 9, "width": 64, "height": 64},
+        ground={"n_frames": 3},
+        score={"min_found": 1, "min_rival_score": 1},
+        seeds_train=2,
+        seeds_test=1,
+        **networks,
+    )
+    snapshot = sample_here(config, report=True)
+    assert makers(snapshot) == {
+        "generate_samples": "diffusers",
+        "ground_instances.detector": "groundingdino",
+        "ground_instances.verifier": "none",
+        "propagate_masks": "sam2",
+        "ask_relations": "boxes",
+    }
+    # What random networks make of a prompt is chance; that every sample was generated and tracked is not.
+    manifest = read_snapshot(snapshot)
+    assert manifest.n_inputs == manifest.n_accepted + manifest.n_rejected == 3
+    assert {end["stage"] for end in table(snapshot, "outcomes").to_dicts()} <= {"score_dsr", "ask_relations"}
+    with watch(config) as made:
+        assert_same_snapshot(sample_here(config), snapshot)
+    assert made.counts == {}
+
+
+def test_transformers_in_both_places(ported, tmp_path, monkeypatch) -> None:
+    manifest = draw_input(tmp_path / "in", [carry("yellow", "red")])
+    with LocalEndpoint(answers=answer) as server:
+        point_at(server, monkeypatch)
+        choice = {"ground": {"grounding": "transformers"}, "propagate": {"masks": "transformers"}}
+        _, snapshot = run_paper(manifest, tmp_path / "out", ported, **choice)
+    assert makers(snapshot)["ground_instances.detector"] == makers(snapshot)["propagate_masks"] == "transformers"
+    assert makers(snapshot)["ground_instances.verifier"] == "openai"
+    assert len(ends(snapshot)) == 1
+
+
+def test_sampled_replies_end_every_row(networks, tmp_path, monkeypatch) -> None:
+    """Valid, meaningless replies to all four turns and to the verifier: nobody knows the end, but each row has one."""
+    manifest = draw_input(tmp_path / "in")
+    with LocalEndpoint() as server:
+        point_at(server, monkeypatch)
+        _, snapshot = run_paper(manifest, tmp_path / "out", networks)
+    assert len(ends(snapshot)) == 6
+
+
+def test_another_checkpoint_makes_only_what_it_makes(networks, tmp_path, monkeypatch) -> None:
+    from tests.support import tiny_sam2
+
+    manifest = draw_input(tmp_path / "in", [carry("yellow", "red")])
+    (tmp_path / "other").mkdir()
+    _, other = tiny_sam2.save_native(tmp_path / "other", seed=1)
+    with LocalEndpoint(answers=answer) as server:
+        point_at(server, monkeypatch)
+        config, _ = run_paper(manifest, tmp_path / "out", networks)
+        moved = config.model_copy(update={"sam2": config.sam2.model_copy(update={"checkpoint": str(other)})})
+        with watch(config) as made:
+            run_here(moved)
+    assert set(made.counts) == {"propagate_masks", "check_tracks"}
+
+
+@pytest.mark.skipif(
+    not CLIPS.is_dir(), reason="no real clips beside this checkout: name their folder in TRIPTYCH_CLIPS"
+)
+def test_a_real_clip(networks, tmp_path, monkeypatch) -> None:
+    lines = [json.loads(line) for line in (CLIPS / "captions.jsonl").read_text().splitlines()]
+    dog = next(line for line in lines if line["video"] == "dog.mp4")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / dog["video"]).symlink_to(CLIPS / dog["video"])
+    manifest = write_manifest(folder, [dog])
+    with LocalEndpoint(answers=answer) as server:
+        point_at(server, monkeypatch)
+        _, snapshot = run_paper(manifest, tmp_path / "out", networks, allow_outside=True)
+    found = ends(snapshot)
+    assert found
+    assert {stage for _, stage, _ in found.values()} <= {"check_tracks"}  # every clip came through the networks
+    assert all(len(list((snapshot / name).glob("*.parquet"))) for name in TABLES)

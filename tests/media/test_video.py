@@ -1,0 +1,341 @@
+"""tasks/media/video.py: exact frames at exact times, and no frame of a broken file."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.clip import Clip
+from schemas.outcome import RowFailed
+from schemas.record import Rational
+from tasks.media import video
+from tasks.media.video import (
+    UnreadableVideo,
+    decode_bytes,
+    decode_span,
+    fit,
+    iter_frames,
+    probe,
+    read_clip,
+    read_frames,
+    sample_indices,
+    write_video,
+)
+from tests.support import hostile
+
+CONTAINERS = ["a.mp4", "a.mkv", "a.ts", "a.flv", "a.avi", "a.h264"]
+
+
+def clip_of(start: Fraction, end: Fraction, n_frames: int, size: tuple[int, int] = (160, 96)) -> Clip:
+    return Clip(
+        clip_id="clip-1", source_id="src-1", video="a.mp4", video_sha256="0" * 64, shot_index=0, n_shots=1,
+        start=Rational.of(start), end=Rational.of(end), start_s=float(start), end_s=float(end), n_frames=n_frames,
+        fps=Rational.of(30), width=size[0], height=size[1], caption_shared=False,
+    )  # fmt: skip
+
+
+# --- Times -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_container_gives_all_frames_in_order_from_time_zero(tmp_path: Path, name: str) -> None:
+    path = hostile.make_video(tmp_path / name, hostile.numbered(40))  # with B-frames, so decoding order differs
+    frames = list(iter_frames(path))
+    assert [hostile.number_of(frame) for _, frame in frames] == list(range(40))
+    times = [time for time, _ in frames]
+    assert times[0] == 0
+    assert all(abs(time - Fraction(i, 30)) <= Fraction(1, 1000) for i, time in enumerate(times))
+    assert all(b > a for a, b in itertools.pairwise(times))
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_span_is_what_decoding_everything_gives_there(tmp_path: Path, name: str) -> None:
+    options = {"x264-params": "open-gop=1:bframes=3:b-pyramid=2"}
+    path = hostile.make_video(tmp_path / name, hostile.shots([90]), options=options)
+    everything = [(f.time, f.picture.to_ndarray().tobytes()) for f in decode_span(path)]
+    for first in (1, 11, 12, 30, 59, 88):
+        start, end = everything[first][0], everything[min(first + 7, 89)][0]
+        span = [(f.time, f.picture.to_ndarray().tobytes()) for f in decode_span(path, start, end)]
+        assert span == [frame for frame in everything if start <= frame[0] < end]
+        assert [f.time for f in decode_span(path, start)] == [time for time, _ in everything[first:]]
+
+
+def test_a_span_far_behind_the_end_is_empty(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(20))
+    assert list(decode_span(path, Fraction(10**30), None)) == []
+
+
+def test_seeking_does_not_decode_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(120))
+    decoded = []
+    dated = video._Decoding._dated
+    monkeypatch.setattr(video._Decoding, "_dated", lambda *args: decoded.append(1) or dated(*args))
+    assert len(list(decode_span(path, Fraction(3), Fraction(4)))) == 30
+    assert len(decoded) < 30 + 2 * 12  # at most one group of pictures before the span, and the first one behind it
+
+
+def test_variable_frame_rate_keeps_the_times_of_the_file(tmp_path: Path) -> None:
+    times = [time for time, _ in iter_frames(hostile.variable_rate(tmp_path / "a.mp4"))]
+    assert times == [Fraction(i * i + 10 * i, 1000) for i in range(60)]
+
+
+@pytest.mark.parametrize(("first", "n_shown"), [(15, 40), (-15, 25)])
+def test_time_zero_is_the_first_shown_frame(tmp_path: Path, first: int, n_shown: int) -> None:
+    """An MP4 that begins late, and one whose edit list hides the frames before 0."""
+    path = hostile.make_video(
+        tmp_path / "a.mp4", hostile.numbered(40), pts=lambda i: i + first, time_base=Fraction(1, 30)
+    )
+    frames = list(iter_frames(path))
+    assert [time for time, _ in frames] == [Fraction(i, 30) for i in range(n_shown)]
+    assert hostile.number_of(frames[0][1]) == 40 - n_shown
+
+
+def test_absurd_frame_rates_stay_exact(tmp_path: Path) -> None:
+    assert [t for t, _ in iter_frames(hostile.slow(tmp_path / "slow.mp4"))] == [0, 1000, 2000, 3000, 4000]
+    assert [t for t, _ in iter_frames(hostile.fast(tmp_path / "fast.mp4"))] == [Fraction(i, 1000) for i in range(60)]
+
+
+def test_a_time_stamp_centuries_ahead_is_refused(tmp_path: Path) -> None:
+    stamps = [0, 1, 2, 10**10]
+    path = hostile.make_video(
+        tmp_path / "a.mkv", hostile.numbered(4), pts=lambda i: stamps[i], time_base=Fraction(1, 30), options={"bf": "0"}
+    )
+    with pytest.raises(UnreadableVideo, match="claims"):
+        list(decode_span(path))
+
+
+class FakePicture:
+    def __init__(self, pts: int | None, duration: int = 0) -> None:
+        self.pts, self.duration = pts, duration
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-100, 100)), min_size=1, max_size=30))
+def test_repaired_times_always_increase(stamps: list[int | None]) -> None:
+    decoding = video._Decoding.__new__(video._Decoding)
+    decoding._tick, decoding.fps, decoding._timed, decoding._origin = Fraction(1, 90), Fraction(30), True, 0
+    dated = []
+    for stamp in stamps:
+        dated.append(decoding._dated(FakePicture(stamp), dated[-1] if dated else None))
+    assert dated[0].time >= 0
+    assert all(b.time > a.time for a, b in itertools.pairwise(dated))
+    if None not in stamps and stamps[0] >= 0 and all(a < b for a, b in itertools.pairwise(stamps)):
+        assert [frame.time for frame in dated] == [Fraction(stamp, 90) for stamp in stamps]
+
+
+# --- Pictures --------------------------------------------------------------------------------
+
+
+def test_probe(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(30), fps=Fraction(30_000, 1001))
+    info = probe(path)
+    assert (info.width, info.height, info.rotation, info.codec) == (160, 96, 0, "h264")
+    assert (info.fps, info.duration) == (Fraction(30_000, 1001), Fraction(1_001_000, 10**6))
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotation_is_applied_as_opencv_applies_it(tmp_path: Path, rotation: int) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(5), rotation=rotation)
+    _, expected = cv2.VideoCapture(str(path)).read()
+    _, frame = next(iter_frames(path))
+    info = probe(path)
+    assert (info.height, info.width) == frame.shape[:2] == expected.shape[:2]
+    assert abs(frame.astype(int) - expected[:, :, ::-1]).mean() < 2
+
+
+def test_max_side_bounds_the_longer_side_and_never_enlarges(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(3), rotation=90)
+    assert next(iter_frames(path, max_side=80))[1].shape == (80, 48, 3)
+    assert next(iter_frames(path, max_side=4000))[1].shape == (160, 96, 3)
+    assert fit(4000, 1, 10) == (10, 1)
+
+
+def test_odd_sizes_keep_their_size(tmp_path: Path) -> None:
+    assert next(iter_frames(hostile.odd_size(tmp_path / "a.mp4")))[1].shape == (97, 161, 3)
+
+
+# --- Clips -----------------------------------------------------------------------------------
+
+
+def test_read_clip_gives_the_frames_of_its_span(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(60))
+    frames = read_clip(path, clip_of(Fraction(1, 2), Fraction(3, 2), 30))
+    assert [hostile.number_of(frame) for frame in frames] == list(range(15, 45))
+
+
+def test_read_frames_gives_the_asked_ones(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(60))
+    clip = clip_of(Fraction(1, 2), Fraction(3, 2), 30)
+    frames = read_frames(path, clip, sample_indices(30, 4), max_side=80)
+    assert frames.shape == (4, 48, 80, 3)
+    assert [hostile.number_of(frame) for frame in frames] == [15 + i for i in (3, 11, 18, 26)]
+    for indices in ([3, 30], [-1, 3], [3, 3], []):
+        with pytest.raises(ValueError, match="do not increase"):
+            read_frames(path, clip, indices)
+
+
+@pytest.mark.parametrize("n_frames", [29, 31])
+def test_a_clip_with_another_number_of_frames_fails(tmp_path: Path, n_frames: int) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(60))
+    with pytest.raises(RowFailed) as failure:
+        read_clip(path, clip_of(Fraction(1, 2), Fraction(3, 2), n_frames))
+    assert (failure.value.reason, failure.value.retryable) == ("frame_count_changed", False)
+
+
+def test_a_clip_that_does_not_fit_in_memory_fails_before_it_is_decoded(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(3))
+    with pytest.raises(RowFailed, match="clip_too_large") as failure:
+        read_clip(path, clip_of(Fraction(0), Fraction(10**5), 10**6))
+    assert "max_side" in failure.value.detail
+
+
+def test_sample_indices_are_the_centres_of_equal_parts() -> None:
+    assert sample_indices(10, 2) == [2, 7]
+    assert sample_indices(10, 1) == [5]
+    assert sample_indices(3, 8) == [0, 1, 2]
+    assert sample_indices(8, 8) == list(range(8))
+
+
+@given(st.integers(1, 10_000), st.integers(1, 64))
+def test_sample_indices_are_distinct_symmetric_and_inside(n_frames: int, t: int) -> None:
+    indices = sample_indices(n_frames, t)
+    assert len(indices) == min(n_frames, t)
+    assert all(0 <= a < b < n_frames for a, b in itertools.pairwise(indices))
+    assert abs(indices[0] - (n_frames - 1 - indices[-1])) <= 1
+
+
+# --- Broken files ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", hostile.BROKEN)
+def test_a_broken_file_is_an_unreadable_row(tmp_path: Path, name: str) -> None:
+    path = hostile.BROKEN[name](tmp_path / "a.mp4")
+    with pytest.raises(UnreadableVideo) as failure:
+        list(iter_frames(path))
+    assert failure.value.reason == ("truncated_video" if name == "truncated" else "unreadable_video")
+    assert not failure.value.retryable
+    assert failure.value.detail
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.avi"])
+def test_a_file_that_ends_early_says_how_much_there_was(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    codec = {"a.webm": "libvpx", "a.avi": "mpeg4"}.get(name, "libx264")
+    options = {"movflags": "faststart"} if name == "a.mp4" else {}
+    hostile.make_video(path, hostile.shots([90]), codec=codec, container_options=options)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 + 7])
+    for _ in range(3):  # the same each time, whatever the threads did
+        with pytest.raises(UnreadableVideo, match=r"[0-9]+ of [0-9]+ announced frames decoded") as failure:
+            list(decode_span(path))
+        assert failure.value.reason == "truncated_video"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_sound_that_goes_on_after_the_pictures_is_no_truncation(tmp_path: Path, name: str) -> None:
+    path = hostile.make_video(
+        tmp_path / name, hostile.numbered(30), with_audio=True, pts=lambda i: i, time_base=Fraction(1, 60)
+    )  # half a second of pictures with a second of sound
+    assert len(list(decode_span(path))) == 30
+
+
+def test_no_damaged_frame_is_handed_out(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "whole.mp4", hostile.shots([60]))
+    whole = [frame.picture.to_ndarray() for frame in decode_span(path)]
+    seen = []
+    with pytest.raises(UnreadableVideo):
+        seen.extend(frame.picture.to_ndarray() for frame in decode_span(hostile.damaged_middle(tmp_path / "a.mp4")))
+    assert 0 < len(seen) < 60
+    assert all((a == b).all() for a, b in zip(seen, whole, strict=False))
+
+
+@pytest.mark.parametrize("make", [hostile.concat_list, hostile.hls_playlist])
+@pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.ffconcat"])
+def test_a_playlist_opens_no_other_file(tmp_path: Path, make, name: str) -> None:
+    target = hostile.make_video(tmp_path / "secret.ts", hostile.numbered(5))
+    with pytest.raises(UnreadableVideo):
+        probe(make(tmp_path / name, target))
+
+
+def test_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile.make_video(tmp_path / "a.ts", hostile.numbered(5))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RowFailed, match="missing_video"):
+        probe(Path("concat:a.ts|a.ts"))
+
+
+def test_a_missing_file_can_be_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(RowFailed) as failure:
+        probe(tmp_path / "nowhere.mp4")
+    assert (failure.value.reason, failure.value.retryable) == ("missing_video", True)
+
+
+def test_a_frame_larger_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(2))
+    monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 160 * 96 - 1)
+    with pytest.raises(UnreadableVideo, match="160x96"):
+        probe(path)
+
+
+# --- Writing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height"), [(160, 96), (161, 97)])
+def test_written_videos_read_back_and_have_the_same_bytes(tmp_path: Path, width: int, height: int) -> None:
+    frames = hostile.shots([20], width=width, height=height)
+    write_video(tmp_path / "a.mp4", frames, Fraction(24_000, 1001))
+    write_video(tmp_path / "b.mp4", iter(frames), Fraction(24_000, 1001))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    assert probe(tmp_path / "a.mp4").fps == Fraction(24_000, 1001)
+    read = np.stack([frame for _, frame in iter_frames(tmp_path / "a.mp4")])
+    assert read.shape == (20, height + height % 2, width + width % 2, 3)
+    assert abs(read[:, :height, :width].astype(int) - frames).mean() < 6
+
+
+def test_a_video_in_memory_gives_the_frames_of_its_file(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(12))
+    np.testing.assert_array_equal(decode_bytes(path.read_bytes()), [frame for _, frame in iter_frames(path)])
+
+
+@pytest.mark.parametrize("name", hostile.BROKEN)
+def test_broken_bytes_are_an_unreadable_video(tmp_path: Path, name: str) -> None:
+    data = hostile.BROKEN[name](tmp_path / "a.mp4").read_bytes()
+    with pytest.raises(UnreadableVideo):
+        decode_bytes(data)
+
+
+@pytest.mark.parametrize("make", [hostile.concat_list, hostile.hls_playlist])
+def test_a_playlist_in_memory_opens_no_file(tmp_path: Path, make) -> None:
+    target = hostile.make_video(tmp_path / "secret.ts", hostile.numbered(5))
+    with pytest.raises(UnreadableVideo):
+        decode_bytes(make(tmp_path / "list.mp4", target).read_bytes())
+
+
+def test_a_video_in_memory_that_decodes_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(12)).read_bytes()
+    monkeypatch.setattr(video, "MAX_CLIP_BYTES", 11 * 160 * 96 * 3)
+    with pytest.raises(RowFailed, match="more than 11 frames") as failure:
+        decode_bytes(data)
+    assert failure.value.reason == "clip_too_large"
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"before")
+
+    def breaks_off():
+        yield hostile.numbered(1)[0]
+        raise RuntimeError("no more frames")
+
+    with pytest.raises(RuntimeError):
+        write_video(path, breaks_off(), 30)
+    with pytest.raises(ValueError, match="at least one frame"):
+        write_video(path, [], 30)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]

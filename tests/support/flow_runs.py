@@ -1,0 +1,325 @@
+"""Whole runs of curate-matrix11k over tiny inputs, and what they left behind.
+
+    manifest = draw_input(tmp_path / "in", SCENES)
+    config = tiny_config(manifest, tmp_path / "out")
+    snapshot = run_here(config)                                    the flow's own code without Prefect's engine
+    start_command(command(manifest, tmp_path / "out"), env)        what a user types, as a process
+    with watch(config) as made:
+        run_here(config.model_copy(update={"check": CheckConfig(min_presence=0.35)}))
+    made.counts                                                    {"check_tracks": 4}
+
+The clips are small and a second long, so that a whole run takes about a second: a dog of one colour
+carries a ball of another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+
+from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k, curate_matrix11k
+from flows.engine.pipeline import CurationConfig
+from schemas.clip import Clip
+from schemas.matrix11k import TABLES
+from tasks.engine.shards import Row, load_shard
+from tasks.engine.snapshots import read_snapshot
+from tasks.engine.stage import state_path
+from tasks.ground_instances import GroundConfig
+from tests.support.endpoint import LocalEndpoint
+from tests.support.hostile import make_video
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WIDTH, HEIGHT, FPS, N_FRAMES = 160, 112, 12, 12
+RGB = {
+    "red": (214, 34, 38),
+    "green": (28, 146, 62),
+    "blue": (30, 84, 206),
+    "yellow": (250, 212, 24),
+    "orange": (246, 122, 14),
+    "purple": (128, 44, 152),
+}
+
+
+class Scene(NamedTuple):
+    """One manifest row: a video of shots, each (the dog's colour, the ball's), and its caption."""
+
+    name: str
+    shots: tuple[tuple[str, str], ...]
+    caption: str
+
+    @property
+    def video(self) -> str:
+        return f"{self.name}.mp4"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"video": self.video, "caption": self.caption, "id": self.name}
+
+
+def carry(dog: str, ball: str, verb: str = "carries") -> Scene:
+    """A scene that the embedded backends accept."""
+    return Scene(f"{dog}-{ball}", ((dog, ball),), caption_of(dog, ball, verb))
+
+
+def caption_of(dog: str, ball: str, verb: str = "carries") -> str:
+    return f"{_a(dog)} dog {verb} {_a(ball).lower()} ball."
+
+
+def _a(colour: str) -> str:
+    return f"{'An' if colour[0] in 'aeiou' else 'A'} {colour}"
+
+
+# Accepted, accepted twice (two shots), rejected by the caption, rejected by grounding.
+SCENES = (
+    carry("yellow", "red"),
+    carry("blue", "orange"),
+    Scene("two-shots", (("green", "red"), ("green", "red")), caption_of("green", "red")),
+    Scene("quiet", (("blue", "red"),), "A quiet green valley under a pale sky."),
+    Scene("no-cup", (("purple", "yellow"),), "A purple dog carries a blue cup."),
+)
+
+
+def draw_input(folder: Path, scenes: Sequence[Scene] = SCENES) -> Path:
+    """Draw the scenes' videos where they are missing, and write the manifest; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene in scenes:
+        if not (folder / scene.video).exists():
+            draw_video(folder / scene.video, scene.shots)
+    return write_manifest(folder, [scene.line for scene in scenes])
+
+
+def write_manifest(folder: Path, lines: Sequence[dict[str, Any] | bytes]) -> Path:
+    """Lines as JSON, or byte for byte."""
+    raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    manifest = folder / "manifest.jsonl"
+    manifest.write_bytes(b"\n".join(raw) + b"\n")
+    return manifest
+
+
+def draw_video(path: Path, shots: Sequence[tuple[str, str]], seed: int = 0) -> Path:
+    """A second a shot; another seed gives the same scene on other ground: other bytes."""
+    frames = [frame for number, colours in enumerate(shots) for frame in _draw_shot(colours, number, seed)]
+    return make_video(path, frames, fps=FPS, options={"crf": "14", "preset": "veryfast"})
+
+
+def _draw_shot(colours: tuple[str, str], number: int, seed: int) -> Iterator[np.ndarray]:
+    noise = np.random.default_rng([seed, number]).normal(0, 1, (HEIGHT, WIDTH)).astype(np.float32)
+    ground = (200, 195, 180) if number % 2 == 0 else (120, 125, 130)  # far apart, so that there is a cut
+    back = np.clip(ground + (cv2.GaussianBlur(noise, (0, 0), 3) * 50)[..., None], 0, 255).astype(np.uint8)
+    dog, ball = (RGB[colour] for colour in colours)
+    for t in range(N_FRAMES):
+        frame, x = back.copy(), 40 + 4 * t
+        cv2.rectangle(frame, (x - 26, 50), (x + 12, 74), dog, -1)
+        for leg in (x - 24, x + 4):
+            cv2.rectangle(frame, (leg, 74), (leg + 7, 92), dog, -1)
+        cv2.circle(frame, (x + 26, 52), 10, ball, -1, cv2.LINE_AA)
+        yield frame
+
+
+# People, and dogs like people, are looked for at many sizes in each sampled frame: most of such a run's time.
+FEW_FRAMES = GroundConfig(n_frames=2)
+
+
+def tiny_config(manifest: Path, root: Path) -> CurateMatrix11k:
+    """The defaults, but for the number of frames that are grounded."""
+    return CurateMatrix11k(manifest=manifest, root=root, ground=FEW_FRAMES)
+
+
+# --- Running -----------------------------------------------------------------------------------
+
+
+def run_here(config: CurateMatrix11k, *, report: bool = False) -> Path:
+    """The flow's own code, top to bottom, in this process and without Prefect's engine; returns the snapshot."""
+    return curate_matrix11k.fn(config.model_copy(update={"report": report}))
+
+
+def command(manifest: Path, root: Path, *options: str) -> list[str]:
+    """What a user types."""
+    return [
+        *(sys.executable, "-m", "flows.curate_matrix11k"),
+        *("--manifest", str(manifest), "--root", str(root), "--ground.n-frames", str(FEW_FRAMES.n_frames), *options),
+    ]
+
+
+def start_command(arguments: list[str], env: dict[str, str]) -> subprocess.Popen[str]:
+    """Run a command of this repository in a process group of its own; its log comes through stdout."""
+    return subprocess.Popen(
+        arguments,
+        cwd=REPOSITORY,
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+# --- A model server that reads these captions --------------------------------------------------
+
+
+def point_at(server: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, key: str = "") -> None:
+    """Have the LLM and the VLM asked at this server."""
+    for role in ("LLM", "VLM"):
+        monkeypatch.setenv(f"TRIPTYCH_{role}_BASE_URL", server.base_url)
+        monkeypatch.setenv(f"TRIPTYCH_{role}_MODEL", f"tiny-{role.lower()}")
+        monkeypatch.setenv(f"TRIPTYCH_{role}_API_KEY", key)
+
+
+def answer_of(request: dict[str, Any]) -> dict[str, Any]:
+    """What a good model says of a caption like those of `carry`: to be given to LocalEndpoint as `answers`."""
+    said = json.loads(_text_of(request))
+    match request["response_format"]["json_schema"]["name"]:
+        case "CountReply":
+            return {"count": 1 if " ball" in said["caption"] or " cup" in said["caption"] else None}
+        case "ListReply":
+            return _listing(said["caption"])
+        case "RatingReply":
+            return {"contactness": 5, "dynamism": 4, "explanation": "It is carried.", "confidence": 0.9}
+        case "DescribeReply":
+            nouns = _nouns(said["caption"])
+            return {
+                "descriptions": [
+                    {
+                        "id": entity["id"],
+                        "noun": nouns[entity["id"]],
+                        "appearance": f"It is {nouns[entity['id']]}.",
+                        "spatial": "On the ground.",
+                    }
+                    for entity in said["entities"]
+                ]
+            }
+        case "VerifyReply":
+            return {"match": True, "confidence": 0.8, "rationale": "It looks like it."}
+    raise ValueError(f"no answer to {request['response_format']}")
+
+
+def _text_of(request: dict[str, Any]) -> str:
+    content = request["messages"][1]["content"]
+    return str(content if isinstance(content, str) else content[0]["text"])
+
+
+def _nouns(caption: str) -> dict[str, str]:
+    """'A yellow dog carries a red ball.' -> {"id1": "a yellow dog", "id2": "a red ball"}"""
+    words = caption.split(".")[0].lower().split()
+    return {"id1": " ".join(words[:3]), "id2": " ".join(words[4:7])}
+
+
+def _listing(caption: str) -> dict[str, Any]:
+    nouns = _nouns(caption)
+    relation = {"subject_id": "id1", "verb": "carry", "object_id": "id2", "type": "functional_action"}
+    return {
+        "entities": [
+            {"id": "id1", "class_name": nouns["id1"].split()[-1], "living": True},
+            {"id": "id2", "class_name": nouns["id2"].split()[-1], "living": False},
+        ],
+        "interactions": [relation | {"source_sentence": caption.split(".")[0] + "."}],
+    }
+
+
+# --- What was published ------------------------------------------------------------------------
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """{path: SHA-256} of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def assert_same_snapshot(got: Path, expected: Path) -> None:
+    """Same id, same files, same bytes."""
+    assert got.name == expected.name
+    assert files_of(got) == files_of(expected)
+
+
+def assert_same_rows(got: Path, expected: Path) -> None:
+    """The same rows in every table, whichever shards they lie in."""
+    for name in TABLES:
+        assert sorted(table(got, name).rows(), key=repr) == sorted(table(expected, name).rows(), key=repr), name
+
+
+def table(snapshot: Path, name: str) -> pl.DataFrame:
+    return pl.read_parquet(sorted((snapshot / name).glob("*.parquet")))
+
+
+def ends(snapshot: Path) -> dict[str, tuple[str, str, str | None]]:
+    """{row_id: (status, stage, reason)} of every input; fails unless they add up to the inputs."""
+    rows = table(snapshot, "outcomes").to_dicts()
+    manifest = read_snapshot(snapshot)
+    assert len(rows) == manifest.n_inputs == manifest.n_accepted + manifest.n_rejected + manifest.n_failed
+    found = {row["row_id"]: (row["status"], row["stage"], row["reason"]) for row in rows}
+    assert len(found) == len(rows), "a row ended twice"
+    return found
+
+
+def ends_by_video(snapshot: Path) -> dict[str, list[tuple[str, str, str | None]]]:
+    """{video: [(status, stage, reason) of each of its rows, in the order of time]}."""
+    ends(snapshot)
+    rows = table(snapshot, "outcomes").filter(pl.col("video").is_not_null()).sort("video", "start_s", nulls_last=True)
+    found: dict[str, list[tuple[str, str, str | None]]] = {}
+    for row in rows.to_dicts():
+        found.setdefault(row["video"], []).append((row["status"], row["stage"], row["reason"]))
+    return found
+
+
+# --- What was computed -------------------------------------------------------------------------
+
+
+@dataclass
+class Computed:
+    """The results that were made, or made again, during a watch: {stage: their keys}."""
+
+    keys: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {stage: len(keys) for stage, keys in sorted(self.keys.items()) if keys}
+
+
+@contextmanager
+def watch(config: CurationConfig) -> Iterator[Computed]:
+    """Watch what a run computes, by the files of its work folder: a file that is written again has a new inode."""
+    computed = Computed()
+    before = _results(config)
+    yield computed
+    for path, stamp in _results(config).items():
+        if before.get(path) != stamp:
+            computed.keys.setdefault(path.parts[-3], set()).add(path.stem)
+
+
+def _results(config: CurationConfig) -> dict[Path, tuple[int, int]]:
+    paths = (config.work.root / "rows").glob("*/*/*.json")
+    return {path: ((stat := path.stat()).st_ino, stat.st_mtime_ns) for path in paths}
+
+
+def clip_rows(config: CurateMatrix11k, snapshot: Path) -> list[Row[Clip]]:
+    """Every clip of a snapshot as it left the last stage, with the keys of what was made of it."""
+    stages = [config.stage(name) for name in CLIP_STAGES]
+    shards = [entry.shard_id for entry in read_snapshot(snapshot).shards]
+    return [row for shard in shards for row in load_shard(state_path(config.work, shard, stages), Clip).rows]
+
+
+def computed_for(config: CurateMatrix11k, snapshot: Path, computed: Computed) -> dict[str, Counter[str]]:
+    """{stage: {video: results computed for it}} of the clip stages."""
+    found: dict[str, Counter[str]] = {}
+    for row in clip_rows(config, snapshot):
+        for stage, key in row.made.items():
+            if key in computed.keys.get(stage, ()):
+                found.setdefault(stage, Counter())[row.payload.video] += 1
+    return found
