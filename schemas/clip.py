@@ -17,6 +17,7 @@ class Clip(Subject):
     """One shot of a source, with exact times."""
 
     schema_version: ClassVar[int] = 1
+    table_name: ClassVar[str | None] = "all_clips"
     kind: ClassVar[Kind] = "clip"
 
     clip_id: str = column("Derived from the source's content and the exact span; it never moves")

@@ -113,6 +113,8 @@ class DsrSample(DsrPrompt):
 class PromptRow(DsrPrompt):
     """A prompt that videos were asked for, with what became of them."""
 
+    table_name: ClassVar[str | None] = "prompts"
+
     type: str = column("The change of relation in the authors' letters: 'LT' is left to top")
     seeds: list[int] = column("The seeds that were asked for")
     rewards: list[float | None] = column(
@@ -123,6 +125,8 @@ class PromptRow(DsrPrompt):
 
 class SampleRow(DsrSample):
     """A valid sample: its score, and the two curves that it comes from (SpatialAlign 3.2, figure 2b)."""
+
+    table_name: ClassVar[str | None] = "samples"
 
     type: str = column("The change of relation in the authors' letters: 'LT' is left to top")
     fps: float = column("Frames a second", unit="frames/s", gt=0)
@@ -150,6 +154,8 @@ class SampleRow(DsrSample):
 class VideoRow(OfClip):
     """A sample's video: in a table of its own, so that the others are read without it."""
 
+    table_name: ClassVar[str | None] = "videos"
+
     sha256: str = column("SHA-256 of the video", unit="hex")
     video: bytes = column("The video file: H.264 in MP4 unless it was given")
 
@@ -157,11 +163,15 @@ class VideoRow(OfClip):
 class TrackRow(MaskTrack, OfClip):
     """Masks and boxes of the animal or the object of a valid sample."""
 
+    table_name: ClassVar[str | None] = "tracks"
+
     role: Role = column("animal or object")
 
 
 class PairRow(Record):
     """A winner and a loser of one prompt (SpatialAlign 3.3): a row of DPO training data."""
+
+    table_name: ClassVar[str | None] = "pairs"
 
     pair_id: str = column("Derived from both samples; it never moves")
     prompt_id: str = column("Their prompt")
@@ -178,6 +188,8 @@ class PairRow(Record):
 
 class SampleOutcomeRow(Outcome):
     """What became of a prompt that gave no sample, a given file that is no prompt's, or a sample."""
+
+    table_name: ClassVar[str | None] = "outcomes"
 
     prompt_id: str | None = column("The prompt; null for what belongs to none", default=None)
     split: str | None = column("train or test", default=None)

@@ -8,6 +8,8 @@ A clip's velocity mask is rebuilt from its `objects` rows: tasks/media/velocity_
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from schemas.candidate import Box
 from schemas.mask_track import MaskTrack
 from schemas.outcome import Outcome
@@ -21,6 +23,8 @@ SPEED_STEP_MPS = 0.1  # of KinemaskStatistics.speeds
 
 class SceneClipRow(SceneSeed):
     """An accepted clip."""
+
+    table_name: ClassVar[str | None] = "clips"
 
     caption: str = column("What happens in it")
     caption_faults: list[str] = column("What the caption says and the simulation did not do")
@@ -37,12 +41,16 @@ class SceneClipRow(SceneSeed):
 class VideoRow(OfClip):
     """A clip's video: in a table of its own, so that the others are read without it."""
 
+    table_name: ClassVar[str | None] = "videos"
+
     sha256: str = column("SHA-256 of the video", unit="hex")
     video: bytes = column("H.264 in MP4")
 
 
 class ObjectRow(OfClip):
     """An object of an accepted clip, frame by frame."""
+
+    table_name: ClassVar[str | None] = "objects"
 
     instance_id: str = column("id1, id2, ...: its number in the scene")
     noun: str = column("Colour and shape: 'red cube'")
@@ -82,13 +90,19 @@ class ObjectRow(OfClip):
 class CollisionRow(Collision, OfClip):
     """A collision in an accepted clip."""
 
+    table_name: ClassVar[str | None] = "collisions"
+
 
 class DrawRow(SceneSeed, RejectedDraw):
     """A draw that was no clip of its set; the seed's next one was tried."""
 
+    table_name: ClassVar[str | None] = "draws"
+
 
 class SceneOutcomeRow(Outcome):
     """What became of a seed."""
+
+    table_name: ClassVar[str | None] = "outcomes"
 
     set: str = column("The set it is drawn for")
     split: str = column("The split it is drawn for")

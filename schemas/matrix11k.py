@@ -6,6 +6,8 @@ sources/  all_clips/  outcomes/  candidates/  track_checks/  dropped_interaction
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from schemas.candidate import Box
 from schemas.clip import Clip
 from schemas.instance import Instance
@@ -23,6 +25,8 @@ from schemas.track_check import TrackCheck
 class ClipRow(Clip):
     """An accepted clip."""
 
+    table_name: ClassVar[str | None] = "clips"
+
     review_frames: list[int] = column("Frames to look at: first verified, last valid, eight evenly between")
     made_by: list[MadeBy] = column("Backend and model of every stage")
 
@@ -30,9 +34,13 @@ class ClipRow(Clip):
 class InteractionRow(Interaction, OfClip):
     """An interaction of a clip."""
 
+    table_name: ClassVar[str | None] = "interactions"
+
 
 class InstanceRow(Instance, OfClip):
     """A tracked instance of an accepted clip."""
+
+    table_name: ClassVar[str | None] = "instances"
 
     anchor_frame: int = column("Frame of the accepted candidate", ge=0)
     anchor_box_xyxy: Box = column("Box of the accepted candidate, right and bottom exclusive", unit="px")
@@ -43,13 +51,19 @@ class InstanceRow(Instance, OfClip):
 class MaskTrackRow(MaskTrack, OfClip):
     """An instance's masks in an accepted clip."""
 
+    table_name: ClassVar[str | None] = "mask_tracks"
+
 
 class TrackCheckRow(TrackCheck, OfClip):
     """A measure of a track of any clip."""
 
+    table_name: ClassVar[str | None] = "track_checks"
+
 
 class OutcomeRow(Outcome):
     """What became of an input, with enough to find it again."""
+
+    table_name: ClassVar[str | None] = "outcomes"
 
     source_id: str | None = column("The source; null for a line that never became one", default=None)
     video: str | None = column("Path as the manifest writes it", default=None)

@@ -48,6 +48,7 @@ class Record(BaseModel):
     )
 
     schema_version: ClassVar[int] = 1
+    table_name: ClassVar[str | None] = None  # the table of a snapshot that holds such rows
 
     @classmethod
     def arrow_schema(cls) -> pa.Schema:

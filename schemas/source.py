@@ -40,6 +40,7 @@ class Source(Subject):
     """One input video of a manifest, known by its bytes."""
 
     schema_version: ClassVar[int] = 1
+    table_name: ClassVar[str | None] = "sources"
     kind: ClassVar[Kind] = "source"
 
     source_id: str = column("Derived from the video's bytes, the span and the caption; it never moves")

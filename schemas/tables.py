@@ -5,6 +5,8 @@ Named(name="kick", n=12)
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from schemas.candidate import Candidate
 from schemas.record import Record, column
 
@@ -17,6 +19,8 @@ class OfClip(Record):
 
 class CandidateRow(Candidate, OfClip):
     """A candidate of any clip, with its verdict."""
+
+    table_name: ClassVar[str | None] = "candidates"
 
 
 class Named(Record):

@@ -1,63 +1,255 @@
-"""Published snapshots, read: the latest, its manifest, its tables.
+"""Published snapshots, read: rows as records, tables as lazy frames, masks as arrays, videos.
 
-snapshot = latest_snapshot(Path("data/snapshots"))
-table_files(snapshot, "mask_tracks")   -> [.../mask_tracks/shard-3f9c2a71b0de.parquet, ...]
+    snapshot = Snapshot.open("data")                             the latest of a flow's --root, on a disk or s3://
+    snapshot.rows(InteractionRow)                                [InteractionRow(verb="kick", ...), ...]
+    snapshot.scan("interactions")                                a polars.LazyFrame of the table
+    snapshot.masks("clip-81b2c3d4e5f60718")                      {"id1": (49, 480, 720) bool, "id2": ...}
+    snapshot.video("clip-81b2c3d4e5f60718")                      its bytes, or its span of an input video
+
+Trainers, evaluations, exports, pages and users read datasets through this class and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from schemas.clip import Clip
 from schemas.local_copies import ContentChanged, local_copy
+from schemas.mask_track import decode_masks
 from schemas.outcome import ServiceDown
-from schemas.snapshot import DataFile, SnapshotManifest
-from schemas.storage import AnyPath, ObjectPath, at_once
+from schemas.record import Record, SchemaError
+from schemas.snapshot import SnapshotManifest
+from schemas.storage import AnyPath, ObjectPath, at_once, parse_path
+from tasks.engine.inputs import Inputs
 
 LATEST = "LATEST"
 MANIFEST = "manifest.json"
+MASK_COLUMNS = frozenset({"clip_id", "instance_id", "height", "width", "counts"})
+
+R = TypeVar("R", bound=Record)
+
+
+class SnapshotError(ValueError):
+    """There is no such snapshot, or it does not hold what is asked of it."""
+
+
+class ClipVideo(NamedTuple):
+    """A clip's pictures: tasks.media.video.read_video decodes them."""
+
+    source: Path | bytes  # a file, or the bytes of one
+    start: Fraction | None = None  # s since the first frame; None: from the beginning
+    end: Fraction | None = None  # s; None: to the end
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A published snapshot.
+
+    folder: where it lies
+    inputs: the folder that its clips' input videos are found in, if their bytes are not stored with it
+    """
+
+    folder: AnyPath
+    inputs: AnyPath | None = None
+
+    @classmethod
+    def open(cls, root: AnyPath | str, id: str = "latest", inputs: AnyPath | str | None = None) -> Snapshot:
+        """A snapshot of a flow's root, by its id. Raises SnapshotError if there is none, ServiceDown."""
+        snapshots = parse_path(root) / "snapshots"
+        found = cls.latest(snapshots) if id == "latest" else cls(snapshots / id)
+        if found is None:
+            raise SnapshotError(f"nothing was published in {snapshots}: run the flow first, or is the root another?")
+        if not found.exists:
+            raise SnapshotError(f"{found.folder} is no snapshot; there are {', '.join(ids_in(snapshots)) or 'none'}")
+        return cls(found.folder, None if inputs is None else parse_path(inputs))
+
+    @classmethod
+    def latest(cls, snapshots: AnyPath) -> Snapshot | None:
+        """What LATEST names in a folder of snapshots; None if nothing was published there."""
+        try:
+            return cls(snapshots / (snapshots / LATEST).read_text().strip())
+        except FileNotFoundError:
+            return None
+
+    @property
+    def exists(self) -> bool:
+        """A folder without a manifest is no snapshot: its upload was cut off."""
+        return (self.folder / MANIFEST).is_file()
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def manifest(self) -> SnapshotManifest:
+        return SnapshotManifest.from_json((self.folder / MANIFEST).read_bytes())
+
+    def require_flow(self, flow: str) -> None:
+        """Raises SnapshotError unless this flow made it."""
+        if not self.exists:
+            raise SnapshotError(f"{self.folder} is no snapshot: give its folder, .../snapshots/NAME-...")
+        if self.manifest.flow != flow:
+            raise SnapshotError(f"{self.folder} was made by {self.manifest.flow}; give a snapshot of {flow}")
+
+    # --- Tables ------------------------------------------------------------------------------
+
+    def files(self, table: str, clip_ids: Collection[str] | None = None) -> list[Path]:
+        """The Parquet files of a table, sorted; copies on this machine of those that lie in a store.
+
+        clip_ids: only the files that may hold rows of these clips
+        Raises ServiceDown if the store's files are not those that were published.
+        """
+        named = [file for file in self.manifest.files if file.table == table]
+        if clip_ids is not None:
+            others = self._shard_ids - {self._shard_of[clip_id] for clip_id in clip_ids if clip_id in self._shard_of}
+            named = [file for file in named if Path(file.path).stem not in others]  # what is no shard's may hold any
+        if isinstance(self.folder, Path):
+            return [self.folder / file.path for file in named]
+        folder: ObjectPath = self.folder
+        try:
+            return at_once(folder, lambda file: local_copy(folder / file.path, file.sha256), named)
+        except (ContentChanged, FileNotFoundError) as error:
+            raise ServiceDown(f"{folder} is not what was published: {error}. Restore or delete it.") from error
+
+    def scan(self, table: str, clip_ids: Collection[str] | None = None) -> pl.LazyFrame:
+        """All rows of a table, or those of some clips, lazily. Raises SnapshotError if it has no such table."""
+        self._require_table(table)
+        files = self.files(table, clip_ids)
+        if not files:  # these clips have no rows; another file of the table still tells its columns
+            return pl.scan_parquet(self.files(table)[:1], glob=False).clear()
+        frame = pl.scan_parquet(files, glob=False)
+        if clip_ids is None:
+            return frame
+        return frame.filter(pl.col(_key_of(frame.collect_schema().names())).is_in(list(clip_ids)))
+
+    def rows(self, record: type[R], clip_ids: Collection[str] | None = None, *, table: str | None = None) -> list[R]:
+        """All rows of a record's table, or those of some clips, in the order in which they were published.
+
+        table: where rows of this record lie in several
+        Raises SchemaError if the table is of another record or version, SnapshotError if there is none.
+        """
+        table = table or record.table_name
+        if table is None:
+            raise SnapshotError(f"{record.__name__} is no row of a table; name one of {', '.join(self.tables)}")
+        schema = record.arrow_schema()
+        for path in self.files(table, clip_ids):
+            if not pq.read_schema(path).equals(schema, check_metadata=False):
+                raise SchemaError(
+                    f"{path}: its columns are not those of {record.__name__} version {record.schema_version}"
+                )
+        frame = self.scan(table, clip_ids).collect()
+        return [record.model_validate(values) for values in frame.iter_rows(named=True)]
+
+    def rows_by_clip(self, record: type[R], clip_ids: Sequence[str], *, table: str | None = None) -> dict[str, list[R]]:
+        """The rows of some clips, by clip: every asked one, though it may have none."""
+        rows: dict[str, list[R]] = {clip_id: [] for clip_id in clip_ids}
+        for row in self.rows(record, clip_ids, table=table) if clip_ids else []:
+            rows[getattr(row, _key_of(record.model_fields))].append(row)
+        return rows
+
+    @property
+    def tables(self) -> list[str]:
+        return [version.name for version in self.manifest.record_versions]
+
+    def accepted_ids(self) -> list[str]:
+        """The accepted clips, in the order of the manifest's shards."""
+        rows = self.scan("outcomes").filter(pl.col("status") == "accepted").select("row_id").collect()
+        accepted = set(rows["row_id"].to_list())
+        return [clip_id for shard in self.manifest.shards for clip_id in shard.clip_ids if clip_id in accepted]
+
+    # --- Pictures ----------------------------------------------------------------------------
+
+    def masks(self, clip_id: str) -> dict[str, np.ndarray]:
+        """{instance_id: (T, H, W) bool}: the masks of a clip's instances in every frame.
+
+        Raises SnapshotError for a clip that has none: it is not among the accepted ones.
+        """
+        files = (path for table in self.tables for path in self.files(table, [clip_id]))
+        tracks = next((path for path in files if MASK_COLUMNS.issubset(pq.read_schema(path).names)), None)
+        rows: Iterator[dict[str, Any]] = iter(())
+        if tracks is not None:
+            frame = pl.scan_parquet(tracks, glob=False).filter(pl.col("clip_id") == clip_id)
+            rows = frame.select(sorted(MASK_COLUMNS)).collect().iter_rows(named=True)
+        masks = {row["instance_id"]: decode_masks(row["counts"], row["height"], row["width"]) for row in rows}
+        if not masks:
+            raise SnapshotError(f"{self.id} has no masks of {clip_id!r}; is it an accepted clip of this snapshot?")
+        return masks
+
+    def video(self, clip_id: str) -> ClipVideo:
+        """A clip's video: the stored bytes, or the span of the input video that it was cut from.
+
+        Raises SnapshotError for a clip that has none, or if its input video is asked for and `inputs` is not given;
+        RowFailed if that is gone or has changed.
+        """
+        if "videos" in self.tables:
+            stored = self.scan("videos", [clip_id]).select("video").collect()["video"].to_list()
+            if stored:
+                return ClipVideo(stored[0])
+        elif clips := self.rows(Clip, [clip_id]):
+            if self.inputs is None:
+                raise SnapshotError(f"{self.id} holds no videos: open it with inputs=, the folder of its manifest")
+            clip = clips[0]
+            path = Inputs(folder=self.inputs, allow_outside=True).verified(clip.video, clip.video_sha256)
+            return ClipVideo(path, clip.start.fraction, clip.end.fraction)
+        raise SnapshotError(f"{self.id} has no video of {clip_id!r}; is it a clip of this snapshot?")
+
+    # --- Where rows lie ----------------------------------------------------------------------
+
+    @cached_property
+    def _shard_of(self) -> dict[str, str]:
+        return {clip_id: shard.shard_id for shard in self.manifest.shards for clip_id in shard.clip_ids}
+
+    @cached_property
+    def _shard_ids(self) -> frozenset[str]:
+        return frozenset(shard.shard_id for shard in self.manifest.shards)
+
+    def _require_table(self, table: str) -> None:
+        if table not in self.tables:
+            raise SnapshotError(f"{self.id} has no table {table!r}; there are {', '.join(self.tables)}")
+
+
+def ids_in(snapshots: AnyPath) -> list[str]:
+    """The ids of all that were published in a folder of snapshots."""
+    folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    return sorted(folder.name for folder in folders if (folder / MANIFEST).is_file())
+
+
+def _key_of(columns: Collection[str]) -> str:
+    """The column that names a row's clip: outcomes are of sources and lines as well."""
+    return "clip_id" if "clip_id" in columns else "row_id"
+
+
+# --- Until every reader uses Snapshot ----------------------------------------------------------
 
 
 def latest_snapshot(snapshots: AnyPath) -> AnyPath | None:
-    try:
-        return snapshots / (snapshots / LATEST).read_text().strip()
-    except FileNotFoundError:
-        return None
+    found = Snapshot.latest(snapshots)
+    return found.folder if found else None
 
 
 def is_snapshot(folder: AnyPath) -> bool:
-    return (folder / MANIFEST).is_file()
+    return Snapshot(folder).exists
 
 
 def all_snapshots(snapshots: AnyPath) -> list[str]:
-    """The ids of all that were published."""
-    folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
-    return sorted(folder.name for folder in folders if is_snapshot(folder))
+    return ids_in(snapshots)
 
 
 def read_snapshot(snapshot: AnyPath) -> SnapshotManifest:
-    return SnapshotManifest.from_json((snapshot / MANIFEST).read_bytes())
+    return Snapshot(snapshot).manifest
 
 
 def table_files(snapshot: AnyPath, table: str, shards: Collection[str] | None = None) -> list[Path]:
-    """The Parquet files of a table, sorted; copies on this machine of those that lie in a store.
-
-    shards: only theirs; a shard without rows has none
-    """
-
-    def is_asked(name: str) -> bool:
-        return shards is None or name.removesuffix(".parquet") in shards
-
     if isinstance(snapshot, Path):
-        return sorted(path for path in (snapshot / table).glob("*.parquet") if is_asked(path.name))
-    files = [file for file in _published_files(snapshot) if file.table == table and is_asked(Path(file.path).name)]
-    try:
-        return at_once(snapshot, lambda file: local_copy(snapshot / file.path, file.sha256), files)
-    except (ContentChanged, FileNotFoundError) as error:
-        raise ServiceDown(f"{snapshot} is not what was published: {error}. Restore or delete it.") from error
-
-
-@lru_cache(maxsize=8)
-def _published_files(snapshot: ObjectPath) -> list[DataFile]:
-    return read_snapshot(snapshot).files
+        paths = sorted((snapshot / table).glob("*.parquet"))
+        return [path for path in paths if shards is None or path.stem in shards]
+    return [path for path in Snapshot(snapshot).files(table) if shards is None or path.stem in shards]

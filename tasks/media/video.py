@@ -31,6 +31,7 @@ from av.video.reformatter import VideoReformatter
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
+from tasks.engine.snapshots import ClipVideo
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
 MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
@@ -185,6 +186,21 @@ def decode_bytes(data: bytes) -> np.ndarray:
             retryable=False,
         )
     return np.stack(pictures)
+
+
+def read_video(video: ClipVideo, indices: Sequence[int] | None = None, max_side: int | None = None) -> np.ndarray:
+    """Frames of a published clip: (N, H, W, 3) uint8 RGB, all or the asked ones.
+
+    video: of `Snapshot.video`; indices: increasing; decodes up to the last one
+    Raises UnreadableVideo; IndexError if the clip ends before the last one.
+    """
+    wanted = None if indices is None else set(indices)
+    stop = None if indices is None else max(indices, default=-1) + 1
+    frames = itertools.islice(iter_frames(video.source, video.start, video.end, max_side=max_side), stop)
+    kept = [frame for number, (_, frame) in enumerate(frames) if wanted is None or number in wanted]
+    if not kept or (indices is not None and len(kept) != len(indices)):
+        raise IndexError(f"asked for frames {'all' if indices is None else list(indices)}, found {len(kept)}")
+    return np.stack(kept)
 
 
 def sample_indices(n_frames: int, t: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.dsr import SHARD_TABLES
+from schemas.kinemask import SHARD_TABLES
 from tasks.datasets.kinemask.statistics import statistics
 from tasks.datasets.kinemask.tables import CLIP_STAGES, clip_tables
 from tasks.engine.dataset import Dataset

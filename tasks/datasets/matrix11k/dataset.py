@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.dsr import SHARD_TABLES
+from schemas.matrix11k import SHARD_TABLES
 from tasks.datasets.matrix11k.statistics import statistics
 from tasks.datasets.matrix11k.tables import CLIP_STAGES, clip_tables
 from tasks.engine.dataset import Dataset
