@@ -1,35 +1,43 @@
 """Groups a sentence's words into chunks, from left to right.
 
-Each word starts a mark, a verb group, a preposition, a noun phrase or an adverb, tried in this order; the reader that
-fits takes as many words as belong. What fits none ("#", a stray "and") is passed over.
+    "He gently picks up a cup"  ->
+        NounPhrase(he)  Mark(adverb, gently)  VerbGroup(pick)  Mark(preposition, up)  NounPhrase(cup)
+
+At each word the readers try, in this order: mark, verb group, preposition, noun phrase, adverb. The first that fits
+takes all words that belong. A word that fits none ("#") is skipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.backends.caption_rules.chunks import Chunk, Mark, NounPhrase, VerbGroup
-from tasks.backends.caption_rules.inflection import is_adverb
+from tasks.backends.caption_rules.chunks import Chunk, Mark, NounPhrase, Scan, VerbGroup
 from tasks.backends.caption_rules.noun_phrases import NounPhraseReader
-from tasks.backends.caption_rules.scan import Scan
 from tasks.backends.caption_rules.verb_groups import VerbGroupReader
 from tasks.backends.caption_rules.verbs import FOLLOWED_BY_AFTER
-from tasks.backends.caption_rules.word_classes import CONJUNCTIONS, PARTICLES, PREPOSITIONS, RELATIVES, SUBORDINATORS
-from tasks.backends.caption_rules.words import Word
+from tasks.backends.caption_rules.words import (
+    CONJUNCTIONS,
+    PARTICLES,
+    PREPOSITIONS,
+    RELATIVES,
+    SUBORDINATORS,
+    Word,
+    is_adverb,
+)
 
-# Several words that act as one, the longest first.
+# Prepositions of several words, longest first.
 _MULTIWORD = sorted((tuple(text.split()) for text in PREPOSITIONS if " " in text), key=len, reverse=True)
 
 
 def chunks(words: Sequence[Word]) -> list[Chunk]:
-    """The chunks of one sentence's words."""
+    """Group one sentence's words into chunks."""
     return _Chunker(words).read()
 
 
 class _Chunker:
     def __init__(self, words: Sequence[Word]) -> None:
         self.scan = Scan(words)
-        # A reader takes a word's index and returns the next unread word's; the same index if nothing fits.
+        # A reader gets the index of a word and returns that of the next unread word; the same one if nothing fits.
         self.readers = (
             self._mark,
             VerbGroupReader(self.scan).read,

@@ -1,4 +1,4 @@
-"""A noun phrase with what hangs on it: garments, features, the whole it is part of, the place where it is.
+"""Noun phrases with their modifiers: garments, features, the whole of a part, the place.
 
 "a man in a red hat with a beard"  ->  Described(man, wears=["a red hat"], has=["a beard"])
 "the lid of a pot on a table"      ->  Described(lid, whole=Described(pot, place="on a table"))
@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from tasks.backends.caption_rules.chunk_stream import ChunkStream
-from tasks.backends.caption_rules.chunks import NounPhrase, is_mark
+from tasks.backends.caption_rules.chunks import ChunkStream, NounPhrase, is_mark
 from tasks.backends.caption_rules.clauses import Clause
 from tasks.backends.caption_rules.entities import Described
 from tasks.backends.caption_rules.nouns import ABSTRACT, BODY_PARTS, COLOURS, GARMENTS, LIVING, PLACES_IN_VIEW
-from tasks.backends.caption_rules.word_classes import STATIC_PREPOSITIONS, WEARING
+from tasks.backends.caption_rules.words import STATIC_PREPOSITIONS, WEARING
 
-# "the lid of the box of the man of ...": no caption goes deeper; what does is read as an adjunct.
+# "the lid of the box of the man of ...": no real caption is deeper; deeper phrases are read as adjuncts.
 _MAX_NESTING = 8
 
 
@@ -22,12 +21,12 @@ class ModifierReader:
 
     def __init__(self, stream: ChunkStream) -> None:
         self.stream = stream
-        self.nesting = 0  # of the noun phrase being read, in others' modifiers
+        self.nesting = 0  # depth of the noun phrase being read
 
     def described(self, clause: Clause, *, attach_all: bool = False) -> Described:
-        """Read the noun phrase at the position and what belongs to it rather than to the clause's verb.
+        """Read the noun phrase at the position, with the modifiers that belong to it and not to the clause's verb.
 
-        attach_all: before a clause's verb, every phrase that can describe the noun does.
+        attach_all: attach every phrase that can describe the noun; so before the clause's verb.
         """
         base = self.stream.peek()
         assert isinstance(base, NounPhrase)
@@ -71,7 +70,7 @@ class ModifierReader:
         return True
 
     def _attach_garments(self, mention: Described, clause: Clause, phrase: NounPhrase, living: bool) -> bool:
-        if phrase.head not in GARMENTS | COLOURS:  # worn all the same, by a name the lexicon lacks
+        if phrase.head not in GARMENTS | COLOURS:  # a garment that the lexicon lacks
             self.stream.position += 2
             mention.wears.append(phrase.text)
             return True
@@ -92,7 +91,7 @@ class ModifierReader:
 
 
 def _is_feature(phrase: NounPhrase, attach_all: bool) -> bool:
-    """Something one has to one's looks, "with brown fur", rather than a tool or one's own hand."""
+    """Whether it is part of someone's looks, "with brown fur", not a tool or an own hand."""
     if phrase.head in ABSTRACT or phrase.possessor or phrase.head in {"hand", "foot", "paw", "mouth"}:
         return False
     return attach_all or phrase.head in GARMENTS or phrase.head in BODY_PARTS

@@ -1,19 +1,26 @@
-"""Base noun phrases: determiners, adjectives and nouns up to the head, and pronouns.
+"""Base noun phrases: determiners, adjectives and nouns up to the head; and pronouns.
 
 "the old man's big, red ball is"  ->  NounPhrase(ball, words "big red ball", possessor NounPhrase(man))
-"a boy pats a dog"                ->  NounPhrase(boy): "pats" may be a noun, but is this clause's verb
+"a boy pats a dog"                ->  NounPhrase(boy); "pats" can be a noun, but here it is the verb
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.backends.caption_rules.chunks import NounPhrase, noun_phrase
-from tasks.backends.caption_rules.inflection import is_adjective, is_adverb, is_unknown, noun_form, verb_form
-from tasks.backends.caption_rules.nouns import ADJECTIVES, COLLECTIVES, COLOURS, COMPOUNDS, GARMENTS, LIVING
-from tasks.backends.caption_rules.scan import Scan
-from tasks.backends.caption_rules.verbs import ACTION_LEMMAS
-from tasks.backends.caption_rules.word_classes import (
+from tasks.backends.caption_rules.chunks import NounPhrase, Scan, noun_phrase
+from tasks.backends.caption_rules.nouns import (
+    ADJECTIVES,
+    COLLECTIVES,
+    COLOURS,
+    COMPOUNDS,
+    GARMENTS,
+    LIVING,
+    is_adjective,
+    noun_form,
+)
+from tasks.backends.caption_rules.verbs import ACTION_LEMMAS, verb_form
+from tasks.backends.caption_rules.words import (
     DETERMINERS,
     FUNCTION_WORDS,
     INDEFINITE_PRONOUNS,
@@ -23,17 +30,19 @@ from tasks.backends.caption_rules.word_classes import (
     PREPOSITIONS,
     PRONOUNS,
     REFLEXIVES,
+    Word,
+    is_adverb,
+    is_unknown,
 )
-from tasks.backends.caption_rules.words import Word
 
-# No caption's base noun phrase is longer; it bounds the time that nonsense takes.
+# Longer than any real base noun phrase; it bounds the time spent on nonsense.
 _MAX_PHRASE_WORDS = 16
 _OUTSIDE_PHRASES = FUNCTION_WORDS | REFLEXIVES | NEGATIONS
-# Determiners that may be a whole noun phrase: "another in blue".
+# Determiners that can be a whole noun phrase: "another in blue".
 _PRONOMINAL = {"one", "another", "both", "other", "this"}
-# Those that may be so before a word that looks like a noun but is the verb: "one throws a ball".
+# Determiners that can be a whole subject before a verb that looks like a noun: "one throws a ball".
 _PRONOMINAL_SUBJECTS = {"one", "another", "each", "both", "all", "some"}
-# What follows verbs of motion and no nouns.
+# Words that follow verbs of motion, never nouns.
 _WHITHER = {"toward", "towards", "away", "apart", "together"}
 
 
@@ -70,7 +79,7 @@ class NounPhraseReader:
         return self.scan.nounlike(i + 1) or (self.scan.is_adjective(i + 1) and self.scan.nounlike(i + 2))
 
     def _base_phrase(self, start: int) -> tuple[NounPhrase | None, int]:
-        """The longest base noun phrase at a word, and the index after it; (None, start) if there is none."""
+        """The longest base noun phrase at a word, and the index after it; (None, start) if none starts there."""
         i = start
         determiners: list[str] = []
         number: int | None = None
@@ -103,14 +112,14 @@ class NounPhraseReader:
         return noun_phrase(determiners, content or [Word("one", "one")], number, possessor), i
 
     def _is_determiner(self, i: int) -> bool:
-        """Whether word i is a number or a determiner; "that" before a verb is none."""
+        """Whether word i is a number or a determiner; "that" before a verb is not."""
         word = self.scan.lower(i)
         if word == "that":
             return self.scan.nounlike(i + 1) or self.scan.is_adjective(i + 1)
         return word in DETERMINERS or word.isdecimal()
 
     def _stands_alone(self, i: int, determiners: Sequence[str]) -> bool:
-        """ "one throws a ball": word i is the verb, the determiner before it the whole noun phrase."""
+        """ "one throws a ball": word i is the verb, and the determiner before it is the whole noun phrase."""
         form = self.scan.verb_form(i)
         pronominal = bool(determiners) and determiners[-1] in _PRONOMINAL_SUBJECTS
         if not pronominal or form is None or form.lemma not in ACTION_LEMMAS:
@@ -129,7 +138,7 @@ class NounPhraseReader:
         )
 
     def _belongs(self, i: int, content: Sequence[Word], *, opened: bool) -> bool:
-        """Whether word i continues a noun phrase that has `content` so far; `opened` by a determiner or possessor."""
+        """Whether word i continues the noun phrase `content`; `opened`: a determiner or possessor leads it."""
         word = self.scan.lower(i)
         has_noun = any(not is_adjective(w.lower) or w.lower in LIVING for w in content)
         if not word[:1].isalpha() or (has_noun and (is_adverb(word) or word in PREPOSITIONS | PARTICLES)):
@@ -146,7 +155,7 @@ class NounPhraseReader:
             return False
         if self._participle(i):
             return self.scan.nounlike(i + 1) or self.scan.is_adjective(i + 1)
-        return opened  # "the pan": a noun that the tables have as a verb only
+        return opened  # "the pan": lemminflect has this noun as a verb only
 
     def _adverb_belongs(self, i: int, *, first: bool) -> bool:
         """ "a high chair", "a brightly coloured ball"."""
@@ -177,25 +186,25 @@ class NounPhraseReader:
                 return False  # "workout clothes"
             return self._lacks_verb(i, known=known) or (living and known)
         if "VBG" in form.tags:
-            return not (scan.nounlike(i + 1) and (word, scan.lower(i + 1)) in COMPOUNDS)
+            return not (scan.nounlike(i + 1) and f"{word} {scan.lower(i + 1)}" in COMPOUNDS)
         if "VBD" in form.tags and word != form.lemma:
             return self._lacks_verb(i, known=known)
         return self._heads_somewhere(i) or (known and self._plural_subject_before(i, before))
 
     def _lacks_verb(self, i: int, *, known: bool) -> bool:
-        """Whether a clause may still take word i as its tensed verb; `known` if the lexicon has the verb."""
+        """Whether a clause can still take word i as its tensed verb; `known` means that the lexicon has it."""
         scan = self.scan
         if scan.subject_open or scan.linked() or (scan.reopened and known):
             return True
         return scan.interrupted and scan.object_follows(i)
 
     def _heads_somewhere(self, i: int) -> bool:
-        """ "the cube and the cylinder | move towards each other": not a cylinder move."""
+        """ "the cube and the cylinder | move towards each other": "move" is no noun here."""
         scan = self.scan
         return scan.subject_open and scan.plural_subject and scan.lower(i + 1) in _WHITHER
 
     def _plural_subject_before(self, i: int, before: str) -> bool:
-        """ "two boys | kick a ball": a bare verb form wants a plural subject before it and an object after it."""
+        """ "two boys | kick a ball": a bare verb form needs a plural subject before it and an object after it."""
         scan, noun = self.scan, noun_form(before)
         assert noun is not None
         ends_subject = noun.lemma in LIVING | GARMENTS or before in COLOURS

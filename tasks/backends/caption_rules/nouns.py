@@ -1,14 +1,18 @@
-"""What nouns and adjectives name: people and animals, garments, parts, scenes; colours and materials.
+"""Nouns and adjectives: what they name, and their forms.
 
+    noun_form("women") -> ("woman", True)           singular, and whether the word is plural
     "puppy" in LIVING, "puppy" in WIDER["dog"]      a later "the dog" may be the puppy
-    "lawn" in SCENE                                 where things happen, not what they happen to
+    "lawn" in SCENE                                 a place, not an object
 
-No table of inflections knows these.
+lemminflect knows the forms of words; these lists add their meaning.
 """
 
 from __future__ import annotations
 
-from tasks.backends.caption_rules.word_classes import Gender, word_set
+from functools import lru_cache
+from typing import NamedTuple
+
+from tasks.backends.caption_rules.words import Gender, lemmas_of, word_set
 
 # --- People and animals ----------------------------------------------------------------------
 
@@ -35,16 +39,18 @@ PEOPLE = (
         "fisher hunter climber hiker camper tourist traveler passenger pedestrian spectator performer actor "
         "model individual figure someone somebody couple family group crowd team parent sibling twin neighbor "
         "neighbour colleague teammate opponent partner patient dentist surgeon veterinarian vet trainer "
-        "instructor conductor priest judge lawyer reporter host guest servant shepherd toddler youth "
+        "instructor conductor priest judge lawyer reporter host guest servant shepherd youth "
         "preschooler human cameraman technician masseuse therapist caregiver handler jockey skateboarder "
         "snowboarder bowler archer assistant pupil schoolboy schoolgirl clerk courier janitor porter miner "
-        "diver rower jogger biker motorcyclist fencer bodybuilder cheerleader assistant boss employee manager "
+        "diver rower jogger biker motorcyclist fencer bodybuilder cheerleader boss employee manager "
         "librarian shopper diner hostess senior elder"
     )
 )
-ANIMALS = word_set(
-    "animal dog puppy pup hound retriever labrador poodle terrier bulldog husky shepherd corgi dachshund beagle "
-    "pug cat kitten horse pony foal donkey mule cow calf bull ox sheep lamb goat kid pig piglet chicken hen "
+DOGS = word_set(
+    "dog puppy pup hound retriever labrador poodle terrier bulldog husky shepherd corgi dachshund beagle pug"
+)
+ANIMALS = DOGS | word_set(
+    "animal cat kitten horse pony foal donkey mule cow calf bull ox sheep lamb goat kid pig piglet chicken hen "
     "rooster duck duckling goose swan turkey bird parrot pigeon crow eagle owl penguin ostrich flamingo gull "
     "seagull sparrow hawk monkey ape gorilla chimpanzee orangutan elephant lion lioness tiger leopard cheetah "
     "bear cub panda koala kangaroo wolf fox deer fawn moose elk camel llama alpaca giraffe zebra rhinoceros "
@@ -53,12 +59,9 @@ ANIMALS = word_set(
     "bee spider ant pet creature stallion mare buffalo"
 )
 LIVING = PEOPLE | ANIMALS
-# Several individuals in one noun: no single id for them (figure 21).
+# One noun, several individuals: no single id for them (figure 21).
 COLLECTIVES = word_set("people couple family group crowd team police pair audience")
-DOGS = word_set(
-    "dog puppy pup hound retriever labrador poodle terrier bulldog husky shepherd corgi dachshund beagle pug"
-)
-# A later, wider word for an entity named before: "a girl ... the child", "a puppy ... the dog".
+# A later word may be wider: "a girl ... the child", "a puppy ... the dog".
 WIDER: dict[str, frozenset[str]] = {
     "person": PEOPLE,
     "individual": PEOPLE,
@@ -95,7 +98,7 @@ BODY_PARTS = word_set(
     "thigh lap body paw tail fur mane wing beak hoof claw snout muzzle skin torso forehead ponytail braid bun "
     "curl tattoo eyebrow forearm shin calf brow gaze"
 )
-# Where things happen, not what they happen to.
+# Places where things happen: not objects.
 SCENE = word_set(
     "lawn grass field meadow park garden yard backyard courtyard ground floor pavement sidewalk path trail road "
     "street alley lane track court pitch stadium arena stage room bedroom kitchen bathroom living-room hall "
@@ -110,11 +113,11 @@ SCENE = word_set(
     "night morning evening afternoon direction view camera lens frame video clip image shade shadow circle line "
     "row queue way route lounge salon tunnel"
 )
-# Where on an entity, or of a scene, something is: "the cup on the right".
+# Positions on an entity or in a scene: "the cup on the right".
 PLACES_IN_VIEW = word_set(
     "left right middle center centre background foreground front rear side corner top bottom distance"
 )
-# Neither seen nor touched.
+# Cannot be seen or touched.
 ABSTRACT = word_set(
     "time moment second minute hour end beginning start day night morning evening afternoon turn step steps sip "
     "bite look glance smile laugh laughter joy excitement curiosity care interest attention focus speed pace "
@@ -138,26 +141,11 @@ PLURAL_ONLY = word_set(
     "scissors glasses sunglasses goggles trousers pants jeans shorts leggings tights binoculars pliers tongs tweezers "
     "headphones pyjamas pajamas overalls clothes shears chopsticks clippers"
 )
-COMPOUNDS = {
-    ("vacuum", "cleaner"),
-    ("washing", "machine"),
-    ("sewing", "machine"),
-    ("shopping", "cart"),
-    ("teddy", "bear"),
-    ("ice", "cream"),
-    ("hot", "dog"),
-    ("cell", "phone"),
-    ("mobile", "phone"),
-    ("hula", "hoop"),
-    ("jump", "rope"),
-    ("remote", "control"),
-    ("high", "chair"),
-    ("rocking", "chair"),
-    ("lawn", "mower"),
-    ("punching", "bag"),
-    ("rubber", "duck"),
-    ("baby", "bottle"),
-}
+COMPOUNDS = word_set(
+    "vacuum_cleaner washing_machine sewing_machine shopping_cart teddy_bear ice_cream hot_dog cell_phone "
+    "mobile_phone hula_hoop jump_rope remote_control high_chair rocking_chair lawn_mower punching_bag rubber_duck "
+    "baby_bottle"
+)
 
 # --- Adjectives ------------------------------------------------------------------------------
 
@@ -171,7 +159,7 @@ MATERIALS = word_set(
     "wooden wood metal steel plastic glass leather cotton denim wool silk paper cardboard rubber stone brick ceramic "
     "clay concrete iron aluminium aluminum bamboo wicker plaid checkered striped floral"
 )
-# Adjectives that lemminflect also lists as nouns or verbs, and that lead a noun phrase in captions.
+# Includes words that lemminflect also lists as nouns or verbs: in captions they lead a noun phrase.
 ADJECTIVES = (
     COLOURS
     | SHADES
@@ -187,8 +175,45 @@ ADJECTIVES = (
 )
 
 
+# --- Forms -----------------------------------------------------------------------------------
+
+
+class NounForm(NamedTuple):
+    """A word read as a noun."""
+
+    lemma: str
+    plural: bool
+
+
+@lru_cache(maxsize=8192)
+def noun_form(word: str) -> NounForm | None:
+    """Read a lower-case word as a noun: "women" -> ("woman", True); None if lemminflect has it, but not as a noun."""
+    if word in PLURAL_ONLY:
+        return NounForm(word, False)
+    known = lemmas_of(word)
+    if word in LIVING | GARMENTS:
+        return NounForm(word, word == "people")
+    lemmas = known.get("NOUN", ())
+    if not lemmas:
+        return _plural_of_listed(word) or (None if known else NounForm(word, False))
+    # "leaves" is the plural of "leaf", not of "leave"; "bends" is a plural, not a noun "bends".
+    lemma = "leaf" if "leaf" in lemmas else next((lemma for lemma in lemmas if lemma != word), word)
+    return NounForm(lemma, lemma != word)
+
+
+def _plural_of_listed(word: str) -> NounForm | None:
+    """Plural of a noun that only these lists have: "t-shirts" -> ("t-shirt", True)."""
+    stem = word.removesuffix("s")
+    return NounForm(stem, True) if stem != word and stem in GARMENTS | LIVING else None
+
+
+def is_adjective(word: str) -> bool:
+    """True for words that can lead a noun: listed ones, lemminflect's adjectives and hyphened participles."""
+    return word in ADJECTIVES or "ADJ" in lemmas_of(word) or (word.endswith("ed") and "-" in word)
+
+
 def gender(lemma: str) -> Gender | None:
-    """m, f, or None where the noun does not say; n for things."""
+    """m or f; n for things; None if the noun does not tell."""
     if lemma in MALE:
         return "m"
     if lemma in FEMALE:

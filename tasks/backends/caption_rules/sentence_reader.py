@@ -2,12 +2,11 @@
 
     "The dog that a boy pats catches a ball, and a girl lifts it."
         "the dog ... catches a ball"    -> Draft(dog, catch, ball)
-        "that a boy pats"               a relative clause inside it: its antecedent is the object
-                                        -> Draft(boy, pat, dog)
+        "that a boy pats"               -> Draft(boy, pat, dog): a relative clause, its antecedent is the object
         "a girl lifts it"               -> Draft(girl, lift, ball)
 
-A clause has a subject and a current verb. A noun phrase is the subject while the clause lacks its verb, afterwards an
-object or the next clause's subject; a preposition leads to another object, to the passive's agent or to a place.
+A clause has a subject and a current verb. A noun phrase before the verb is the subject; after it, an object or the
+next clause's subject. A preposition leads to another object, to the agent of a passive, or to a place.
 """
 
 from __future__ import annotations
@@ -16,12 +15,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from schemas.extraction import Subjects
-from tasks.backends.caption_rules.chunk_stream import ChunkStream
-from tasks.backends.caption_rules.chunks import Chunk, Mark, NounPhrase, VerbGroup, is_mark
-from tasks.backends.caption_rules.clauses import Clause, Draft
-from tasks.backends.caption_rules.discourse import Discourse, Role
-from tasks.backends.caption_rules.drafts import Drafts
-from tasks.backends.caption_rules.entities import Described, Entity
+from tasks.backends.caption_rules.chunks import Chunk, ChunkStream, Mark, NounPhrase, VerbGroup, is_mark
+from tasks.backends.caption_rules.clauses import Clause, Draft, Drafts
+from tasks.backends.caption_rules.entities import Described, Discourse, Entity, Role
 from tasks.backends.caption_rules.modifiers import ModifierReader
 from tasks.backends.caption_rules.nouns import GARMENTS, PLACES_IN_VIEW, SCENE
 from tasks.backends.caption_rules.verbs import (
@@ -33,11 +29,11 @@ from tasks.backends.caption_rules.verbs import (
     PHRASAL,
     RECIPROCAL,
 )
-from tasks.backends.caption_rules.word_classes import DIRECTIONS, STATIC_PREPOSITIONS, WEARING
+from tasks.backends.caption_rules.words import DIRECTIONS, STATIC_PREPOSITIONS, WEARING
 
 
 class SentenceReader:
-    """Reads one sentence: `sentence` is its text, `discourse` the caption's entities so far, to which it adds."""
+    """Reads one sentence. `sentence` is its text; new entities are added to `discourse`."""
 
     def __init__(
         self, sentence: str, chunks: Sequence[Chunk], discourse: Discourse, subjects: Subjects = "living"
@@ -87,7 +83,7 @@ class SentenceReader:
             self.link = None
 
     def _boundary(self, text: str) -> None:
-        """ "while", ";": a new clause, whose participle may still tell of the old one's subject."""
+        """ "while", ";": start a clause; its participle may still belong to the old subject."""
         self._end_clause()
         self._begin(Clause(muted=text == "if", doers=self.clause.subjects))
 
@@ -107,7 +103,7 @@ class SentenceReader:
         self.clause = self.clause.outer
 
     def _end_clause(self) -> None:
-        """Close the clause and those around it; the outermost stays the current one."""
+        """Close the clause and its outer clauses; the outermost stays current."""
         while True:
             self._end_verb()
             for entity in self.clause.subjects:
@@ -149,7 +145,7 @@ class SentenceReader:
         self.latest = members or found
 
     def _starts_clause(self, verb: VerbGroup, link: str | None) -> bool:
-        """Whether the noun phrase just read is the subject of what follows, not an object of the verb before."""
+        """Whether the noun phrase just read is the subject of the verb after it, not an object of the verb before."""
         subject_missing = verb.form == "gerund" and not self.clause.doers  # "Holding a cup, a woman walks"
         return self.stream.tensed_ahead() and (link is not None or subject_missing)
 
@@ -159,7 +155,7 @@ class SentenceReader:
     # --- Verbs ---
 
     def _verb(self, verb: VerbGroup) -> None:
-        """Make a verb the current one. Its doers: the subjects or the antecedent, of a participle the noun before."""
+        """Make a verb current. Its doers are the subjects or the antecedent; a participle's is the noun before it."""
         link, self.link = self.link, None
         before = self.stream.peek(-2)
         adverbs = self.clause.adverbs[-1:] if is_mark(before, "adverb") else []
@@ -208,7 +204,7 @@ class SentenceReader:
         return clause.subjects or clause.doers
 
     def _set_verb(self, verb: VerbGroup, doers: Sequence[Entity], adverbs: Sequence[str]) -> None:
-        """Make it the current verb, with the particle that follows: "picks | up the bag"."""
+        """Make it current, with the particle after it: "picks | up the bag"."""
         self.clause.set_verb(verb, doers, adverbs)
         if len(doers) > 1:
             self.discourse.groups.append(self.clause.doers)
@@ -218,7 +214,7 @@ class SentenceReader:
             self.stream.position += 1
 
     def _end_verb(self) -> None:
-        """Close the current verb: what it still lacks is the antecedent, or the other of two subjects."""
+        """Close the current verb. If it lacks its object, that is the antecedent, or the second of two subjects."""
         clause = self.clause
         if clause.verb is None:
             return
@@ -254,7 +250,7 @@ class SentenceReader:
             self._object(mention, "")
 
     def _object(self, mention: Described, preposition: str) -> None:
-        """A direct object ("") or a preposition's, of the current verb."""
+        """An object of the current verb: direct (""), or after a preposition."""
         clause = self.clause
         assert clause.verb is not None
         if mention.base.pronoun == "each other":
@@ -277,7 +273,7 @@ class SentenceReader:
         return self.drafts.relate(clause, found, clause.verb_with(preposition))
 
     def _self_directed(self, verb: VerbGroup, base: NounPhrase) -> bool:
-        """ "crosses the street", "adjusts his own hat": no second entity is acted upon."""
+        """ "crosses the street", "adjusts his own hat": nothing is done to another entity."""
         if verb.lemma in LOCOMOTION and base.head in SCENE:
             return True
         dressing = verb.lemma in DRESSING or self.clause.verb_text in DRESSING
@@ -316,7 +312,7 @@ class SentenceReader:
 
     def _prepositional_object(self, preposition: str) -> None:
         clause = self.clause
-        clause.goal_taken = True  # while it is read: its own modifiers are places
+        clause.goal_taken = True  # so that its own modifiers are read as places
         mention = self.modifiers.described(clause)
         clause.goal_taken = False
         self._object(mention, preposition)
@@ -324,7 +320,7 @@ class SentenceReader:
             clause.keep_place(preposition, mention)
 
     def _prepositional_adjunct(self, preposition: str) -> None:
-        """What the verb does not take: clothes of the subject, or a place."""
+        """A phrase that the verb does not take: clothes of the subject, or a place."""
         clause = self.clause
         mention = self.modifiers.described(clause)
         self._adjunct(mention)

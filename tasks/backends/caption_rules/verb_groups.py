@@ -1,4 +1,4 @@
-"""Verb groups: decides whether a word is a verb here, and reads it with its auxiliaries.
+"""Verb groups: decides whether a word is a verb in its sentence, and reads it with its auxiliaries.
 
 "is being gently pushed"  ->  VerbGroup(push, finite, passive)
 "starts to throw"         ->  VerbGroup(throw, finite)
@@ -7,14 +7,17 @@
 
 from __future__ import annotations
 
-import lemminflect
-
-from tasks.backends.caption_rules.chunks import Form, NounPhrase, VerbGroup, is_mark
-from tasks.backends.caption_rules.inflection import VerbForm, is_adjective, is_adverb, is_unknown, noun_form
-from tasks.backends.caption_rules.nouns import LIVING
-from tasks.backends.caption_rules.scan import Scan
-from tasks.backends.caption_rules.verbs import ACTION_LEMMAS, ASPECTUALS, UNREALISED, VAGUE_VERBS
-from tasks.backends.caption_rules.word_classes import (
+from tasks.backends.caption_rules.chunks import Form, NounPhrase, Scan, VerbGroup, is_mark
+from tasks.backends.caption_rules.nouns import LIVING, is_adjective, noun_form
+from tasks.backends.caption_rules.verbs import (
+    ACTION_LEMMAS,
+    ASPECTUALS,
+    UNREALISED,
+    VAGUE_VERBS,
+    VerbForm,
+    coined_verb_form,
+)
+from tasks.backends.caption_rules.words import (
     ADVERBS,
     AUXILIARIES,
     BE,
@@ -23,6 +26,8 @@ from tasks.backends.caption_rules.word_classes import (
     PARTICLES,
     PREPOSITIONS,
     WEARING,
+    is_adverb,
+    is_unknown,
 )
 
 _NEVER_VERBS = PREPOSITIONS | ADVERBS | DETERMINERS
@@ -45,7 +50,7 @@ class VerbGroupReader:
             return end
         if word in WEARING or self._worn(i) or not self._reads_as_verb(i):
             return i
-        lemma, tags = self.scan.verb_form(i) or _coined_form(word)
+        lemma, tags = self.scan.verb_form(i) or coined_verb_form(word)
         return self._add(i + 1, VerbGroup(lemma, _form(tags)))
 
     def _worn(self, i: int) -> bool:
@@ -84,7 +89,7 @@ class VerbGroupReader:
         return self.scan.verb_form(i) is not None and not self.scan.lower(i).endswith("ly")
 
     def _add(self, i: int, verb: VerbGroup) -> int:
-        """Add the verb group that ends at word i, or the inner one of "starts to throw"; returns where it ends."""
+        """Add a verb group that ends before word i; of "starts to throw", add "throw". Returns the index after it."""
         if verb.lemma in ASPECTUALS | UNREALISED:
             to = self.scan.lower(i) == "to"
             inner = self.scan.verb_form(i + to)
@@ -97,7 +102,7 @@ class VerbGroupReader:
     # Noun or verb?
 
     def _reads_as_verb(self, i: int) -> bool:
-        """Whether an open-class word that may be noun or verb is a verb here, by what stands before."""
+        """Whether a word that can be noun or verb is a verb here, judged by the chunks before it."""
         word, last = self.scan.lower(i), self.scan.last()
         form = self.scan.verb_form(i)
         if form is None:
@@ -120,7 +125,7 @@ class VerbGroupReader:
         return not nounlike or (last.kind in {"conjunction", "comma"} and self._conjoined_verb(i, form))
 
     def _conjoined_verb(self, i: int, form: VerbForm) -> bool:
-        """ "catches it and pats ...", "Two men, ..., shake hands": what follows suits the verb."""
+        """ "catches it and pats ...", "Two men, ..., shake hands": the words after it suit a verb."""
         agrees = bool(form.tags & {"VBZ", "VBD"}) or self.scan.plural_subject
         lacks_verb = self.scan.subject_open and self.scan.plural_subject
         follows = self.scan.object_follows(i) or (lacks_verb and self.scan.nounlike(i + 1))
@@ -136,16 +141,10 @@ class VerbGroupReader:
         return not (isinstance(last, VerbGroup) and self.scan.nounlike(i + 1))
 
     def _coined_verb(self, i: int) -> bool:
-        """ "A boy zorbs a ball": a word of no table, after a living subject that still lacks its verb."""
+        """ "A boy zorbs a ball": an unknown word, after a living subject that still lacks its verb."""
         word, last = self.scan.lower(i), self.scan.last()
         living = isinstance(last, NounPhrase) and (last.head in LIVING or last.pronoun is not None)
         return living and self.scan.subject_open and is_unknown(word) and word.endswith(("s", "ed", "ing"))
-
-
-def _coined_form(word: str) -> VerbForm:
-    """The form of a verb of no table: "zorbs" -> ("zorb", {"VBZ"})."""
-    lemma = (lemminflect.getLemma(word, "VERB") or (word,))[0]
-    return VerbForm(lemma, frozenset({{"s": "VBZ", "d": "VBD", "g": "VBG"}[word[-1]]}))
 
 
 def _form(tags: frozenset[str]) -> Form:

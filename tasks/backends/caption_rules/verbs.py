@@ -1,17 +1,21 @@
-"""What verbs tell: how they touch and move, which take their object by a preposition, which tell of no deed.
+"""Verbs: their scores, the prepositions that lead to their objects, the verbs that name no interaction, their forms.
 
+    verb_form("kicks")          -> ("kick", {"VBZ"}), lemma and Penn Treebank tags
     VERB_SCORES["kick"]         -> Score(contactness=5, dynamism=5, verb_class="strike")
     OBJECT_PREPOSITIONS["jump"] -> {"on", "onto", "over", "off"}
-    LIGHT_VERBS["give", "hug"]  -> hug, of "gives the dog a hug" and "gives a hug to the dog"
+    LIGHT_VERBS["give", "hug"]  -> hug, as in "gives the dog a hug" and "gives a hug to the dog"
 
-A verb is its lemma, or lemma and particle or preposition: "pick up", "throw to".
+A verb is written as its lemma, alone or with a particle or preposition: "pick", "pick up", "throw to".
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
-from tasks.backends.caption_rules.word_classes import PARTICLES, PREPOSITIONS, word_set
+import lemminflect
+
+from tasks.backends.caption_rules.words import PARTICLES, PREPOSITIONS, lemmas_of, word_set
 
 # --- Scores ----------------------------------------------------------------------------------
 
@@ -24,7 +28,7 @@ class Score(NamedTuple):
     verb_class: str
 
 
-# class -> contactness, dynamism, its verbs; a verb is in one class. Verb and preposition are an entry of their own.
+# class -> contactness, dynamism, verbs. A verb is in one class; with a preposition it is another entry.
 _VERB_CLASSES: dict[str, tuple[int, int, str]] = {
     "hold": (5, 2, "hold grip grasp clutch clasp cradle cuddle carry_on hold_onto hang_on hang_from cling_to hold_up "
                     "hold_hands_with"),
@@ -95,7 +99,7 @@ _VERB_CLASSES: dict[str, tuple[int, int, str]] = {
     "play together": (4, 4, "play_catch_with spar_with race_with play_tag_with"),
 }  # fmt: skip
 
-# Verbs that take the same prepositions as another: "toss onto" is as "throw onto".
+# Verbs that take the same prepositions: "toss onto" is scored as "throw onto".
 _ALIKE = {"throw": "toss hurl fling pitch lob launch", "put": "place set lay stack load slide"}
 
 
@@ -124,25 +128,25 @@ def _object_prepositions() -> dict[str, frozenset[str]]:
 
 VERB_SCORES = _scores()
 UNKNOWN_VERB = Score(3, 3, "unknown")
-# How an adverb shifts dynamism, one down or one up.
+# Adverbs that lower dynamism by one, and those that raise it by one.
 GENTLE = word_set("gently slowly softly carefully lightly slightly calmly lazily delicately leisurely tenderly quietly")
 FORCEFUL = word_set(
     "quickly forcefully violently vigorously hard fast rapidly energetically powerfully fiercely swiftly"
 )
 
-# --- What leads to an object -----------------------------------------------------------------
+# --- Objects ---------------------------------------------------------------------------------
 
-# The verbs that this lexicon knows, of any class: of two readings of a word, theirs is the likelier.
+# All verbs of this lexicon: if a word can be read in two ways, a listed verb is likelier.
 ACTION_LEMMAS = frozenset(verb.split()[0] for verb in VERB_SCORES)
 # (verb, particle)
 PHRASAL = frozenset(
     (verb, particle) for verb, _, particle in (entry.partition(" ") for entry in VERB_SCORES) if particle in PARTICLES
 )
-# Verb and preposition whose noun phrase is an object: "jumps on the bed", "sits in the chair".
+# lemma -> prepositions that lead to an object: "jumps on the bed", "sits in the chair".
 OBJECT_PREPOSITIONS = _object_prepositions()
-# Of verb + preposition, the classes where it leads to a second object; elsewhere it takes the place of the object.
+# In these classes the preposition leads to a second object; in others it leads to the only one.
 GOAL_CLASSES = {"aim", "place in", "pour into", "transfer"}
-# "runs after a cat": a preposition here, a conjunction elsewhere.
+# After these "after" is a preposition, "runs after a cat"; elsewhere it is a conjunction.
 FOLLOWED_BY_AFTER = word_set("run chase rush dash sprint race")
 DITRANSITIVE = word_set("give hand pass throw toss offer show bring feed serve lend send sell kick roll buy")
 RECIPROCAL = {
@@ -164,13 +168,13 @@ RECIPROCAL = {
 
 
 class LightVerb(NamedTuple):
-    """What a verb means with its noun, and the prepositions that lead to its object; "" is the indirect object."""
+    """What a verb means with its noun, and the prepositions that lead to its object; "" as in "gives him a hug"."""
 
     verb: str
     prepositions: frozenset[str]
 
 
-# By the verb as written and its noun.
+# (verb, noun) -> meaning
 LIGHT_VERBS: dict[tuple[str, str], LightVerb] = {
     ("shake", "hand"): LightVerb("shake hands with", frozenset({"with"})),
     ("hold", "hand"): LightVerb("hold hands with", frozenset({"with"})),
@@ -188,17 +192,17 @@ LIGHT_VERBS: dict[tuple[str, str], LightVerb] = {
     ("play", "tag"): LightVerb("play tag with", frozenset({"with"})),
 }
 
-# --- What happens, and what does not ---------------------------------------------------------
+# --- Kinds of verbs --------------------------------------------------------------------------
 
-# Not said to happen: the caption tells of a wish, a plan or an attempt.
+# A wish, a plan or an attempt: the caption does not say that it happens.
 UNREALISED = word_set("try attempt want plan prepare intend hope refuse fail pretend need threaten offer wait")
 # "starts to throw", "continues throwing": the inner verb is what happens.
 ASPECTUALS = word_set("start begin continue proceed keep stop finish resume")
-# "bends down to pick up a ball": the purpose is taken as done after these; elsewhere it is not.
+# After these a purpose counts as done: "bends down to pick up a ball". After others it does not.
 APPROACHES = word_set(
     "bend lean kneel crouch stoop squat reach run walk step jump turn leap stretch come go rush dash sit"
 )
-# Of nothing that is done to an object.
+# These name nothing that is done to an object.
 VAGUE_VERBS = word_set(
     "move act do be have get go come make let stay remain seem appear happen occur become perform behave "
     "interact engage exist live work deal manage cause allow enable include contain feature involve "
@@ -211,13 +215,55 @@ INNER_STATES = word_set(
     "decide consider imagine expect seek cry weep sigh grin relax rest sleep wait stand wear sport resemble own "
     "possess await"
 )
-# With a scene these only say where someone goes: "crosses the street", "enters the room".
+# With scenery these only tell where someone goes: "crosses the street", "enters the room".
 LOCOMOTION = word_set(
     "enter leave cross exit reach visit walk run pass traverse navigate explore roam wander stroll approach "
     "circle round travel hike jog follow climb descend ascend swim sail surf skate ski leap jump"
 )
-# With one's own clothes these are self-directed.
+# Done to one's own clothes, these concern nobody else.
 DRESSING = word_set(
     "wear adjust remove button unbutton zip unzip tie fasten straighten fix don touch tug smooth grip hold tip "
-    "lift change"
-) | {"take off", "put on", "pull up", "pull down", "pull off", "roll up"}
+    "lift change take_off put_on pull_up pull_down pull_off roll_up"
+)
+
+# --- Forms -----------------------------------------------------------------------------------
+
+
+class VerbForm(NamedTuple):
+    """A word read as a verb. `tags` has all its Penn Treebank tags: "hit" has VB, VBP, VBD and VBN."""
+
+    lemma: str
+    tags: frozenset[str]
+
+
+@lru_cache(maxsize=8192)
+def verb_form(word: str) -> VerbForm | None:
+    """Read a lower-case word as a verb: "kicks" -> ("kick", {"VBZ"}); None if it is no verb."""
+    lemmas = [lemma for lemma in lemmas_of(word).get("VERB", ()) if lemma]
+    if not lemmas and "-" in word:
+        return _hyphened_verb(word)
+    # "found" can be "find" or "found", "saw" can be "see" or "saw": a past form is likelier.
+    lemmas.sort(key=lambda lemma: (lemma not in ACTION_LEMMAS, lemma == word))
+    for lemma in lemmas:
+        inflections = lemminflect.getAllInflections(lemma, "VERB")
+        tags = frozenset(tag for tag, forms in inflections.items() if word in forms)
+        if "VBD" in tags and "VBN" not in inflections:  # lemminflect lists a regular verb's past once
+            tags |= {"VBN"}
+        if tags:
+            return VerbForm(lemma, tags)
+    return None
+
+
+def _hyphened_verb(word: str) -> VerbForm | None:
+    """ "high-fives" -> ("high-five", {"VBZ"}), for hyphened verbs of this lexicon."""
+    head, _, tail = word.rpartition("-")
+    ends_in_s = tail.endswith("s")
+    stem, tags = verb_form(tail) or (tail.removesuffix("s"), frozenset({"VBZ"} if ends_in_s else {"VB", "VBP"}))
+    lemma = f"{head}-{stem}"
+    return VerbForm(lemma, tags) if lemma in ACTION_LEMMAS else None
+
+
+def coined_verb_form(word: str) -> VerbForm:
+    """The form of a verb that lemminflect lacks, in -s, -ed or -ing: "zorbs" -> ("zorb", {"VBZ"})."""
+    lemma = (lemminflect.getLemma(word, "VERB") or (word,))[0]
+    return VerbForm(lemma, frozenset({{"s": "VBZ", "d": "VBD", "g": "VBG"}[word[-1]]}))

@@ -1,35 +1,132 @@
-"""Sentences and words: the text as the chunker takes it.
+"""Words: sentences split into words, and what a single word can be without its context.
 
 "Dr. Lee isn't here. He's <b>away</b>!" ->
     ("Dr. Lee isn't here.",   dr lee is not here)
     ("He's <b>away</b>!",     he is away)
+
+A word class is a set of lower-case words. PREPOSITIONS also has entries of several words: "in front of".
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
-from tasks.backends.caption_rules.word_classes import PRONOUNS, RELATIVES
+import lemminflect
+
+Gender = Literal["m", "f", "n"]
+
+# --- Word classes ----------------------------------------------------------------------------
+
+
+def word_set(text: str) -> frozenset[str]:
+    """ "on next_to" -> {"on", "next to"}."""
+    return frozenset(word.replace("_", " ") for word in text.split())
+
+
+NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+MANY = word_set("several many few multiple various numerous both dozens hundreds couple")
+DETERMINERS = (
+    MANY
+    | frozenset(NUMBERS)
+    | word_set("a an the this that these those some any every each another all no his her its their my your our")
+)
+DEFINITE = word_set("the this that these those")
+REFLEXIVES = word_set("himself herself itself themselves myself yourself oneself ourselves")
+# pronoun -> (gender or None, plural)
+PRONOUNS: dict[str, tuple[Gender | None, bool]] = {
+    "he": ("m", False),
+    "him": ("m", False),
+    "she": ("f", False),
+    "her": ("f", False),
+    "it": ("n", False),
+    "they": (None, True),
+    "them": (None, True),
+}
+POSSESSOR_OF = {"his": "him", "her": "her", "its": "it", "their": "them"}
+INDEFINITE_PRONOUNS = word_set(
+    "someone somebody anyone everyone everybody nobody something nothing everything anything"
+)
+RELATIVES = word_set("who whom which")
+SUBORDINATORS = word_set(
+    "while as when whereas because until since if although though where so once whenever before after"
+)
+CONJUNCTIONS = word_set("and or but nor & plus")
+BE = word_set("is are was were be been being am")
+AUXILIARIES = BE | word_set("has have had will would can could may might shall should must do does did having")
+NEGATIONS = word_set("not never n't neither hardly barely")
+
+STATIC_PREPOSITIONS = word_set(
+    "on in at beside near behind under above below between among by inside outside underneath atop next_to in_front_of "
+    "on_top_of close_to to_the_left_of to_the_right_of"
+)
+WEARING = word_set("in wearing dressed_in clad_in sporting")
+PREPOSITIONS = (
+    STATIC_PREPOSITIONS
+    | WEARING
+    | word_set(
+        "of with from to into onto through across along over around against toward towards for about upon past beneath "
+        "without during off up down out like via amid amongst within throughout alongside out_of away_from up_to on_to "
+        "in_to back_to off_of instead_of along_with together_with"
+    )
+)
+# Never a noun.
+FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | CONJUNCTIONS | AUXILIARIES | SUBORDINATORS | RELATIVES | PRONOUNS.keys()
+# Particles that never lead to a noun phrase of their own.
+DIRECTIONS = word_set("out away back apart together")
+PARTICLES = word_set("up down off out over away back on in around along apart together through")
+# Adverbs that do not end in "-ly".
+ADVERBS = word_set(
+    "then upward upwards downward downwards forward forwards backward backwards sideways again together apart "
+    "away back there here nearby home just also still now very quite too almost already often once twice high "
+    "hard fast aside afterwards meanwhile next later suddenly finally soon ahead overhead indoors outdoors "
+    "alone instead well yet even only slightly half nearly first"
+)
+
+
+@lru_cache(maxsize=8192)
+def lemmas_of(word: str) -> dict[str, tuple[str, ...]]:
+    """Lemmas by part of speech, from lemminflect: "saw" -> {"NOUN": ("saw",), "VERB": ("see", "saw")}."""
+    return lemminflect.getAllLemmas(word)
+
+
+def is_adverb(word: str) -> bool:
+    """True for adverbs of manner, direction and time."""
+    return word in ADVERBS or (word.endswith("ly") and "ADV" in lemmas_of(word))
+
+
+def is_unknown(word: str) -> bool:
+    """True if lemminflect lacks the word: a name, a new noun ("frisbee") or another language."""
+    return not lemmas_of(word)
+
+
+def indefinite_article(word: str) -> str:
+    """ "orange" -> "an", "red" -> "a": judged by the first letter."""
+    return "an" if word[0].lower() in "aeiou" else "a"
+
+
+# --- Sentences -------------------------------------------------------------------------------
 
 _MARKUP = re.compile(r"<[^<>]{0,300}>|&[a-z]{2,8};")
 _SENTENCE_END = re.compile(r"[.!?]+[\"')\]]*(?=\s|$)|\n+")
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+|[,;:()&—–]")
 _TITLES = {"mr", "mrs", "ms", "dr", "st", "vs"}
-# Words whose 's is "is", not a possessor's mark.
+# After these words 's means "is"; after others it marks a possessor.
 _BEFORE_IS = RELATIVES | {"there", "that"} | PRONOUNS.keys()
 
 
 @dataclass(frozen=True)
 class Word:
-    """One word or mark of a sentence; lower has straight apostrophes."""
+    """One word or punctuation mark of a sentence. `lower` has straight apostrophes."""
 
     text: str
     lower: str
 
 
 def sentences(caption: str) -> list[tuple[str, list[Word]]]:
-    """Each sentence, word for word, with its words. Markup counts as white space."""
+    """Each sentence as the caption has it, with its words. Markup counts as white space."""
     readable = _MARKUP.sub(lambda match: " " * len(match.group()), caption)
     found, start = [], 0
     ends = [match.end() for match in _SENTENCE_END.finditer(readable) if not _ends_in_title(readable, match.start())]
@@ -39,11 +136,6 @@ def sentences(caption: str) -> list[tuple[str, list[Word]]]:
             found.append((caption[start:end].strip(), words))
         start = end
     return found
-
-
-def indefinite_article(word: str) -> str:
-    """ "an" before a vowel's letter: "orange ball" -> "an"."""
-    return "an" if word[0].lower() in "aeiou" else "a"
 
 
 def _ends_in_title(text: str, end: int) -> bool:
