@@ -51,7 +51,7 @@ from tasks.engine.work import Work
 from tasks.media.footage import ClipFootage
 from tasks.metrics.compare_truth import compare_snapshot
 from tasks.readers.lines import require_manifest
-from tasks.readers.read_manifest import Listing, inputs_folder, read_manifest
+from tasks.readers.read_manifest import ManifestListing, inputs_folder, read_manifest
 
 SOURCE_STAGES = ("split_scenes",)
 
@@ -165,7 +165,7 @@ def curate_matrix11k_shard(config: CurateMatrix11k, shard: DataPath, stages: lis
     run_shard(config, shard, stages)
 
 
-def read_listing(config: CurateMatrix11k) -> Listing:
+def read_listing(config: CurateMatrix11k) -> ManifestListing:
     log = run_logger()
     known = config.work.root / "known"
     listing = read_manifest(config.manifest, allow_outside=config.allow_outside, known=known)
@@ -187,7 +187,7 @@ def report_on(config: CurateMatrix11k, snapshot: AnyPath) -> AnyPath:
 # --- Planning --------------------------------------------------------------------------------
 
 
-def split_sources(config: CurateMatrix11k, listing: Listing, log: Any) -> VideoLedger:
+def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -> VideoLedger:
     """Every source into clips."""
     rows = through_stage(config, curate_matrix11k_shard, "split_scenes", listing.sources, log)
 

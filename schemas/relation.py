@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Relation:
+class SpatialRelation:
     """A static spatial relationship (SSR)."""
 
     name: str
@@ -26,12 +26,12 @@ class Relation:
     from_: str  # how it says where the animal comes from
 
 
-RELATIONS: dict[str, Relation] = {
+RELATIONS: dict[str, SpatialRelation] = {
     relation.name: relation
     for relation in (
-        Relation("left", "L", (-1, 0, 0), "on the left of", "to the left of", "from the left of"),
-        Relation("right", "R", (1, 0, 0), "on the right of", "to the right of", "from the right of"),
-        Relation("top", "T", (0, -1, 0), "on the top of", "to the top of", "from the top of"),
+        SpatialRelation("left", "L", (-1, 0, 0), "on the left of", "to the left of", "from the left of"),
+        SpatialRelation("right", "R", (1, 0, 0), "on the right of", "to the right of", "from the right of"),
+        SpatialRelation("top", "T", (0, -1, 0), "on the top of", "to the top of", "from the top of"),
     )
 }
 

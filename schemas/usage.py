@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.record import Record, column
 
-Role = Literal["LLM", "VLM"]
+ModelRole = Literal["LLM", "VLM"]
 
 
 class Usage(Record):
@@ -72,7 +72,7 @@ class Usage(Record):
 class ModelUsage(Record):
     """What one model was asked."""
 
-    role: Role = column("LLM or VLM")
+    role: ModelRole = column("LLM or VLM")
     model: str = column("The model's name")
     usage: Usage = column("What it was asked")
 
@@ -88,7 +88,7 @@ class Meter:
 
     def __init__(self, keep: Callable[[list[ModelUsage]], None] | None = None) -> None:
         self._keep = keep
-        self._spent: dict[tuple[Role, str], Usage] = {}
+        self._spent: dict[tuple[ModelRole, str], Usage] = {}
         self._lock = threading.Lock()
         self._outer: Token[Meter | None] | None = None
 
@@ -97,7 +97,7 @@ class Meter:
         """By role and model, in their order."""
         return [ModelUsage(role=role, model=model, usage=usage) for (role, model), usage in sorted(self._spent.items())]
 
-    def add(self, role: Role, model: str, usage: Usage) -> None:
+    def add(self, role: ModelRole, model: str, usage: Usage) -> None:
         with self._lock:
             self._spent[role, model] = self._spent.get((role, model), Usage()) + usage
             if self._keep is not None:
@@ -115,7 +115,7 @@ class Meter:
 _current_meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
-def count_usage(role: Role, model: str, usage: Usage) -> None:
+def count_usage(role: ModelRole, model: str, usage: Usage) -> None:
     """Add to the meter of this context, if there is one."""
     meter = _current_meter.get()
     if meter is not None:
@@ -146,5 +146,5 @@ class TokenPrices(BaseModel):
     llm: TokenPrice | None = Field(None, description="Of the LLM; null: its cost is not told")
     vlm: TokenPrice | None = Field(None, description="Of the VLM; null: its cost is not told")
 
-    def of(self, role: Role) -> TokenPrice | None:
+    def of(self, role: ModelRole) -> TokenPrice | None:
         return self.llm if role == "LLM" else self.vlm

@@ -1,6 +1,6 @@
 """The lines of a table that a user wrote: JSON lines, CSV or Parquet; what cannot be read ends as an outcome.
 
-read_lines(Path("captions.jsonl")) -> Line(number=1, raw=b'{"video": "dog.mp4", "caption": "..."}'), ...
+read_lines(Path("captions.jsonl")) -> InputLine(number=1, raw=b'{"video": "dog.mp4", "caption": "..."}'), ...
 parse_line(line, ManifestRow)      -> ManifestRow(video="dog.mp4", ...), or RowFailed("bad_line", ...)
 """
 
@@ -25,7 +25,7 @@ R = TypeVar("R", bound=Record)
 
 
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson", ".csv", ".parquet"})
-KINDS = ".jsonl, .csv or .parquet"
+MANIFEST_KINDS = ".jsonl, .csv or .parquet"
 
 
 class ManifestError(ValueError):
@@ -37,30 +37,30 @@ def require_manifest(manifest: AnyPath) -> None:
     if manifest.is_dir():
         return
     if not manifest.is_file():
-        raise ManifestError(f"{manifest} does not exist; give a {KINDS} manifest or a folder of videos")
+        raise ManifestError(f"{manifest} does not exist; give a {MANIFEST_KINDS} manifest or a folder of videos")
     if manifest.suffix.lower() not in MANIFEST_SUFFIXES:
-        raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is no manifest; use {KINDS}")
+        raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is no manifest; use {MANIFEST_KINDS}")
 
 
-class Line(NamedTuple):
+class InputLine(NamedTuple):
     number: int  # in the file, from 1
     raw: bytes | dict[str, Any]  # JSON text, or column values
 
 
-def read_lines(table: AnyPath) -> Iterator[Line]:
+def read_lines(table: AnyPath) -> Iterator[InputLine]:
     """The lines of a JSON lines, CSV or Parquet file. Raises ManifestError if the file as a whole is none."""
     try:
         match table.suffix.lower():
             case ".jsonl" | ".ndjson":
                 # Not splitlines(): a caption may hold U+2028, which ends no line of JSON.
                 lines = enumerate(table.read_bytes().split(b"\n"), start=1)
-                yield from (Line(number, raw) for number, raw in lines if raw.strip())
+                yield from (InputLine(number, raw) for number, raw in lines if raw.strip())
             case ".csv":
                 reader = csv.DictReader(io.StringIO(table.read_text("utf-8-sig"), newline=""), strict=True)
-                yield from (Line(reader.line_num, _csv_values(row)) for row in reader)
+                yield from (InputLine(reader.line_num, _csv_values(row)) for row in reader)
             case ".parquet":
                 rows = pq.read_table(pa.BufferReader(table.read_bytes())).to_pylist()
-                yield from (Line(number, row) for number, row in enumerate(rows, start=1))
+                yield from (InputLine(number, row) for number, row in enumerate(rows, start=1))
     except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ManifestError(f"{table} cannot be read: {error}") from error
 
@@ -70,7 +70,7 @@ def _csv_values(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in row.items() if value not in ("", None)}
 
 
-def parse_line(line: Line, record: type[R]) -> R:
+def parse_line(line: InputLine, record: type[R]) -> R:
     """A line as a record. Raises RowFailed("bad_line") with every column that is not as the record wants it."""
     try:
         values = json.loads(line.raw.decode("utf-8-sig")) if isinstance(line.raw, bytes) else line.raw
@@ -92,7 +92,7 @@ class EndedLines:
         self._stage = stage
         self._occurrences: Counter[str] = Counter()
 
-    def add(self, line: Line, end: RowFailed | RowRejected) -> None:
+    def add(self, line: InputLine, end: RowFailed | RowRejected) -> None:
         # Such a line is known by its text, and by how often that text came before.
         text = content_hash(str(line.raw), length=16)
         self._occurrences[text] += 1

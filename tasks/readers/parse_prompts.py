@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable
 
 from schemas.dsr import DsrLabels, Form
-from schemas.relation import RELATIONS, Relation
+from schemas.relation import RELATIONS, SpatialRelation
 
-MAX_CHARACTERS = 2000  # the text encoders of video models read less
+MAX_PROMPT_CHARACTERS = 2000  # the text encoders of video models read less
 
 _SCENE = r"(?:(?P<scene>.*\S)\s?, )?"
 _STRUCTURED = re.compile(
@@ -53,8 +53,8 @@ def parse_prompt(text: str) -> tuple[Form, DsrLabels]:
     said = plain(text)
     if not said:
         raise PromptRefused("empty", "there are no words")
-    if len(said) > MAX_CHARACTERS:
-        raise PromptRefused("too_long", f"{len(said)} characters, more than {MAX_CHARACTERS}")
+    if len(said) > MAX_PROMPT_CHARACTERS:
+        raise PromptRefused("too_long", f"{len(said)} characters, more than {MAX_PROMPT_CHARACTERS}")
     if _SENTENCE_END.search(said):
         raise PromptRefused("several_sentences", "a prompt is one sentence: 'a ... is on the left of a ..., then ...'")
     if match := _STRUCTURED.fullmatch(said):
@@ -91,7 +91,7 @@ def _relations_said(said: str) -> list[str]:
     return re.findall("|".join(phrases), said, re.IGNORECASE)
 
 
-def _listed(phrase_of: Callable[[Relation], str]) -> str:
+def _listed(phrase_of: Callable[[SpatialRelation], str]) -> str:
     return ", ".join(repr(phrase_of(relation)) for relation in RELATIONS.values())
 
 
@@ -120,7 +120,7 @@ def _read_from_to(scene: str | None, moves: str, path: str) -> DsrLabels:
     return _labels(scene, animal, thing, verb, initial, final)
 
 
-def _relation_first(said: str, phrase_of: Callable[[Relation], str]) -> tuple[str, str]:
+def _relation_first(said: str, phrase_of: Callable[[SpatialRelation], str]) -> tuple[str, str]:
     """('left', 'chair') of 'on the left of a chair'."""
     for relation in RELATIONS.values():
         phrase = re.escape(phrase_of(relation))
@@ -137,7 +137,7 @@ def _relation_last(said: str) -> tuple[str, str]:
     raise _unknown_relation(said, lambda relation: relation.to)
 
 
-def _unknown_relation(said: str, phrase_of: Callable[[Relation], str]) -> PromptRefused:
+def _unknown_relation(said: str, phrase_of: Callable[[SpatialRelation], str]) -> PromptRefused:
     return PromptRefused("unknown_relation", f"{said!r} says none of {_listed(phrase_of)}")
 
 

@@ -27,7 +27,7 @@ from tasks.engine.inputs import Inputs
 from tasks.readers.lines import (
     MANIFEST_SUFFIXES,
     EndedLines,
-    Line,
+    InputLine,
     ManifestError,
     parse_line,
     read_lines,
@@ -42,14 +42,14 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R", bound=Record)
 
 
-class Listing(Record):
+class ManifestListing(Record):
     """A manifest, read: every line is a source or an outcome."""
 
     sources: list[Source] = column("Usable lines, in the manifest's order")
     outcomes: list[Outcome] = column("Lines that ended here: unusable, or a repetition of an earlier one")
 
 
-def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyPath | None = None) -> Listing:
+def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyPath | None = None) -> ManifestListing:
     """Read a manifest file or a folder of videos.
 
     known: folder that remembers what each object holds, so that only new ones are fetched to be hashed
@@ -58,7 +58,7 @@ def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyP
     inputs = Inputs(folder=inputs_folder(manifest), allow_outside=allow_outside)
     lines = list(_lines(manifest))
 
-    def read_line(line: Line) -> Source | RowFailed:
+    def read_line(line: InputLine) -> Source | RowFailed:
         return _read_line(line, inputs, lambda path: content_of(path, known))
 
     if isinstance(manifest, ObjectPath):
@@ -81,7 +81,7 @@ def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyP
         else:
             end = found
         ended.add(line, end)
-    return Listing(sources=list(sources.values()), outcomes=ended.outcomes)
+    return ManifestListing(sources=list(sources.values()), outcomes=ended.outcomes)
 
 
 def inputs_folder(manifest: AnyPath) -> AnyPath:
@@ -106,7 +106,7 @@ def content_of(path: AnyPath, known: AnyPath | None) -> Content:
     return content
 
 
-def _read_line(line: Line, inputs: Inputs, read_content: Callable[[AnyPath], Content]) -> Source | RowFailed:
+def _read_line(line: InputLine, inputs: Inputs, read_content: Callable[[AnyPath], Content]) -> Source | RowFailed:
     try:
         row = parse_line(line, ManifestRow)
         content = read_content(inputs.locate(row.video))
@@ -130,10 +130,10 @@ def _read_line(line: Line, inputs: Inputs, read_content: Callable[[AnyPath], Con
 # --- Kinds of manifest -----------------------------------------------------------------------
 
 
-def _lines(manifest: AnyPath) -> Iterator[Line]:
+def _lines(manifest: AnyPath) -> Iterator[InputLine]:
     require_manifest(manifest)
     if manifest.is_dir():
-        yield from (Line(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
+        yield from (InputLine(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
     else:
         yield from read_lines(manifest)
 

@@ -25,8 +25,8 @@ from schemas.scene import Split
 from schemas.storage import AnyPath
 from tasks.datasets.dsr.rewording import keeps_labels
 from tasks.datasets.dsr.wording import from_to_text, structured_text
-from tasks.readers.lines import EndedLines, Line, ManifestError, parse_line, read_lines, require_manifest
-from tasks.readers.parse_prompts import MAX_CHARACTERS, PromptRefused, parse_prompt, plain, relation_of
+from tasks.readers.lines import EndedLines, InputLine, ManifestError, parse_line, read_lines, require_manifest
+from tasks.readers.parse_prompts import MAX_PROMPT_CHARACTERS, PromptRefused, parse_prompt, plain, relation_of
 
 STAGE = "read_prompts"
 
@@ -44,7 +44,7 @@ class PromptLine(Record):
     """One line of a file of prompts, as a user or the authors write it."""
 
     text: str = column(
-        "The prompt", min_length=1, max_length=MAX_CHARACTERS, validation_alias=_either("text", "prompt")
+        "The prompt", min_length=1, max_length=MAX_PROMPT_CHARACTERS, validation_alias=_either("text", "prompt")
     )
     prompt_id: str | None = column(
         "It names the prompt's videos; derived from the labels if empty", default=None, coerce_numbers_to_str=True
@@ -136,14 +136,14 @@ def _reject_repetition(prompt: DsrPrompt, line_of_id: dict[str, int], line_of_te
         raise RowRejected("duplicate_id", detail)
 
 
-def _at_line(line: Line, end: RowFailed | RowRejected) -> RowFailed | RowRejected:
+def _at_line(line: InputLine, end: RowFailed | RowRejected) -> RowFailed | RowRejected:
     detail = f"line {line.number}: {end.detail}"
     if isinstance(end, RowRejected):
         return RowRejected(end.reason, detail)
     return RowFailed(end.reason, detail, retryable=end.retryable)
 
 
-def _read_line(line: Line, split: Split) -> DsrPrompt:
+def _read_line(line: InputLine, split: Split) -> DsrPrompt:
     row = parse_line(line, PromptLine)
     form, labels = read_labels(row)
     try:

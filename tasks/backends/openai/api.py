@@ -1,7 +1,7 @@
 """The one client of LLM and VLM servers: every question under a reply model, every fault told apart.
 
     client = ChatClient(Endpoint.from_env("LLM"), EndpointConfig(), cache_dir)
-    client.ask(CountReply, load("count_interactions"), {"caption": "A boy kicks a ball."}) -> CountReply(count=1)
+    client.ask(CountReply, load_prompt("count_interactions"), {"caption": "A boy kicks a ball."}) -> CountReply(count=1)
 
 A reply is returned only if it validates strictly; nothing that goes wrong is ever a value:
 
@@ -46,7 +46,7 @@ from schemas.config import StageConfig
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.record import content_hash
 from schemas.storage import AnyPath, write_atomic
-from schemas.usage import Role, Usage, count_usage
+from schemas.usage import ModelRole, Usage, count_usage
 from tasks.prompts import Prompt
 
 logger = logging.getLogger(__name__)
@@ -98,13 +98,13 @@ class InvalidReply(ValueError):
 class Endpoint:
     """A server and a model on it. The key shows in no repr."""
 
-    role: Role
+    role: ModelRole
     base_url: str
     model: str
     key: SecretStr | None = None
 
     @classmethod
-    def from_env(cls, role: Role) -> Endpoint:
+    def from_env(cls, role: ModelRole) -> Endpoint:
         """From TRIPTYCH_<role>_BASE_URL, _MODEL and _API_KEY; the key may be unset: local servers want none.
 
         Raises ServiceDown that names the variable which is missing or wrong.
@@ -130,7 +130,7 @@ class Endpoint:
         return cls(role, base_url, model, SecretStr(key) if key else None)
 
 
-def _variable(role: Role, what: str) -> str:
+def _variable(role: ModelRole, what: str) -> str:
     return f"TRIPTYCH_{role}_{what}"
 
 

@@ -18,7 +18,7 @@ from schemas.instance import Instance
 from schemas.interaction import InteractionType
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 
 def _not_blank(text: str) -> str:
@@ -96,10 +96,10 @@ class OpenAICaptions:
         self._subjects = subjects
         match subjects:
             case "living":
-                self._count, self._list = load("count_interactions"), load("list_interactions")
+                self._count, self._list = load_prompt("count_interactions"), load_prompt("list_interactions")
             case "any":
-                self._count, self._list = load("count_any_interactions"), load("list_any_interactions")
-        self._rate, self._describe = load("rate_interaction"), load("describe_instances")
+                self._count, self._list = load_prompt("count_any_interactions"), load_prompt("list_any_interactions")
+        self._rate, self._describe = load_prompt("rate_interaction"), load_prompt("describe_instances")
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity(
             [self._count, self._list, self._rate, self._describe], [CountReply, ListReply, RatingReply, DescribeReply]

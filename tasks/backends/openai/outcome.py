@@ -18,7 +18,7 @@ from schemas.push import Example, Push
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 _SPEED = re.compile(r"\d\s*(?:k?m\s*/\s*[sh]|mps|kph|(?:kilo)?met(?:re|er)s?\s+(?:per|an?)\s)", re.IGNORECASE)
 
@@ -35,7 +35,7 @@ class OpenAIOutcome:
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("predict_outcome")
+        self._prompt = load_prompt("predict_outcome")
         self.identity = self._client.identity([self._prompt], [OutcomeReply]) | {
             "pictures": f"JPEG {JPEG_QUALITY}, at most {MAX_SIDE_PX} px, OpenCV {cv2.__version__}"
         }

@@ -23,7 +23,7 @@ from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json
 from tasks.backends.openai.scene_captions import spread
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 
 class RelationReply(Reply):
@@ -41,7 +41,7 @@ class OpenAIRelations:
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath, n_frames: int) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("ask_relation")
+        self._prompt = load_prompt("ask_relation")
         self._n_frames = n_frames
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [RelationReply]) | {

@@ -18,7 +18,7 @@ from schemas.relation import RELATIONS
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
 from tasks.datasets.dsr.wording import structured_text
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 
 def _not_blank(text: str) -> str:
@@ -40,7 +40,7 @@ class OpenAIRewriter:
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no LLM."""
         self._client = ChatClient(Endpoint.from_env("LLM"), endpoint, cache)
-        self._prompt = load("rewrite_prompt")
+        self._prompt = load_prompt("rewrite_prompt")
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [RewriteReply])
 

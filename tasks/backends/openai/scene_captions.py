@@ -21,16 +21,16 @@ from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
-MAX_CHARACTERS = 2000  # a text encoder of video models reads 226 tokens, some 1000 characters
+MAX_CAPTION_CHARACTERS = 2000  # a text encoder of video models reads 226 tokens, some 1000 characters
 
 
 def _caption_like(text: str) -> str:
     if not text.strip():
         raise ValueError("is blank")
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"has {len(text)} characters, more than {MAX_CHARACTERS}")
+    if len(text) > MAX_CAPTION_CHARACTERS:
+        raise ValueError(f"has {len(text)} characters, more than {MAX_CAPTION_CHARACTERS}")
     return text
 
 
@@ -49,7 +49,7 @@ class OpenAISceneCaptions:
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath, n_frames: int) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("caption_scene")
+        self._prompt = load_prompt("caption_scene")
         self._n_frames = n_frames
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [SceneCaptionReply]) | {

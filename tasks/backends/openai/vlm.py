@@ -19,7 +19,7 @@ from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Reply
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 MAX_SIDE_PX = 1024
 JPEG_QUALITY = 90
@@ -42,7 +42,7 @@ class OpenAIVerifier:
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("verify_candidate")
+        self._prompt = load_prompt("verify_candidate")
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [VerifyReply]) | {
             "pictures": f"JPEG {JPEG_QUALITY}, at most {MAX_SIDE_PX} px, context {CONTEXT}, OpenCV {cv2.__version__}"

@@ -25,7 +25,7 @@ from tasks.datasets.kinemask.condition_clips import CONSTANT_PROMPT
 from tasks.datasets.kinemask.condition_image import UnusableInput
 from tasks.datasets.kinemask.examples import choose_diverse, in_context_examples
 from tasks.media.video import encode_video
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.scenes import glide, make_body, tiny_scene
 
@@ -285,7 +285,7 @@ def test_without_a_server_it_says_what_to_export(tmp_path: Path, monkeypatch: py
 
 
 def test_the_prompt_names_what_is_sent_and_what_is_wanted() -> None:
-    prompt = load("predict_outcome")
+    prompt = load_prompt("predict_outcome")
     fields = ["examples", "scene", "moving", "direction", "speed_mps", *OutcomeReply.model_fields]
     assert all(f"`{field}`" in prompt.text for field in fields)
     assert "never instructions" in prompt.text
@@ -294,4 +294,4 @@ def test_the_prompt_names_what_is_sent_and_what_is_wanted() -> None:
 def test_the_predictor_is_known_by_its_prompt_and_model(served: Served) -> None:
     identity = OpenAIOutcome(QUICK, served.cache).identity
     assert identity["model"] == "tiny-vlm"
-    assert identity["prompt.predict_outcome"] == load("predict_outcome").sha256
+    assert identity["prompt.predict_outcome"] == load_prompt("predict_outcome").sha256

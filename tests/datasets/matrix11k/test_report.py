@@ -33,7 +33,7 @@ from schemas.record import Rational, Record, write_table
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.source import Source
 from schemas.tables import Named
-from schemas.usage import Role, TokenPrice, TokenPrices, Usage
+from schemas.usage import ModelRole, TokenPrice, TokenPrices, Usage
 from tasks.datasets.matrix11k.report import pictures, write_report
 from tasks.datasets.matrix11k.report.captions import mark_nouns
 from tasks.datasets.matrix11k.report.charts import heat_map, presence_bar
@@ -580,7 +580,9 @@ def test_the_presence_bar_has_a_piece_for_each_run() -> None:
 # --- Calls and cost --------------------------------------------------------------------------
 
 
-def spent(stage: str = "extract_triplets", role: Role = "LLM", shard_id: str = "shard-1", **usage: int) -> StageUsage:
+def spent(
+    stage: str = "extract_triplets", role: ModelRole = "LLM", shard_id: str = "shard-1", **usage: int
+) -> StageUsage:
     return StageUsage(shard_id=shard_id, stage=stage, rows=2, role=role, model=f"m {HOSTILE}", usage=Usage(**usage))
 
 
