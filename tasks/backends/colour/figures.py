@@ -21,11 +21,11 @@ from tasks.backends.colour.garments import garments_match
 from tasks.backends.colour.growth import grow, runs_out
 from tasks.backends.colour.palette import FULL_MEMBERSHIP
 from tasks.backends.colour.patches import Patch, ScoredPatch, find_patches
-from tasks.backends.colour.phrases import Description, Garment, Region
+from tasks.backends.colour.phrases import BodyRegion, Description, Garment
 from tasks.backends.people import PersonBox
 
 # How far a figure reaches beyond a garment, in the garment's heights: up, down and to either side (arms).
-Reach = dict[Region, tuple[float, float, float]]
+Reach = dict[BodyRegion, tuple[float, float, float]]
 # At most; a child's head is as high as its shirt and a half.
 MAX_REACH: Reach = {"upper": (1.6, 2.2, 0.9), "lower": (2.6, 1.0, 0.9), "whole": (1.1, 1.1, 0.5)}
 # Of a figure nobody can see the outline of: an adult's head and legs.
@@ -56,7 +56,7 @@ class ScoredBox(NamedTuple):
     box: np.ndarray
 
 
-class Seed(NamedTuple):
+class GarmentSeed(NamedTuple):
     """Garments that may be one figure's, with the patches of their colours."""
 
     score: float
@@ -130,17 +130,17 @@ def _dressed_figures(
     return candidates
 
 
-def _garment_seeds(patches_of: dict[Garment, list[ScoredPatch]]) -> list[Seed]:
+def _garment_seeds(patches_of: dict[Garment, list[ScoredPatch]]) -> list[GarmentSeed]:
     """Each garment's patches alone, and each upper with each lower one that hangs below it; best first."""
     trust = SINGLE_GARMENT_TRUST if len(patches_of) > 1 else 1.0
     singles = [
-        Seed(score * trust, patch.box_xyxy, (patch,), (garment,))
+        GarmentSeed(score * trust, patch.box_xyxy, (patch,), (garment,))
         for garment, scored in patches_of.items()
         for score, patch in scored
     ]
     uppers, lowers = ([s for s in singles if s.garments[0].region == region] for region in ("upper", "lower"))
     pairs = [
-        Seed(
+        GarmentSeed(
             (up.score + low.score) / 1.2,
             enclosing(up.box, low.box),
             up.patches + low.patches,
@@ -161,7 +161,7 @@ def _hangs_below(upper: np.ndarray, lower: np.ndarray) -> bool:
     return bool(similar and overlap > 0.5 * narrow and -0.4 * height < lower[1] - upper[3] < 0.4 * height)
 
 
-def _reach_window(seed: Seed, reach: Reach, shape: tuple[int, int]) -> np.ndarray:
+def _reach_window(seed: GarmentSeed, reach: Reach, shape: tuple[int, int]) -> np.ndarray:
     """(4,) the box of a figure that reaches so far beyond the seed's garments, inside the picture."""
     boxes = [seed.box]
     for patch, garment in zip(seed.patches, seed.garments, strict=True):
@@ -175,7 +175,7 @@ def _reach_window(seed: Seed, reach: Reach, shape: tuple[int, int]) -> np.ndarra
     return clip_to_picture(enclosing(*boxes), shape)
 
 
-def _grown_figure(seed: Seed, view: View, blocked: np.ndarray) -> np.ndarray | None:
+def _grown_figure(seed: GarmentSeed, view: View, blocked: np.ndarray) -> np.ndarray | None:
     window = _reach_window(seed, MAX_REACH, view.shape)
     gap_px = round(NECK_SHARE * float(seed.box[3] - seed.box[1]))
     for foreground in view.foregrounds:
@@ -185,7 +185,7 @@ def _grown_figure(seed: Seed, view: View, blocked: np.ndarray) -> np.ndarray | N
     return None
 
 
-def _has_more_than_garments(box: np.ndarray, seed: Seed, shape: tuple[int, int]) -> bool:
+def _has_more_than_garments(box: np.ndarray, seed: GarmentSeed, shape: tuple[int, int]) -> bool:
     cut = seed.box[1] <= 1 or seed.box[3] >= shape[0] - 1  # head or legs lie outside of the picture
     min_height = MIN_HEIGHT_OF_PAIR if len(seed.patches) > 1 else MIN_HEIGHT
     taller = (box[3] - box[1]) >= min_height * (seed.box[3] - seed.box[1])

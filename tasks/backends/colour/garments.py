@@ -15,10 +15,10 @@ import numpy as np
 
 from tasks.backends.colour.masks import Part, part_share
 from tasks.backends.colour.palette import Picture
-from tasks.backends.colour.phrases import Garment, Region
+from tasks.backends.colour.phrases import BodyRegion, Garment
 
 # Shares of a standing figure's box in which a garment is looked for.
-ROWS: dict[Region, tuple[float, float]] = {"upper": (0.12, 0.62), "lower": (0.45, 0.95), "whole": (0.15, 0.9)}
+ROWS: dict[BodyRegion, tuple[float, float]] = {"upper": (0.12, 0.62), "lower": (0.45, 0.95), "whole": (0.15, 0.9)}
 LEFT, RIGHT = 0.15, 0.85
 BEYOND_SHARE = 0.2  # of the figure's height: below a lower garment, above any other
 BESIDE_SHARE = 0.5  # of the figure's width
@@ -33,7 +33,7 @@ class GarmentShare(NamedTuple):
     surround: float
 
 
-def garment_place(region: Region) -> Part:
+def garment_place(region: BodyRegion) -> Part:
     """The part of a standing figure's box where a garment of a region belongs."""
     top, bottom = ROWS[region]
     return LEFT, top, RIGHT, bottom
@@ -49,7 +49,7 @@ def garment_shares(picture: Picture, box: np.ndarray, garments: Sequence[Garment
     return shares
 
 
-def _surround_share(has: np.ndarray, box: np.ndarray, region: Region) -> float:
+def _surround_share(has: np.ndarray, box: np.ndarray, region: BodyRegion) -> float:
     top, bottom = ROWS[region]
     left_of_it = part_share(has, box, (-BESIDE_SHARE, top, 0.0, bottom))
     right_of_it = part_share(has, box, (1.0, top, 1 + BESIDE_SHARE, bottom))

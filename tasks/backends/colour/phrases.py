@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from schemas.instance import Instance
 from tasks.backends.colour.palette import COLOUR_WORDS, MODIFIERS, Tint
 
-Region = Literal["upper", "lower", "whole", "small"]
+BodyRegion = Literal["upper", "lower", "whole", "small"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -30,7 +30,7 @@ PERSON_WORDS = _words(
 )
 ROUND_WORDS = _words("ball football basketball volleyball baseball softball balloon orange marble globe")
 
-GARMENTS: dict[Region, frozenset[str]] = {
+GARMENTS: dict[BodyRegion, frozenset[str]] = {
     "upper": _words(
         "shirt tshirt tee top sweater jumper jacket coat hoodie blouse jersey vest cardigan pullover sweatshirt polo "
         "tank blazer parka"
@@ -42,7 +42,7 @@ GARMENTS: dict[Region, frozenset[str]] = {
         "glasses watch tie apron eyes"
     ),
 }
-GARMENT_REGIONS: dict[str, Region] = {word: region for region, words in GARMENTS.items() for word in words}
+GARMENT_REGIONS: dict[str, BodyRegion] = {word: region for region, words in GARMENTS.items() for word in words}
 IMPLIED_TINTS = {"jeans": Tint("blue")}
 LINKS = _words("in wearing wears is are has")  # what follows describes the instance itself
 DEPARTURES = _words(  # what follows describes something else
@@ -54,7 +54,7 @@ class Garment(NamedTuple):
     """("shirt", "upper", (dark blue,))"""
 
     word: str
-    region: Region
+    region: BodyRegion
     tints: tuple[Tint, ...]
 
 

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from schemas.candidate import Anchor, check_anchor
-from tasks.backends.optical_flow.frames import SHORT_SIDE_PX, Clip
+from tasks.backends.optical_flow.frames import SHORT_SIDE_PX, ScaledClip
 from tasks.backends.optical_flow.plate import Guess
 from tasks.backends.optical_flow.walk import Target, directions, settle_overlaps, walk_clip
 
@@ -57,7 +57,7 @@ class FlowPropagator:
         n_frames, height, width = frames.shape[:3]
         for anchor in anchors:
             check_anchor(anchor, n_frames, height, width)
-        clip = Clip(frames)
+        clip = ScaledClip(frames)
         targets = [Target(anchor, clip.scale_box(anchor.box_xyxy)) for anchor in anchors]
         guess = Guess.of(clip)
         for direction in directions(targets):

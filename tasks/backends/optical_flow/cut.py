@@ -1,6 +1,6 @@
 """GrabCut in a window, and an instance's mask from its anchor's box.
 
-    segment_box(view, (12, 40, 88, 130), others)  ->  Seed: the ball's pixels in the box, and its colours
+    segment_box(view, (12, 40, 88, 130), others)  ->  TrackSeed: the ball's pixels in the box, and its colours
 
 Both work in a window around the instance: the rest of the frame costs time and says nothing.
 """
@@ -22,16 +22,16 @@ NO_RECT = (0, 0, 0, 0)  # cv2.grabCut's rectangle: unused, the labels say it all
 
 
 @dataclass
-class Seed:
+class TrackSeed:
     """What the anchor's frame says of an instance; both walks start from it."""
 
     mask: np.ndarray  # (h, w) bool
     background_model: np.ndarray  # GrabCut's colour mixtures
     foreground_model: np.ndarray
-    density: np.ndarray  # (COLOURS,)
+    density: np.ndarray  # (N_COLOURS,)
 
 
-def segment_box(view: View, box: tuple[int, int, int, int], others: np.ndarray) -> Seed | None:
+def segment_box(view: View, box: tuple[int, int, int, int], others: np.ndarray) -> TrackSeed | None:
     """What stands out inside a box: all of it against its surroundings, or else its middle against all the rest.
 
     others: (h, w) bool, pixels known to be another instance's. None if nothing stands out: the box itself
@@ -46,7 +46,7 @@ def segment_box(view: View, box: tuple[int, int, int, int], others: np.ndarray) 
         mask, models = grabcut(view, trimap, window, (np.zeros((1, 65)), np.zeros((1, 65))), iterations=5)
         if mask.sum() >= max(MIN_AREA_PX, MIN_SHARE * inside.sum()):
             mask = pieces_of(mask, 0.02 * mask.sum())
-            return Seed(mask, *models, colour_density(colour_histogram(view.colours[mask])))
+            return TrackSeed(mask, *models, colour_density(colour_histogram(view.colours[mask])))
     return None
 
 

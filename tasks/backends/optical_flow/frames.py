@@ -1,7 +1,7 @@
 """A clip's frames at the scale that propagation works on, and masks back at the clip's own.
 
-    Clip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
-    Clip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
+    ScaledClip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
+    ScaledClip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
 
 Views are made one by one: a clip of them all would be ten times its frames.
 """
@@ -29,7 +29,7 @@ class View:
     smooth: np.ndarray  # the same, without the noise of single pixels
     grey: np.ndarray  # (h, w) uint8
     colours: np.ndarray  # (h, w) int32: each pixel's Lab histogram bin
-    histogram: np.ndarray  # (COLOURS,) pixel counts
+    histogram: np.ndarray  # (N_COLOURS,) pixel counts
 
     @classmethod
     def of(cls, rgb: np.ndarray) -> View:
@@ -38,7 +38,7 @@ class View:
         return cls(rgb, smoothed(rgb), grey, colours, colour_histogram(colours))
 
 
-class Clip:
+class ScaledClip:
     """A clip's frames, brought to the working scale one by one, and its masks brought back."""
 
     def __init__(self, frames: np.ndarray) -> None:

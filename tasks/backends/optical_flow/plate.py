@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from tasks.backends.optical_flow.colour import bins_of
-from tasks.backends.optical_flow.frames import Clip, View, difference, smoothed
+from tasks.backends.optical_flow.frames import ScaledClip, View, difference, smoothed
 from tasks.backends.optical_flow.shapes import disc
 
 STILL_PX = 1.0  # the camera may have drifted so far in all before what was learnt is no longer in its place
@@ -52,7 +52,7 @@ class Guess:
     stable: np.ndarray  # (h, w) bool: enough frames agree
 
     @classmethod
-    def of(cls, clip: Clip) -> Guess:
+    def of(cls, clip: ScaledClip) -> Guess:
         frames = np.linspace(0, clip.n_frames - 1, min(N_SAMPLES, clip.n_frames)).round().astype(int)
         samples = np.stack([smoothed(clip.picture(int(t))) for t in frames])
         median = np.sort(samples, axis=0)[len(samples) // 2]

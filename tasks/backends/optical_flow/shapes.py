@@ -1,6 +1,6 @@
 """Binary masks: windows, rims, pieces, outlines. All masks are (h, w) bool of the whole frame.
 
-    Shape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved to x 80, y 45
+    InstanceShape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved to x 80, y 45
 
 An outline may reach beyond the frame; what lies outside is cut off when it is placed.
 """
@@ -104,14 +104,14 @@ def centroid(weights: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Shape:
+class InstanceShape:
     """An instance's whole outline when last seen whole, and where its middle is in the current frame."""
 
     mask: np.ndarray  # (h, w) bool, cropped
     centre: np.ndarray  # (2,) float: x, y of the crop's middle, px
 
     @classmethod
-    def of(cls, mask: np.ndarray) -> Shape:
+    def of(cls, mask: np.ndarray) -> InstanceShape:
         x0, y0, x1, y1 = bounds(mask)
         return cls(mask[y0:y1, x0:x1].copy(), np.array([(x0 + x1) / 2, (y0 + y1) / 2]))
 

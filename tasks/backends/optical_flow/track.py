@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 
 from tasks.backends.optical_flow.colour import Appearance, colour_density, colour_histogram
-from tasks.backends.optical_flow.cut import Seed, grabcut
+from tasks.backends.optical_flow.cut import TrackSeed, grabcut
 from tasks.backends.optical_flow.frames import View
 from tasks.backends.optical_flow.plate import Scenery
 from tasks.backends.optical_flow.search import colour_fit, search_shape
 from tasks.backends.optical_flow.shapes import (
     MIN_AREA_PX,
-    Shape,
+    InstanceShape,
     Window,
     bounds,
     centroid,
@@ -60,9 +60,9 @@ class Prediction:
 class Track:
     """An instance during one walk: where it is now, what it looks like, how it moves."""
 
-    def __init__(self, seed: Seed, view: View, others: np.ndarray) -> None:
+    def __init__(self, seed: TrackSeed, view: View, others: np.ndarray) -> None:
         self.mask = seed.mask
-        self.shape = Shape.of(seed.mask)
+        self.shape = InstanceShape.of(seed.mask)
         self.outline_age = 0  # frames since the outline was last seen whole
         self.velocity = np.zeros(2)  # px a frame
         self.appearance = Appearance(seed.density, seed.density)
@@ -184,7 +184,7 @@ class Track:
         swollen = self.compact and whole.sum() > SWOLLEN * self.usual_area
         if swollen or self._is_broken(whole):
             return
-        self.shape, self.outline_age = Shape.of(whole), 0
+        self.shape, self.outline_age = InstanceShape.of(whole), 0
         self.usual_fit = 0.9 * self.usual_fit + 0.1 * colour_fit(prediction.posterior, self.mask)
         self.appearance.learn(colour_histogram(view.colours[self.mask]))
 

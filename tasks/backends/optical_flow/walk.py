@@ -15,8 +15,8 @@ import numpy as np
 
 from schemas.candidate import Anchor
 from schemas.mask_track import decode_mask, encode_mask
-from tasks.backends.optical_flow.cut import Seed, segment_box
-from tasks.backends.optical_flow.frames import Clip, View
+from tasks.backends.optical_flow.cut import TrackSeed, segment_box
+from tasks.backends.optical_flow.frames import ScaledClip, View
 from tasks.backends.optical_flow.plate import Guess, Plate
 from tasks.backends.optical_flow.shapes import bounds, erode, union, window_around
 from tasks.backends.optical_flow.step import Step
@@ -31,7 +31,7 @@ class Target:
 
     anchor: Anchor
     box: tuple[int, int, int, int]  # at the working scale
-    seed: Seed | None = None
+    seed: TrackSeed | None = None
     given_up: bool = False  # nothing stood out in its box
     masks: dict[int, str] = field(default_factory=dict)  # frame -> run lengths at the working scale
 
@@ -40,7 +40,7 @@ class Target:
         x0, y0, x1, y1 = self.box
         return (x1 - x0) * (y1 - y0)
 
-    def counts(self, clip: Clip) -> list[str]:
+    def counts(self, clip: ScaledClip) -> list[str]:
         """One run length a frame; the empty mask in all of them for an instance that could not be segmented."""
         empty = encode_mask(np.zeros((clip.height, clip.width), bool))
         return [self.masks.get(t, empty) for t in range(clip.n_frames)]
@@ -58,7 +58,7 @@ def directions(targets: list[Target]) -> tuple[int, int]:
     return (1, -1) if smallest.anchor.frame <= largest.anchor.frame else (-1, 1)
 
 
-def walk_clip(clip: Clip, targets: list[Target], guess: Guess, direction: int) -> None:
+def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: int) -> None:
     """Propagate every target from its anchor to the clip's end (direction 1) or to its start (-1)."""
     walking: list[tuple[Target, Track]] = []
     plate = Plate(guess)
@@ -80,7 +80,7 @@ def walk_clip(clip: Clip, targets: list[Target], guess: Guess, direction: int) -
         log.debug("walk %+d: frame %d of %d", direction, t, clip.n_frames)
 
 
-def _resting(clip: Clip, targets: list[Target], walking: list[tuple[Target, Track]], t: int) -> np.ndarray:
+def _resting(clip: ScaledClip, targets: list[Target], walking: list[tuple[Target, Track]], t: int) -> np.ndarray:
     """(h, w) bool: on frame t, the targets that this walk has not reached and the one before has."""
     reached = {target.anchor.instance_id for target, _ in walking}
     resting = [x for x in targets if x.anchor.instance_id not in reached and x.anchor.frame != t and t in x.masks]
@@ -144,7 +144,7 @@ def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: View)
     return shared
 
 
-def settle_overlaps(clip: Clip, targets: list[Target]) -> None:
+def settle_overlaps(clip: ScaledClip, targets: list[Target]) -> None:
     """Share out pixels that two instances got in different walks."""
     seen = [(target, target.seed.density) for target in targets if target.seed is not None]
     for t in range(clip.n_frames if len(seen) > 1 else 0):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from schemas.candidate import Anchor
 from schemas.outcome import ServiceDown
 from tasks.backends.sam2_video import Sam2Config
-from tasks.backends.sam2_video.propagator import CORNER_LABELS, REPOSITORIES, Clip, Sam2Propagator
+from tasks.backends.sam2_video.propagator import CORNER_LABELS, REPOSITORIES, DeviceClip, Sam2Propagator
 from tasks.backends.sam2_video.walk import Tracker, forget
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, check_weights
 
@@ -79,7 +79,7 @@ class NativeSam2(Sam2Propagator):
         name = WEIGHTS[self._sam2.architecture]
         return self._checkpoint.folder([name]) / name
 
-    def _trackers(self, network: Any, clip: Clip, groups: list[list[Anchor]]) -> list[Tracker]:
+    def _trackers(self, network: Any, clip: DeviceClip, groups: list[list[Anchor]]) -> list[Tracker]:
         encoder = Encoder(network, clip)
         return [NativeTracker(network, encoder, clip, anchors, self._sam2.offload_state) for anchors in groups]
 
@@ -104,7 +104,7 @@ class Features:
 class Encoder:
     """A clip's frames -> image features; those of the last frame are kept, for the other trackers on it."""
 
-    def __init__(self, network: Any, clip: Clip) -> None:
+    def __init__(self, network: Any, clip: DeviceClip) -> None:
         self._network, self._clip = network, clip
         self._last: tuple[int, Features] | None = None
 
@@ -119,7 +119,9 @@ class Encoder:
 class NativeTracker:
     """The `Tracker` of the instances anchored on one frame, a batch to the network."""
 
-    def __init__(self, network: Any, encoder: Encoder, clip: Clip, anchors: list[Anchor], offload_state: bool) -> None:
+    def __init__(
+        self, network: Any, encoder: Encoder, clip: DeviceClip, anchors: list[Anchor], offload_state: bool
+    ) -> None:
         self.frame = anchors[0].frame
         self.instance_ids = [anchor.instance_id for anchor in anchors]
         self._network, self._encoder, self._n_frames = network, encoder, clip.n_frames

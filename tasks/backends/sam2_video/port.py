@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from schemas.candidate import Anchor
-from tasks.backends.sam2_video.propagator import CORNER_LABELS, Clip, Sam2Propagator
+from tasks.backends.sam2_video.propagator import CORNER_LABELS, DeviceClip, Sam2Propagator
 from tasks.backends.sam2_video.walk import Tracker, forget
 from tasks.backends.torch_runtime import check_weights, import_torchvision
 
@@ -42,18 +42,18 @@ class PortedSam2(Sam2Propagator):
         check_weights(self._checkpoint, missing=told["missing_keys"], unexpected=told["unexpected_keys"])
         return network.to(device).eval()
 
-    def _trackers(self, network: Any, clip: Clip, groups: list[list[Anchor]]) -> list[Tracker]:
+    def _trackers(self, network: Any, clip: DeviceClip, groups: list[list[Anchor]]) -> list[Tracker]:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceCache
 
-        pictures = Pictures(clip, network.image_size)
+        pictures = ResizedFrames(clip, network.image_size)
         features = Sam2VideoInferenceCache(inference_device=clip.device, inference_state_device=clip.device)
         return [PortedTracker(network, clip, pictures, features, group, self._sam2.offload_state) for group in groups]
 
 
-class Pictures:
+class ResizedFrames:
     """A clip's frames, resized when they are looked at: what a session takes for its table of frames."""
 
-    def __init__(self, clip: Clip, side: int) -> None:
+    def __init__(self, clip: DeviceClip, side: int) -> None:
         self._clip, self._side = clip, side
 
     def __len__(self) -> int:
@@ -67,7 +67,13 @@ class PortedTracker:
     """The `Tracker` of the instances anchored on one frame, objects of one session."""
 
     def __init__(
-        self, network: Any, clip: Clip, pictures: Pictures, features: Any, anchors: list[Anchor], offload_state: bool
+        self,
+        network: Any,
+        clip: DeviceClip,
+        pictures: ResizedFrames,
+        features: Any,
+        anchors: list[Anchor],
+        offload_state: bool,
     ) -> None:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 

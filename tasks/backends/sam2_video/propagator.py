@@ -74,7 +74,7 @@ class Sam2Propagator:
         network = load_once(self.backend, self._network_identity(), device, lambda: self._load_checked(device))
         contest = Contest(anchors, n_frames, height, width)
         with _one_clip_at_a_time, inference(device, self._sam2.precision):
-            clip = Clip(frames, device, offload=self._sam2.offload_video)
+            clip = DeviceClip(frames, device, offload=self._sam2.offload_video)
             walk_clip(self._trackers(network, clip, by_frame(anchors)), n_frames, contest)
         return contest.counts
 
@@ -89,12 +89,12 @@ class Sam2Propagator:
         """The network with its weights, in evaluation mode on the device; errors are the library's own."""
         raise NotImplementedError
 
-    def _trackers(self, network: Any, clip: Clip, groups: list[list[Anchor]]) -> list[Tracker]:
+    def _trackers(self, network: Any, clip: DeviceClip, groups: list[list[Anchor]]) -> list[Tracker]:
         """One a group of anchors on the same frame; they share each frame's image features."""
         raise NotImplementedError
 
 
-class Clip:
+class DeviceClip:
     """A clip's frames and boxes, as the network takes them.
 
     The frames go to the device as they are, all at once or (offload) one at a time. One at a time they are resized:
