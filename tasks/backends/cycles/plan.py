@@ -1,8 +1,8 @@
 """What of a clip is drawn, and how its parts are put together.
 
     plan_clip(scene, trajectories, config)
-        shots   [Shot(frame 0, the whole picture, what never moves), Shot(frame 0, a box around id1), ...]
-        frames  [[1, 2], [3, 2], ...]   frame 1 is the first shot with the shots 3 and 2 on it
+        parts   [RenderPart(frame 0, the whole picture, what never moves), RenderPart(frame 0, a box around id1), ...]
+        frames  [[1, 2], [3, 2], ...]   frame 1 is the first part with the parts 3 and 2 on it
 
 The camera and the light stand still: only where a body that moves, its shadow or its surroundings can be seen does a
 frame differ from the picture of what rests. Boxes are merged where one costs less than two; a box in which nothing
@@ -23,11 +23,11 @@ from tasks.backends.cycles import CyclesConfig
 from tasks.backends.raster import sun_direction
 from tasks.media.cast_rays import Pose, Solid, Window, poses_at, window_of
 
-SHOT_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
+PART_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
 
 
 @dataclass(frozen=True)
-class Shot:
+class RenderPart:
     """A part of a frame, with some of the bodies."""
 
     frame: int
@@ -41,32 +41,32 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The shots of a clip, the first of which is a whole picture."""
+class RenderPlan:
+    """The parts of a clip, the first of which is a whole picture."""
 
-    shots: list[Shot]
-    frames: list[list[int]]  # for each frame, the shots that are laid over the first, in this order
+    parts: list[RenderPart]
+    frames: list[list[int]]  # for each frame, the parts that are laid over the first, in this order
     feather_px: int
 
     @property
     def n_pixels(self) -> int:
-        return sum(shot.box.area for shot in self.shots)
+        return sum(part.box.area for part in self.parts)
 
 
-def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesConfig) -> Plan:
+def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesConfig) -> RenderPlan:
     """The fewest pixels that show a clip, or every frame whole if the config says so."""
     camera = scene.camera
     whole = Window(0, 0, camera.width, camera.height)
     everything = tuple(range(len(scene.bodies)))
     poses = [poses_at(trajectories, frame) for frame in range(scene.n_frames)]
     if config.whole_frames:
-        shots = [Shot(frame, whole, everything) for frame in range(scene.n_frames)]
-        return Plan(shots, [[frame] for frame in range(scene.n_frames)], feather_px=0)
+        parts = [RenderPart(frame, whole, everything) for frame in range(scene.n_frames)]
+        return RenderPlan(parts, [[frame] for frame in range(scene.n_frames)], feather_px=0)
 
     resting = tuple(k for k in everything if all(now[k] == poses[0][k] for now in poses))
     moving = [k for k in everything if k not in resting]
     places = _Places(scene, [(scene.bodies[k], poses[0][k]) for k in resting], config)
-    shots = [Shot(0, whole, resting)]
+    parts = [RenderPart(0, whole, resting)]
     drawn: dict[tuple[Window, tuple[tuple[int, Pose], ...]], int] = {}
     frames: list[list[int]] = []
     for now in poses:
@@ -75,21 +75,23 @@ def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesCo
         for box in merge(list(reaches.values())):
             content = box, tuple((k, now[k]) for k, reach in reaches.items() if box.overlaps(reach))
             if content not in drawn:
-                drawn[content] = len(shots)
-                shots.append(Shot(len(frames), box, everything))
+                drawn[content] = len(parts)
+                parts.append(RenderPart(len(frames), box, everything))
             over.append(drawn[content])
         frames.append(over)
-    return Plan(shots, frames, config.feather_px)
+    return RenderPlan(parts, frames, config.feather_px)
 
 
-def compose(plan: Plan, pixels: np.ndarray) -> Rendering:
-    """Put the frames together. pixels: (plan.n_pixels, 4) uint8, red, green, blue, label of shot after shot."""
-    ends = np.cumsum([shot.box.area for shot in plan.shots])
-    drawn = [part.reshape(*shot.shape, 4) for shot, part in zip(plan.shots, np.split(pixels, ends[:-1]), strict=True)]
+def compose(plan: RenderPlan, pixels: np.ndarray) -> Rendering:
+    """Put the frames together. pixels: (plan.n_pixels, 4) uint8, red, green, blue, label of part after part."""
+    ends = np.cumsum([part.box.area for part in plan.parts])
+    drawn = [
+        drawn_px.reshape(*part.shape, 4) for part, drawn_px in zip(plan.parts, np.split(pixels, ends[:-1]), strict=True)
+    ]
     pictures = np.repeat(drawn[0][None], len(plan.frames), axis=0)
     for picture, over in zip(pictures, plan.frames, strict=True):
         for number in over:
-            lay_over(picture, drawn[number], plan.shots[number].box, plan.feather_px)
+            lay_over(picture, drawn[number], plan.parts[number].box, plan.feather_px)
     return Rendering(np.ascontiguousarray(pictures[..., :3]), np.ascontiguousarray(pictures[..., 3]))
 
 
@@ -170,4 +172,4 @@ def merge(boxes: Sequence[Window]) -> list[Window]:
 
 
 def _gain(a: Window, b: Window) -> int:
-    return a.area + b.area + SHOT_PX - a.union(b).area
+    return a.area + b.area + PART_PX - a.union(b).area

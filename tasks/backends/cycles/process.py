@@ -50,7 +50,7 @@ def pinned_blender() -> str:
 
 
 def draw(python: Path, job: dict[str, Any], floor: np.ndarray, timeout_s: float) -> np.ndarray:
-    """(N, 4) uint8: red, green, blue, label of the job's shots, one after another.
+    """(N, 4) uint8: red, green, blue, label of the job's parts, one after another.
 
     job:   as worker.py takes it
     floor: (N, N, 3) uint8 RGB
@@ -112,7 +112,7 @@ def _failure(python: Path, folder: Path, status: int) -> Exception:
 
 def _read(folder: Path, job: dict[str, Any]) -> np.ndarray:
     """What the worker wrote, if it is what was asked for."""
-    boxes = [shot["box"] for shot in job["shots"]]
+    boxes = [part["box"] for part in job["parts"]]
     n_pixels = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
     try:
         report = Report.model_validate_json((folder / "report.json").read_bytes())

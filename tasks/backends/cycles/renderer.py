@@ -13,7 +13,7 @@ import numpy as np
 from schemas.scene import Scene, Trajectory
 from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
-from tasks.backends.cycles.plan import Plan, compose, plan_clip
+from tasks.backends.cycles.plan import RenderPlan, compose, plan_clip
 from tasks.backends.cycles.process import draw, pinned_blender
 from tasks.media.floors import texture_uv
 
@@ -51,14 +51,14 @@ class CyclesRenderer:
         ServiceDown without Blender.
         """
         plan = plan_clip(scene, trajectories, self._config)
-        job = job_of(scene, trajectories, plan, self._config)
+        job = blender_job(scene, trajectories, plan, self._config)
         start_s = time.monotonic()
         pixels = draw(interpreter(self._config), job, floor, self._config.timeout_s)
-        logger.debug("%d parts, %d pixels in %.1f s", len(plan.shots), plan.n_pixels, time.monotonic() - start_s)
+        logger.debug("%d parts, %d pixels in %.1f s", len(plan.parts), plan.n_pixels, time.monotonic() - start_s)
         return compose(plan, pixels)
 
 
-def job_of(scene: Scene, trajectories: list[Trajectory], plan: Plan, config: CyclesConfig) -> dict[str, Any]:
+def blender_job(scene: Scene, trajectories: list[Trajectory], plan: RenderPlan, config: CyclesConfig) -> dict[str, Any]:
     """What worker.py is told."""
     return {
         "bpy": pinned_blender(),
@@ -69,7 +69,7 @@ def job_of(scene: Scene, trajectories: list[Trajectory], plan: Plan, config: Cyc
         "denoise": config.denoise,
         "denoise_quality": config.denoise_quality,
         "sun_angle_deg": config.sun_angle_deg,
-        "shots": [{"frame": s.frame, "box": s.box, "bodies": s.bodies} for s in plan.shots],
+        "parts": [{"frame": p.frame, "box": p.box, "bodies": p.bodies} for p in plan.parts],
     }
 
 

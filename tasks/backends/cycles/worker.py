@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draws boxes of a scene's frames with Cycles: `python worker.py FOLDER PARENT_PID`. Blender's Python, nothing else.
 
-    FOLDER/job.json      what to draw; see `job_of` in renderer.py
+    FOLDER/job.json      what to draw; see `blender_job` in renderer.py
     FOLDER/floor.png     the floor's texture
     FOLDER/pixels        written here: red, green, blue in sRGB and the number of the body, 0 for none, one byte each,
                          of box after box, rows from top to bottom
@@ -36,7 +36,7 @@ CYLINDER_SIDES = 256
 ROUGHNESS = 0.5  # of bodies; the floor is matt
 SENSOR_MM = 36.0
 
-Job = dict[str, Any]
+JsonObject = dict[str, Any]
 
 bpy: Any = None  # imported by main: it takes a second, and first the parent must be known to live
 
@@ -49,8 +49,8 @@ def main() -> None:
     die_with(parent_pid)
     job = json.loads((folder / "job.json").read_text())
     bpy = import_blender(job["bpy"])
-    stage = Stage(job, folder)
-    write_whole(folder / "pixels", b"".join(stage.draw(shot).tobytes() for shot in job["shots"]))
+    scene = BlenderScene(job, folder)
+    write_whole(folder / "pixels", b"".join(scene.draw(part).tobytes() for part in job["parts"]))
     write_whole(folder / "report.json", json.dumps({"bpy": bpy.app.version_string}).encode())
 
 
@@ -95,13 +95,13 @@ def write_whole(path: Path, content: bytes) -> None:
     os.replace(aside, path)
 
 
-# --- Stage -----------------------------------------------------------------------------------
+# --- Scene -----------------------------------------------------------------------------------
 
 
-class Stage:
+class BlenderScene:
     """A scene in Blender; between two boxes only poses and visibility change."""
 
-    def __init__(self, job: Job, folder: Path) -> None:
+    def __init__(self, job: JsonObject, folder: Path) -> None:
         scene = job["scene"]
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self._scene = bpy.context.scene
@@ -127,26 +127,26 @@ class Stage:
         self._scene.collection.objects.link(thing)
         return thing
 
-    def draw(self, shot: Job) -> np.ndarray:
+    def draw(self, part: JsonObject) -> np.ndarray:
         """(h, w, 4) uint8: red, green, blue, label of a box of a frame."""
         for place, (body, trajectory) in enumerate(zip(self._bodies, self._trajectories, strict=True)):
-            body.location = trajectory["position"][shot["frame"]]
-            body.rotation_quaternion = trajectory["rotation"][shot["frame"]]
-            body.hide_render = place not in shot["bodies"]
-        left, top, right, bottom = shot["box"]
+            body.location = trajectory["position"][part["frame"]]
+            body.rotation_quaternion = trajectory["rotation"][part["frame"]]
+            body.hide_render = place not in part["bodies"]
+        left, top, right, bottom = part["box"]
         render = self._scene.render
         # Blender cuts the decimals off: half a pixel more, and rounding cannot lose a whole one.
         render.border_min_x, render.border_max_x = (left + 0.5) / self._width, (right + 0.5) / self._width
         render.border_min_y = (self._height - bottom + 0.5) / self._height
         render.border_max_y = (self._height - top + 0.5) / self._height
         bpy.ops.render.render(write_still=True)
-        values = read_picture(self._picture)
+        values = read_exr(self._picture)
         if values.shape != (bottom - top, right - left, 4):
-            raise RuntimeError(f"Cycles drew {values.shape} for the box {shot['box']}")
+            raise RuntimeError(f"Cycles drew {values.shape} for the box {part['box']}")
         return np.dstack([encode_srgb(values[..., :3]), values[..., 3:].astype(np.uint8)])
 
 
-def set_up_cycles(scene: Any, job: Job) -> None:
+def set_up_cycles(scene: Any, job: JsonObject) -> None:
     render, cycles = scene.render, scene.cycles
     render.engine = "CYCLES"
     render.threads_mode, render.threads = "FIXED", 1
@@ -181,7 +181,7 @@ def set_up_output(scene: Any, path: Path) -> None:
     picture.exr_codec = "NONE"
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_exr(path: Path) -> np.ndarray:
     """(h, w, 4) float32, rows from top to bottom."""
     image = bpy.data.images.load(str(path))
     image.alpha_mode, image.colorspace_settings.name = "CHANNEL_PACKED", "Non-Color"
@@ -196,7 +196,7 @@ def read_picture(path: Path) -> np.ndarray:
 # --- Things ----------------------------------------------------------------------------------
 
 
-def make_camera(camera: Job) -> Any:
+def make_camera(camera: JsonObject) -> Any:
     (focal_px, skew, centre_x), (_, focal_y_px, centre_y), _ = camera["intrinsics"]
     if skew != 0 or focal_px != focal_y_px:
         raise ValueError(f"a camera with square pixels and no skew is wanted, got {camera['intrinsics']}")
@@ -209,7 +209,7 @@ def make_camera(camera: Job) -> Any:
     return data
 
 
-def camera_matrix(camera: Job) -> np.ndarray:
+def camera_matrix(camera: JsonObject) -> np.ndarray:
     """(4, 4): from Blender's camera, x right, y up, z back, to the world."""
     rotation = np.array(camera["rotation"])
     matrix = np.eye(4)
@@ -218,13 +218,13 @@ def camera_matrix(camera: Job) -> np.ndarray:
     return matrix
 
 
-def make_sun(light: Job, angle_deg: float) -> Any:
+def make_sun(light: JsonObject, angle_deg: float) -> Any:
     data = bpy.data.lights.new("sun", "SUN")
     data.energy, data.angle = light["sun"], np.deg2rad(angle_deg)
     return data
 
 
-def sun_matrix(light: Job) -> np.ndarray:
+def sun_matrix(light: JsonObject) -> np.ndarray:
     """(4, 4): a turn that brings z to where the sun stands; it shines along -z."""
     azimuth, polar = np.deg2rad(light["azimuth_deg"]), np.deg2rad(90 - light["elevation_deg"])
     matrix = np.eye(4)
@@ -244,7 +244,7 @@ def make_sky(radiance: float) -> Any:
     return world
 
 
-def make_floor(floor: Job, picture: Path) -> Any:
+def make_floor(floor: JsonObject, picture: Path) -> Any:
     mesh = bpy.data.meshes.new("floor")
     mesh.from_pydata([(x, y, 0) for x, y in floor["corners"]], [], [(0, 1, 2, 3)])
     layer = mesh.uv_layers.new()
@@ -259,7 +259,7 @@ def make_floor(floor: Job, picture: Path) -> Any:
     return mesh
 
 
-def make_body(body: Job) -> Any:
+def make_body(body: JsonObject) -> Any:
     mesh = bpy.data.meshes.new(body["instance_id"])
     vertices, faces = box(body["size"]) if body["shape"] == "cube" else cylinder(body["size"])
     mesh.from_pydata(vertices.tolist(), [], faces)
