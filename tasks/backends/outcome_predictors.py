@@ -32,7 +32,7 @@ class OutcomePredictor(Protocol):
         """picture (H, W, 3) uint8 RGB; scene: 'on a wooden table'. Raises RowFailed or ServiceDown."""
 
 
-class ConstantOutcome:
+class ConstantPredictor:
     """An OutcomePredictor that leaves the outcome to the model: the constant prompt c_0 (KineMask, 4.3.1)."""
 
     def __init__(self) -> None:
@@ -50,8 +50,8 @@ def direction_in_words(start_xy_px: Point, end_xy_px: Point) -> str:
 def load_backend(outcome: PredictorName, endpoint: EndpointConfig, cache: AnyPath) -> OutcomePredictor:
     match outcome:
         case "constant":
-            return ConstantOutcome()
+            return ConstantPredictor()
         case "openai":
-            from tasks.backends.openai.outcome import OpenAIOutcome
+            from tasks.backends.openai.outcome_predictor import OpenAIPredictor
 
-            return OpenAIOutcome(endpoint, cache)
+            return OpenAIPredictor(endpoint, cache)

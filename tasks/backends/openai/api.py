@@ -135,7 +135,7 @@ def _variable(role: ModelRole, what: str) -> str:
 
 
 @dataclass(frozen=True)
-class Fault:
+class RequestFault:
     """Why a request gave no reply.
 
     at_fault:      service: no row can be done. transport: the server failed this request. reply: the model's words
@@ -237,8 +237,8 @@ class ChatClient:
         while True:
             number += 1
             answer = self._exchange(request | self._sampling(attempt, invalid))
-            reply = answer if isinstance(answer, Fault) else _read_reply(answer, reply_model, check)
-            if not isinstance(reply, Fault):
+            reply = answer if isinstance(answer, RequestFault) else _read_reply(answer, reply_model, check)
+            if not isinstance(reply, RequestFault):
                 self._breaker.record(failed=False)
                 return reply
             if not reply.again or number == n_tries:
@@ -259,13 +259,13 @@ class ChatClient:
         }
         return {name: value for name, value in sampling.items() if value is not None}
 
-    def _wait_s(self, fault: Fault, number: int) -> float:
+    def _wait_s(self, fault: RequestFault, number: int) -> float:
         if fault.at_fault == "reply":
             return 0.0
         backoff_s = self.config.backoff_s * 2 ** (number - 1) * random.uniform(0.5, 1.0)
         return min(max(backoff_s, fault.retry_after_s or 0.0), self.config.max_retry_after_s)
 
-    def _error(self, fault: Fault, n_tries: int) -> RowFailed | ServiceDown:
+    def _error(self, fault: RequestFault, n_tries: int) -> RowFailed | ServiceDown:
         """What a question ends with that got no reply."""
         role, base_url, told = self.endpoint.role, self.endpoint.base_url, self._told(fault)
         if fault.at_fault == "service":
@@ -281,7 +281,7 @@ class ChatClient:
         final = fault.at_fault == "reply" and not fault.again
         return RowFailed(fault.reason, detail, retryable=not final)
 
-    def _told(self, fault: Fault) -> str:
+    def _told(self, fault: RequestFault) -> str:
         """A fault in one line, without the key: servers quote it in their errors."""
         return _one_line(self._without_key(f"{fault.reason}: {fault.detail}"))
 
@@ -291,7 +291,7 @@ class ChatClient:
 
     # --- One request ---------------------------------------------------------------------------
 
-    def _exchange(self, body: dict[str, Any]) -> _Completion | Fault:
+    def _exchange(self, body: dict[str, Any]) -> _Completion | RequestFault:
         """Send one request and wait for its whole answer, at most `deadline_s`."""
         with self._slots:
             self._bucket.take()
@@ -301,14 +301,14 @@ class ChatClient:
             except BaseException:
                 future.cancel()  # Ctrl-C: the connection is not left open behind our back
                 raise
-        completion = answer if isinstance(answer, Fault) else _read_completion(self._without_key(answer))
-        self._count(Usage(calls=1, unanswered=1) if isinstance(completion, Fault) else _tokens_of(completion))
+        completion = answer if isinstance(answer, RequestFault) else _read_completion(self._without_key(answer))
+        self._count(Usage(calls=1, unanswered=1) if isinstance(completion, RequestFault) else _tokens_of(completion))
         return completion
 
     def _count(self, usage: Usage) -> None:
         count_usage(self.endpoint.role, self.endpoint.model, usage)
 
-    async def _send(self, body: dict[str, Any]) -> str | Fault:
+    async def _send(self, body: dict[str, Any]) -> str | RequestFault:
         """The answer's text. The library's own parser is not used: it takes "5" for 5 and HTML for an object."""
         endpoint = self.endpoint
         try:
@@ -318,12 +318,12 @@ class ChatClient:
         except (TimeoutError, openai.APITimeoutError) as error:
             if isinstance(error.__cause__, httpx2.ConnectTimeout):
                 return _unreachable(endpoint, f"no connection within {self.config.connect_timeout_s:g} s")
-            return Fault("endpoint_timeout", f"no whole answer within {self.config.deadline_s:g} s", "transport")
+            return RequestFault("endpoint_timeout", f"no whole answer within {self.config.deadline_s:g} s", "transport")
         except openai.APIConnectionError as error:
             cause = error.__cause__
             if isinstance(cause, (httpx2.ConnectError, httpx2.ProxyError)):
                 return _unreachable(endpoint, str(cause))
-            return Fault("connection_lost", f"{type(cause).__name__}: {cause}", "transport")
+            return RequestFault("connection_lost", f"{type(cause).__name__}: {cause}", "transport")
         except openai.APIStatusError as error:
             return _status_fault(error, endpoint)
 
@@ -335,7 +335,7 @@ class ChatClient:
         except FileNotFoundError:
             return None
         reply = _validate(text, model, check)
-        if isinstance(reply, Fault):
+        if isinstance(reply, RequestFault):
             logger.warning("cached reply %s is asked again: %s", path.name, self._told(reply))
             return None
         return reply
@@ -420,11 +420,13 @@ class _Completion(BaseModel):
     usage: Any = None  # no reason to refuse the reply, whatever the server counts here
 
 
-def _read_completion(text: str) -> _Completion | Fault:
+def _read_completion(text: str) -> _Completion | RequestFault:
     try:
         return _Completion.model_validate_json(text)
     except ValidationError as error:
-        return Fault("invalid_response", f"no chat completion: {_summary(error)}; got {text[:80]!r}", "transport")
+        return RequestFault(
+            "invalid_response", f"no chat completion: {_summary(error)}; got {text[:80]!r}", "transport"
+        )
 
 
 def _tokens_of(completion: _Completion) -> Usage:
@@ -436,17 +438,19 @@ def _tokens_of(completion: _Completion) -> Usage:
     return Usage(calls=1, prompt_tokens=tokens.prompt_tokens, completion_tokens=tokens.completion_tokens)
 
 
-def _read_reply(completion: _Completion, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | Fault:
+def _read_reply(
+    completion: _Completion, model: type[ReplyT], check: Callable[[ReplyT], None] | None
+) -> ReplyT | RequestFault:
     choice = completion.choices[0]
     if choice.message.refusal:
-        return Fault("refused", choice.message.refusal, "reply", again=False)
+        return RequestFault("refused", choice.message.refusal, "reply", again=False)
     match choice.finish_reason:
         case "length":
-            return Fault("invalid_reply", "the reply was cut off at max_tokens", "reply")
+            return RequestFault("invalid_reply", "the reply was cut off at max_tokens", "reply")
         case "content_filter":
-            return Fault("content_filtered", "the server's filter cut the reply", "reply")
+            return RequestFault("content_filtered", "the server's filter cut the reply", "reply")
     if choice.message.content is None:
-        return Fault("invalid_reply", f"no content, finish_reason {choice.finish_reason!r}", "reply")
+        return RequestFault("invalid_reply", f"no content, finish_reason {choice.finish_reason!r}", "reply")
     return _validate(_unfenced(choice.message.content).encode("utf-8", "replace"), model, check)
 
 
@@ -456,16 +460,16 @@ def _unfenced(text: str) -> str:
     return fenced[1] if fenced else text
 
 
-def _validate(text: bytes, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | Fault:
+def _validate(text: bytes, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | RequestFault:
     """Strictly: "5" is not 5, 1 is not true."""
     try:
         reply = model.model_validate_json(text, strict=True)
         if check:
             check(reply)
     except ValidationError as error:
-        return Fault("invalid_reply", _summary(error), "reply")
+        return RequestFault("invalid_reply", _summary(error), "reply")
     except InvalidReply as error:
-        return Fault("invalid_reply", str(error), "reply")
+        return RequestFault("invalid_reply", str(error), "reply")
     return reply
 
 
@@ -478,27 +482,27 @@ def _summary(error: ValidationError) -> str:
 # --- Faults --------------------------------------------------------------------------------------
 
 
-def _unreachable(endpoint: Endpoint, cause: str) -> Fault:
+def _unreachable(endpoint: Endpoint, cause: str) -> RequestFault:
     variable = _variable(endpoint.role, "BASE_URL")
-    return Fault(
+    return RequestFault(
         "unreachable",
         f"{cause}. Start the server or export its address in {variable}, then rerun the shard.",
         "service",
     )
 
 
-def _status_fault(error: openai.APIStatusError, endpoint: Endpoint) -> Fault:
+def _status_fault(error: openai.APIStatusError, endpoint: Endpoint) -> RequestFault:
     """A 4xx or 5xx answer."""
     status, code, told = error.status_code, error.code or "", f"HTTP {error.status_code}: {_error_text(error)}"
     key, model, base_url = (_variable(endpoint.role, what) for what in ("API_KEY", "MODEL", "BASE_URL"))
     if status in (401, 403):
-        return Fault("key_refused", f"Export a valid {key} and rerun the shard. {told}", "service", again=False)
+        return RequestFault("key_refused", f"Export a valid {key} and rerun the shard. {told}", "service", again=False)
     if status == 402 or "insufficient_quota" in (code, error.type):
-        return Fault(
+        return RequestFault(
             "quota_used_up", f"Top up the account or export another {key}, then rerun. {told}", "service", again=False
         )
     if status in (404, 405):
-        return Fault(
+        return RequestFault(
             "no_such_model",
             f"No {endpoint.model!r} here. Check {model}, and that {base_url} ends as the server wants it "
             f"(often /v1), then rerun. {told}",
@@ -506,15 +510,15 @@ def _status_fault(error: openai.APIStatusError, endpoint: Endpoint) -> Fault:
             again=False,
         )
     if status == 429:
-        return Fault("rate_limited", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
+        return RequestFault("rate_limited", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
     if status >= 500 or status in (408, 409, 425):
-        return Fault("server_error", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
+        return RequestFault("server_error", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
     if status == 413 or code == "context_length_exceeded":
-        return Fault("request_too_large", told, "reply", again=False)
+        return RequestFault("request_too_large", told, "reply", again=False)
     if code == "content_filter":
-        return Fault("refused", told, "reply", again=False)
+        return RequestFault("refused", told, "reply", again=False)
     # It may be this row, or a parameter that the server does not know: if it is every row's, the breaker tells.
-    return Fault("request_refused", told, "transport", again=False)
+    return RequestFault("request_refused", told, "transport", again=False)
 
 
 def _error_text(error: openai.APIStatusError) -> str:

@@ -1,6 +1,6 @@
 """Outcomes predicted by a VLM behind an OpenAI-compatible server, by example (KineMask A.2).
 
-    OpenAIOutcome(EndpointConfig(), cache).predict(picture, "on a table", [push], examples)
+    OpenAIPredictor(EndpointConfig(), cache).predict(picture, "on a table", [push], examples)
         -> "The blue mug moves to the right and collides firmly with the glass, which falls over."
 
 Which server and model: see tasks/backends/openai/api.py.
@@ -29,8 +29,8 @@ class OutcomeReply(Reply):
     description: str = Field(description="What happens, in the style of the examples")
 
 
-class OpenAIOutcome:
-    """An OutcomePredictor (tasks/datasets/kinemask/examples.py) that asks a VLM."""
+class OpenAIPredictor:
+    """An OutcomePredictor (tasks/backends/outcome_predictors.py) that asks a VLM."""
 
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no VLM."""

@@ -20,7 +20,7 @@ from schemas.relation import RELATIONS
 from schemas.scores import Judgement, Scored
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
-from tasks.backends.openai.scene_captions import spread
+from tasks.backends.openai.scene_captions import evenly_spaced
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
 from tasks.prompts import load_prompt
@@ -51,7 +51,7 @@ class OpenAIRelations:
     def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
         """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
         frames = decode_bytes(generated.video)
-        indices = spread(len(frames), self._n_frames)
+        indices = evenly_spaced(len(frames), self._n_frames)
         pictures = [jpeg(frames[i]) for i in indices]
 
         def ask(moment: str, relation: str) -> RelationReply:

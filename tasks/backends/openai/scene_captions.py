@@ -59,17 +59,17 @@ class OpenAISceneCaptions:
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
         """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
         frames = decode_bytes(rendered.video)
-        indices = spread(len(frames), self._n_frames)
+        indices = evenly_spaced(len(frames), self._n_frames)
         data: dict[str, Json] = {"times_s": [round(i / simulation.scene.fps, 2) for i in indices]}
         reply = self._client.ask(SceneCaptionReply, self._prompt, data, images=[jpeg(frames[i]) for i in indices])
         return " ".join(reply.description.split())
 
 
-def spread(n_frames: int, n: int) -> list[int]:
+def evenly_spaced(n_frames: int, n: int) -> list[int]:
     """n places evenly over a clip, its first and last frame among them; all if it has no more. n: at least 2.
 
     Not the middles of equal parts, as where a clip only needs to be sampled: a motion is described by
-    where it begins and where it ends. spread(49, 4) -> [0, 16, 32, 48]
+    where it begins and where it ends. evenly_spaced(49, 4) -> [0, 16, 32, 48]
     """
     if n_frames <= n:
         return list(range(n_frames))

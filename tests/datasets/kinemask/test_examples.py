@@ -19,8 +19,8 @@ from schemas.push import Example, Mover, Push
 from schemas.record import write_table
 from schemas.scene import Body, Floor
 from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.openai.outcome import OpenAIOutcome, OutcomeReply
-from tasks.backends.outcomes import direction_in_words, load_backend
+from tasks.backends.openai.outcome_predictor import OpenAIPredictor, OutcomeReply
+from tasks.backends.outcome_predictors import direction_in_words, load_backend
 from tasks.datasets.kinemask.condition_clips import CONSTANT_PROMPT
 from tasks.datasets.kinemask.condition_image import UnusableInput
 from tasks.datasets.kinemask.examples import choose_diverse, in_context_examples
@@ -201,7 +201,7 @@ class Served:
 
     def predict(self, scene: str = "on a wooden table", pushes: list[Push] | None = None) -> str:
         picture = np.full((H, W, 3), 200, np.uint8)
-        return OpenAIOutcome(QUICK, self.cache).predict(picture, scene, pushes or [PUSH], EXAMPLES)
+        return OpenAIPredictor(QUICK, self.cache).predict(picture, scene, pushes or [PUSH], EXAMPLES)
 
 
 EXAMPLES = [
@@ -292,6 +292,6 @@ def test_the_prompt_names_what_is_sent_and_what_is_wanted() -> None:
 
 
 def test_the_predictor_is_known_by_its_prompt_and_model(served: Served) -> None:
-    identity = OpenAIOutcome(QUICK, served.cache).identity
+    identity = OpenAIPredictor(QUICK, served.cache).identity
     assert identity["model"] == "tiny-vlm"
     assert identity["prompt.predict_outcome"] == load_prompt("predict_outcome").sha256
