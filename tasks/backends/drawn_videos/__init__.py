@@ -13,7 +13,7 @@ of `looks`. The boxes are of what is drawn, not of what was asked for.
     animals    four-legged ones, birds, creepers
     things     a handful of shapes, by noun
     world      units for any picture size, and backdrops
-    film       all of it together: frames and boxes
+    animation       all of it together: frames and boxes
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from schemas.candidate import Box
 from schemas.dsr import ANIMAL, OBJECT, DsrLabels, DsrSample
 from schemas.generation import Generation, VideoFormat
 from schemas.record import content_hash
-from tasks.backends.drawn_videos.film import Film
+from tasks.backends.drawn_videos.animation import Animation
 from tasks.backends.drawn_videos.looks import choose_colours, looks_of
 from tasks.backends.drawn_videos.plots import BEHAVIOURS, choose_behaviour
 from tasks.backends.drawn_videos.world import World
@@ -50,11 +50,11 @@ class DrawnVideos:
         rng = sample_rng(sample)
         drawn = choose_behaviour(rng)
         plot = BEHAVIOURS[drawn].plot(sample.initial, sample.final)
-        film = Film.of(sample, plot, colours, World(self._config.width, self._config.height), rng)
+        animation = Animation.of(sample, plot, colours, World(self._config.width, self._config.height), rng)
         boxes: dict[str, list[Box | None]] = {ANIMAL: [], OBJECT: []}
 
         def frames() -> Iterator[np.ndarray]:
-            for frame, seen in film.frames(self._config.n_frames):
+            for frame, seen in animation.frames(self._config.n_frames):
                 for instance_id, box in seen.items():
                     boxes[instance_id].append(box)
                 yield frame

@@ -1,7 +1,7 @@
 """Animals in profile, of one colour: four-legged ones, birds, and those that creep under a shell.
 
-    animal = Animal.of("fox", coat=(246, 122, 14), size=34)
-    animal.draw(canvas, "id1", Pose(x=120, y=196, facing=1, travelled=30.0))
+    animal = AnimalFigure.of("fox", coat=(246, 122, 14), size=34)
+    animal.draw(canvas, "id1", AnimalPose(x=120, y=196, facing=1, travelled=30.0))
 
 All of an animal but its eye is a tone of its coat, so that a detector of colours sees the whole of it. What nobody has
 drawn yet looks like a dog.
@@ -25,7 +25,7 @@ FAR_TONE, LIGHT_TONE = 0.78, 1.16
 STRIDE = 0.22  # of the size, half a step
 
 
-class Pose(NamedTuple):
+class AnimalPose(NamedTuple):
     """Where an animal is: x of its middle, y of what it stands on, px."""
 
     x: float
@@ -123,7 +123,7 @@ BUILDS: dict[str, Build] = {
 
 
 @dataclass(frozen=True)
-class Animal:
+class AnimalFigure:
     """An animal that knows how to draw itself; `size` is the height of its back, px."""
 
     build: Build
@@ -131,15 +131,15 @@ class Animal:
     size: float
 
     @classmethod
-    def of(cls, noun: str, coat: Colour, size: float) -> Animal:
+    def of(cls, noun: str, coat: Colour, size: float) -> AnimalFigure:
         """noun: known by its head. size: px, of an animal of usual height."""
         build = BUILDS.get(head_noun(noun), _DOG)
         return cls(build, coat, size * build.height)
 
-    def scaled(self, factor: float) -> Animal:
+    def scaled(self, factor: float) -> AnimalFigure:
         return replace(self, size=self.size * factor)
 
-    def draw(self, canvas: Canvas, name: str | None, pose: Pose) -> None:
+    def draw(self, canvas: Canvas, name: str | None, pose: AnimalPose) -> None:
         canvas.draw_as(name)
         at = self._frame(pose)
         match self.build:
@@ -155,11 +155,11 @@ class Animal:
         side = int(4 * self.size) + 8
         canvas = Canvas(("it",), 2 * side, 2 * side, 1)
         canvas.begin(np.zeros((2 * side, 2 * side, 3), np.uint8))
-        self.draw(canvas, "it", Pose(side, 1.5 * side))
+        self.draw(canvas, "it", AnimalPose(side, 1.5 * side))
         columns = np.flatnonzero(canvas.mask("it").any(axis=0))
         return float(side - columns[0]), float(columns[-1] + 1 - side)
 
-    def _frame(self, pose: Pose) -> Callable[[float, float], Point]:
+    def _frame(self, pose: AnimalPose) -> Callable[[float, float], Point]:
         """(forward, up) in sizes -> px."""
         bob = 0.03 * float(np.sin(pose.travelled / (STRIDE * self.size)))
 
@@ -173,7 +173,7 @@ class Animal:
 
 
 def _draw_four_legged(
-    canvas: Canvas, build: FourLegged, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+    canvas: Canvas, build: FourLegged, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
 ) -> None:
     _draw_tail(canvas, build, coat, size, at)
     chest, hips = at(build.trunk - 0.08, 0.98 - build.girth), at(-build.trunk, 0.96 - build.girth)
@@ -187,7 +187,15 @@ def _draw_four_legged(
 
 
 def _draw_leg(
-    canvas: Canvas, build: FourLegged, colour: Colour, size: float, pose: Pose, hip: Point, *, fore: bool, lead: float
+    canvas: Canvas,
+    build: FourLegged,
+    colour: Colour,
+    size: float,
+    pose: AnimalPose,
+    hip: Point,
+    *,
+    fore: bool,
+    lead: float,
 ) -> None:
     ahead, up = step(pose.travelled, size * STRIDE, lead)
     thick = size * build.leg
@@ -260,7 +268,7 @@ def _draw_ears(
 
 
 def _draw_bird(
-    canvas: Canvas, build: Bird, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+    canvas: Canvas, build: Bird, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
 ) -> None:
     middle = (1 + build.leg) / 2
     girth = (1 - build.leg) / 2
@@ -285,7 +293,7 @@ def _draw_bird_leg(
     build: Bird,
     colour: Colour,
     size: float,
-    pose: Pose,
+    pose: AnimalPose,
     at: Callable[[float, float], Point],
     lead: float,
 ) -> None:
@@ -302,7 +310,7 @@ def _draw_bird_leg(
 
 
 def _draw_creeper(
-    canvas: Canvas, build: Creeper, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+    canvas: Canvas, build: Creeper, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
 ) -> None:
     half = build.trunk
     for forward, near, lead in ((0.6, False, 0.5), (-0.6, False, 0.0), (0.52, True, 0.0), (-0.68, True, 0.5)):

@@ -1,7 +1,7 @@
 """One video: who and what is drawn where in each frame, and the boxes of what is seen.
 
-    film = Film.of(sample, plot, {"id1": "orange", "id2": "blue"}, world, rng)
-    for frame, boxes in film.frames(n_frames=41): ...       (H, W, 3) uint8, {"id1": (76.0, ...), "id2": None}
+    animation = Animation.of(sample, plot, {"id1": "orange", "id2": "blue"}, world, rng)
+    for frame, boxes in animation.frames(n_frames=41): ...       (H, W, 3) uint8, {"id1": (76.0, ...), "id2": None}
 
 A box is that of the pixels that are seen, not of the whole thing: where the two overlap, the animal is in front.
 """
@@ -17,10 +17,10 @@ import numpy as np
 
 from schemas.candidate import Box
 from schemas.dsr import ANIMAL, OBJECT, DsrLabels
-from tasks.backends.drawn_videos.animals import Animal, Pose
+from tasks.backends.drawn_videos.animals import AnimalFigure, AnimalPose
 from tasks.backends.drawn_videos.plots import Path, Places, Plot, ease_along
-from tasks.backends.drawn_videos.things import Thing
-from tasks.backends.drawn_videos.world import World, paint_backdrop
+from tasks.backends.drawn_videos.things import ThingFigure
+from tasks.backends.drawn_videos.world import World, paint_scene
 from tasks.media.drawing.canvas import COLOURS, Canvas, Colour, Point, shade
 
 SHADES = (0.88, 1.1)  # of a colour word's colour
@@ -37,13 +37,13 @@ GRAIN, N_GRAINS = 0.8, 4  # 8-bit levels: a camera's; enough that no two frames 
 
 
 @dataclass(frozen=True)
-class Film:
+class Animation:
     """All that a video shows, in units of its world."""
 
     world: World
-    animal: Animal
+    animal: AnimalFigure
     animal_offset: float  # from the middle of its box to its own, along its heading
-    thing: Thing
+    thing: ThingFigure
     foot: Point  # of the object
     path: Path
     plot: Plot
@@ -54,10 +54,12 @@ class Film:
     grains: np.ndarray  # (N, H, W, 1) int16, 8-bit levels
 
     @classmethod
-    def of(cls, labels: DsrLabels, plot: Plot, colours: dict[str, str], world: World, rng: np.random.Generator) -> Film:
+    def of(
+        cls, labels: DsrLabels, plot: Plot, colours: dict[str, str], world: World, rng: np.random.Generator
+    ) -> Animation:
         """colours: {instance_id: word of COLOURS}. All else that a prompt leaves open is drawn from rng."""
-        animal = Animal.of(labels.animal, _tone(colours[ANIMAL], rng), rng.uniform(*ANIMAL_SIZES))
-        thing = Thing.of(labels.object, _tone(colours[OBJECT], rng), rng.uniform(*THING_WIDTHS), MAX_THING_HEIGHT)
+        animal = AnimalFigure.of(labels.animal, _tone(colours[ANIMAL], rng), rng.uniform(*ANIMAL_SIZES))
+        thing = ThingFigure.of(labels.object, _tone(colours[OBJECT], rng), rng.uniform(*THING_WIDTHS), MAX_THING_HEIGHT)
         behind, ahead = animal.reach()
         extra_side = int(rng.choice([-1, 1]))
         foot = (world.width / 2 + rng.uniform(-8, 8), world.ground)
@@ -86,7 +88,7 @@ class Film:
             hold=(rng.uniform(*SETS_OFF), rng.uniform(*ARRIVES)),
             softness=rng.uniform(*SOFTNESS),
             # Last: these take more of rng for a larger picture, which shall show the same.
-            backdrop=paint_backdrop(world, labels.scene, rng),
+            backdrop=paint_scene(world, labels.scene, rng),
             grains=rng.normal(0, GRAIN, (N_GRAINS, world.height_px, world.width_px, 1)).round().astype(np.int16),
         )
 
@@ -101,7 +103,7 @@ class Film:
             frame = np.clip(canvas.picture() + grain, 0, 255).astype(np.uint8)
             yield frame, {name: visible_box(canvas.mask(name)) for name in (ANIMAL, OBJECT)}
 
-    def _pose(self, number: int, n_frames: int) -> Pose | None:
+    def _pose(self, number: int, n_frames: int) -> AnimalPose | None:
         """Of the animal; None where it is not to be seen."""
         if not self.plot.animal:
             return None
@@ -115,9 +117,9 @@ class Film:
         spot = self.path.at(u)
         # One that stays looks at the object.
         facing = 1 if (spot.heading or self.foot[0] - spot.x) >= 0 else -1
-        return Pose(spot.x + facing * self.animal_offset, spot.y, facing, spot.travelled, spot.airborne)
+        return AnimalPose(spot.x + facing * self.animal_offset, spot.y, facing, spot.travelled, spot.airborne)
 
-    def _paint(self, canvas: Canvas, pose: Pose | None) -> None:
+    def _paint(self, canvas: Canvas, pose: AnimalPose | None) -> None:
         canvas.shadow(*self.foot, self.thing.width * 0.52, LIGHT_IN_SHADOW)
         if pose is not None:
             canvas.shadow(pose.x, max(pose.y, self.foot[1] + IN_FRONT), self.animal.size * 0.8, LIGHT_IN_SHADOW)
@@ -133,7 +135,7 @@ class Film:
             case "animal":
                 second, strolled = self.animal.scaled(EXTRA_SCALE), t * EXTRA_STROLL
                 canvas.shadow(x + facing * strolled, y, second.size * 0.8, LIGHT_IN_SHADOW)
-                second.draw(canvas, None, Pose(x + facing * strolled, y, facing, strolled))
+                second.draw(canvas, None, AnimalPose(x + facing * strolled, y, facing, strolled))
             case "object":
                 canvas.shadow(x, y, EXTRA_SCALE * self.thing.width * 0.52, LIGHT_IN_SHADOW)
                 self.thing.scaled(EXTRA_SCALE).draw(canvas, None, self.extra_foot)

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from schemas.dsr import Role
 from schemas.relation import RELATIONS
 from tasks.media.drawing.canvas import Point, flight
 
@@ -25,8 +26,6 @@ TO_THE_EDGE, OFF_BEFORE, OFF_AFTER = 0.2, 1.5, 0.8  # of half the object's top; 
 
 # --- Behaviours --------------------------------------------------------------------------------
 
-Extra = Literal["animal", "object"]
-
 
 class Plot(NamedTuple):
     """From which relation to which the animal goes, and what else is wrong."""
@@ -34,7 +33,7 @@ class Plot(NamedTuple):
     start: str
     end: str | None  # None: it leaves the picture
     stops_short: bool = False
-    extra: Extra | None = None  # what is there twice
+    extra: Role | None = None  # what is there twice
     animal: bool = True
 
 

@@ -1,6 +1,6 @@
 """Things that an animal can stand beside or upon, of one colour: a handful of shapes, by noun.
 
-    thing = Thing.of("bench", colour=(30, 84, 206), width=84, max_height=72)
+    thing = ThingFigure.of("bench", colour=(30, 84, 206), width=84, max_height=72)
     thing.draw(canvas, "id2", (208, 168))        its foot's middle; thing.top is 41 px above
 
 All of a thing is a tone of its colour, without gaps and without parts that a thin neck joins: a detector of colours
@@ -40,13 +40,13 @@ class Frame(NamedTuple):
         return disc(self.at(0, up), half * self.width, half * self.width * 0.16)
 
 
-Painter = Callable[[Canvas, Frame, Colour], None]
+ThingPainter = Callable[[Canvas, Frame, Colour], None]
 
 
-class Shape(NamedTuple):
+class ThingShape(NamedTuple):
     """How a thing is drawn."""
 
-    paint: Painter
+    paint: ThingPainter
     height: float  # over its width
     top: float = 0.97  # of its height: where feet stand
 
@@ -226,50 +226,51 @@ def _bicycle(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     canvas.detail(shade(colour, LIGHT), *tubes)
 
 
-def _same(shape: Shape, nouns: str) -> dict[str, Shape]:
+def _same(shape: ThingShape, nouns: str) -> dict[str, ThingShape]:
     return dict.fromkeys(nouns.split(), shape)
 
 
-_BOX = Shape(_crate, 0.68, 0.93)
-SHAPES: dict[str, Shape] = {
+_BOX = ThingShape(_crate, 0.68, 0.93)
+SHAPE_OF_NOUN: dict[str, ThingShape] = {
     **_same(_BOX, "box crate bale toolbox suitcase backpack dice chest trunk"),
-    **_same(Shape(_table, 0.56), "table desk stool workbench piano anvil wheelbarrow cart wagon"),
-    **_same(Shape(_bench, 0.5), "bench pew ledge pallet step bridge fence railing"),
-    **_same(Shape(_chair, 0.72, 0.98), "chair armchair sofa couch seat throne"),
-    **_same(Shape(_stump, 0.6, 0.93), "stump tree pedestal drum fountain"),
-    **_same(Shape(_stump, 1.0, 0.95), "post pillar column statue bollard"),
-    **_same(Shape(_log, 0.4), "log pipe canoe boat kayak"),
-    **_same(Shape(_rock, 0.6), "rock stone boulder hill"),
-    **_same(Shape(_bucket, 0.76, 0.95), "bucket pail basket pot flowerpot planter vase bowl can cup"),
-    **_same(Shape(_barrel, 0.9, 0.95), "barrel keg tank urn jar well"),
-    **_same(Shape(_hydrant, 1.1), "hydrant pump"),
-    **_same(Shape(_post, 1.1), "lamp lantern lamppost mailbox birdbath sign signpost mushroom umbrella"),
-    **_same(Shape(_mound, 0.56, 0.94), "bush hedge shrub haystack cushion pillow pouf ottoman beanbag sack pile"),
+    **_same(ThingShape(_table, 0.56), "table desk stool workbench piano anvil wheelbarrow cart wagon"),
+    **_same(ThingShape(_bench, 0.5), "bench pew ledge pallet step bridge fence railing"),
+    **_same(ThingShape(_chair, 0.72, 0.98), "chair armchair sofa couch seat throne"),
+    **_same(ThingShape(_stump, 0.6, 0.93), "stump tree pedestal drum fountain"),
+    **_same(ThingShape(_stump, 1.0, 0.95), "post pillar column statue bollard"),
+    **_same(ThingShape(_log, 0.4), "log pipe canoe boat kayak"),
+    **_same(ThingShape(_rock, 0.6), "rock stone boulder hill"),
+    **_same(ThingShape(_bucket, 0.76, 0.95), "bucket pail basket pot flowerpot planter vase bowl can cup"),
+    **_same(ThingShape(_barrel, 0.9, 0.95), "barrel keg tank urn jar well"),
+    **_same(ThingShape(_hydrant, 1.1), "hydrant pump"),
+    **_same(ThingShape(_post, 1.1), "lamp lantern lamppost mailbox birdbath sign signpost mushroom umbrella"),
+    **_same(ThingShape(_mound, 0.56, 0.94), "bush hedge shrub haystack cushion pillow pouf ottoman beanbag sack pile"),
     **_same(
-        Shape(_ball, 1.0), "ball football basketball volleyball balloon globe orange marble pumpkin melon watermelon"
+        ThingShape(_ball, 1.0),
+        "ball football basketball volleyball balloon globe orange marble pumpkin melon watermelon",
     ),
-    **_same(Shape(_slab, 0.34, 0.9), "bed mattress rug mat book blanket raft tray plank surfboard skateboard"),
-    **_same(Shape(_shelves, 1.0), "dresser bookshelf shelf cupboard cabinet ladder"),
-    **_same(Shape(_tent, 0.66), "tent sandcastle cone pyramid slide"),
-    **_same(Shape(_bicycle, 0.68, 0.98), "bicycle bike motorcycle scooter tricycle"),
+    **_same(ThingShape(_slab, 0.34, 0.9), "bed mattress rug mat book blanket raft tray plank surfboard skateboard"),
+    **_same(ThingShape(_shelves, 1.0), "dresser bookshelf shelf cupboard cabinet ladder"),
+    **_same(ThingShape(_tent, 0.66), "tent sandcastle cone pyramid slide"),
+    **_same(ThingShape(_bicycle, 0.68, 0.98), "bicycle bike motorcycle scooter tricycle"),
 }
 
 
 @dataclass(frozen=True)
-class Thing:
+class ThingFigure:
     """A thing that knows how to draw itself."""
 
-    shape: Shape
+    shape: ThingShape
     colour: Colour
     width: float  # px
 
     @classmethod
-    def of(cls, noun: str, colour: Colour, width: float, max_height: float) -> Thing:
+    def of(cls, noun: str, colour: Colour, width: float, max_height: float) -> ThingFigure:
         """noun: known by its head. A shape that would be higher than max_height is drawn smaller."""
-        shape = SHAPES.get(head_noun(noun), _BOX)
+        shape = SHAPE_OF_NOUN.get(head_noun(noun), _BOX)
         return cls(shape, colour, min(width, max_height / shape.height))
 
-    def scaled(self, factor: float) -> Thing:
+    def scaled(self, factor: float) -> ThingFigure:
         return replace(self, width=self.width * factor)
 
     @property

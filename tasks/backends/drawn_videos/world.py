@@ -1,7 +1,7 @@
 """Where it happens: a grey and brown world of any size, in which nothing has a colour that is looked for.
 
     world = World(832, 480)                     400 x 231 units, 2.08 px each
-    paint_backdrop(world, "Inside a gallery with white walls", rng)
+    paint_scene(world, "Inside a gallery with white walls", rng)
 
 Whatever the picture's size, figures are drawn in units of which it shows 400 across and 230 down, or more of one.
 """
@@ -65,7 +65,7 @@ class World:
 # --- Backdrops ---------------------------------------------------------------------------------
 
 
-def paint_backdrop(world: World, scene: str, rng: np.random.Generator) -> np.ndarray:
+def paint_scene(world: World, scene: str, rng: np.random.Generator) -> np.ndarray:
     """(H * S, W * S, 3) uint8: a landscape, a town or a room by the words of a prompt's scene, other for each rng."""
     canvas = world.canvas()
     blank = np.zeros((world.height_px * SUPERSAMPLING, world.width_px * SUPERSAMPLING, 3), np.uint8)
@@ -154,14 +154,14 @@ def _room(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
         canvas.stroke(_tone(146, 9), [(-4, y), (world.width + 4, y)], 1.1)
 
 
-Painter = Callable[[Canvas, World, np.random.Generator], None]
+BackdropPainter = Callable[[Canvas, World, np.random.Generator], None]
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_PAINTERS: tuple[tuple[frozenset[str], Painter], ...] = (
+_PAINTERS: tuple[tuple[frozenset[str], BackdropPainter], ...] = (
     (
         _words(
             "inside room bedroom sunroom workroom gallery kitchen hall hallway library museum attic shed workshop "
@@ -180,7 +180,7 @@ _PAINTERS: tuple[tuple[frozenset[str], Painter], ...] = (
 )
 
 
-def _painter_for(scene: str) -> Painter:
+def _painter_for(scene: str) -> BackdropPainter:
     """The first kind of place that a word of the scene names; open land if none."""
     words = set(re.findall(r"[a-z]+", scene.lower()))
     return next((painter for names, painter in _PAINTERS if words & names), _open_land)

@@ -48,7 +48,7 @@ def _hills(base: float, rise: float, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([skyline, [(WIDTH + 4, HEIGHT + 4), (-4, HEIGHT + 4)]])
 
 
-def cloud(canvas: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
+def draw_cloud(canvas: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
     canvas.detail(
         colour,
         *(
@@ -94,7 +94,7 @@ def draw_table(canvas: Canvas, left: float, right: float, top: float) -> None:
 def _park(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.begin(_gradient((196, 216, 236), (238, 242, 242)))
     for x in (60, 170, 270):
-        cloud(canvas, x + rng.uniform(-25, 25), rng.uniform(22, 50), rng.uniform(12, 19), (247, 249, 250))
+        draw_cloud(canvas, x + rng.uniform(-25, 25), rng.uniform(22, 50), rng.uniform(12, 19), (247, 249, 250))
     canvas.detail((190, 206, 194), _hills(126, 14, rng))
     canvas.detail((178, 198, 178), _hills(146, 9, rng))
     canvas.detail((198, 210, 178), _rectangle(-4, 166, WIDTH + 4, HEIGHT + 4))
