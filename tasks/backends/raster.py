@@ -20,7 +20,7 @@ import numpy as np
 
 from schemas.scene import Camera, Floor, Light, Scene, Trajectory
 from schemas.simulation import Rendering
-from tasks.media.cast_rays import Hits, Pose, Solid, Window, cast, poses_at, window_of, zoom
+from tasks.media.cast_rays import Pose, RayHits, Solid, Window, cast, poses_at, window_of, zoom
 from tasks.media.floors import texture_uv
 
 SUPERSAMPLING = 2
@@ -89,7 +89,7 @@ class _Painter:
         mean = cv2.resize(radiance, size, interpolation=cv2.INTER_AREA)
         frame[window.top : window.bottom, window.left : window.right] = encode_srgb(mean)
 
-    def _radiance(self, hits: Hits, floor_albedo: np.ndarray) -> np.ndarray:
+    def _radiance(self, hits: RayHits, floor_albedo: np.ndarray) -> np.ndarray:
         """(H, W, 3) float32 W/m2/sr: what comes from the surfaces that the rays meet."""
         light = self._scene.light
         lit = self._lit(hits)
@@ -118,7 +118,7 @@ class _Painter:
         mean: np.ndarray = self._albedo.mean(axis=(0, 1), dtype=float)
         return mean * (light.sun / np.pi * self._sun[2] + light.sky)
 
-    def _lit(self, hits: Hits) -> np.ndarray:
+    def _lit(self, hits: RayHits) -> np.ndarray:
         """(H, W) float: 0 where a body stands before the sun, 1 elsewhere."""
         lit = np.ones(hits.labels.shape)
         for solid in hits.solids:

@@ -87,14 +87,14 @@ def caption_faults(caption: str, simulation: Simulation, tracks: list[MaskTrack]
 
     tracks: the exact masks, in the scene's order.
     """
-    truth = Truth.of(simulation, tracks)
+    truth = CaptionTruth.of(simulation, tracks)
     sentences = read_sentences(caption, simulation.scene.bodies)
     faults = [fault for sentence in sentences for fault in _sentence_faults(sentence, truth)]
     return list(dict.fromkeys(faults))
 
 
 @dataclass(frozen=True)
-class Truth:
+class CaptionTruth:
     """What the simulation did, as far as captions are held against it."""
 
     bodies: dict[str, Body]
@@ -105,7 +105,7 @@ class Truth:
     stays_in_view: set[str]  # in the last frame, away from the picture's border
 
     @classmethod
-    def of(cls, simulation: Simulation, tracks: list[MaskTrack]) -> Truth:
+    def of(cls, simulation: Simulation, tracks: list[MaskTrack]) -> CaptionTruth:
         position = {t.instance_id: np.array(t.position) for t in simulation.trajectories}
         speed = {t.instance_id: np.linalg.norm(t.velocity, axis=1) for t in simulation.trajectories}
         present = {track.instance_id: track.present for track in tracks}
@@ -134,7 +134,7 @@ def _ends_inside(track: MaskTrack) -> bool:
 # --- Claims ----------------------------------------------------------------------------------
 
 
-def _sentence_faults(sentence: Sentence, truth: Truth) -> Iterator[str]:
+def _sentence_faults(sentence: Sentence, truth: CaptionTruth) -> Iterator[str]:
     for stranger in sentence.strangers:
         yield f"names a {stranger}, and there is none"
     if re.search(r"\b(?:neither|nor)\b", sentence.text):
@@ -144,7 +144,7 @@ def _sentence_faults(sentence: Sentence, truth: Truth) -> Iterator[str]:
         yield from _motion_faults(clause.strip(), sentence.text, truth)
 
 
-def _collision_faults(text: str, truth: Truth) -> Iterator[str]:
+def _collision_faults(text: str, truth: CaptionTruth) -> Iterator[str]:
     for verb in _COLLIDE.finditer(text):
         before, after = text[: verb.start()], text[verb.end() :]
         if _PERHAPS.search(before):
@@ -181,7 +181,7 @@ def _colliding(before: str, after: str) -> tuple[list[str], list[str]]:
     return [], []
 
 
-def _pair_faults(claim: tuple[list[str], list[str]], truth: Truth) -> Iterator[str]:
+def _pair_faults(claim: tuple[list[str], list[str]], truth: CaptionTruth) -> Iterator[str]:
     some, each = claim
     for other in each:
         rest = [id_ for id_ in some if id_ != other]
@@ -194,7 +194,7 @@ def _pair_faults(claim: tuple[list[str], list[str]], truth: Truth) -> Iterator[s
             yield f"says that {names} and {truth.name(other)} collide, and they do not"
 
 
-def _denial_faults(before: str, after: str, truth: Truth) -> Iterator[str]:
+def _denial_faults(before: str, after: str, truth: CaptionTruth) -> Iterator[str]:
     """'does not hit <id2>', 'without colliding with anything', 'nothing collides'."""
     if _PARTLY.search(before + after):
         return
@@ -205,7 +205,7 @@ def _denial_faults(before: str, after: str, truth: Truth) -> Iterator[str]:
         yield from _no_collision_faults(before, [], truth)
 
 
-def _no_collision_faults(text: str, pair: list[str], truth: Truth) -> Iterator[str]:
+def _no_collision_faults(text: str, pair: list[str], truth: CaptionTruth) -> Iterator[str]:
     """text: with the bodies of which it is said, if no pair is."""
     if _PARTLY.search(text):
         return
@@ -218,7 +218,7 @@ def _no_collision_faults(text: str, pair: list[str], truth: Truth) -> Iterator[s
         yield "says that nothing collides, and something does"
 
 
-def _motion_faults(clause: str, sentence: str, truth: Truth) -> Iterator[str]:
+def _motion_faults(clause: str, sentence: str, truth: CaptionTruth) -> Iterator[str]:
     always = re.search(r"\b(?:throughout|entire|whole)\b", clause) or not _PARTLY.search(sentence)
     for verb in _STILL.finditer(clause):
         if _denied(clause, verb) or not always:
@@ -249,7 +249,7 @@ def _denied(clause: str, verb: re.Match[str]) -> bool:
     return bool(_NOT.search(before) or _PERHAPS.search(before))
 
 
-def _subjects(clause: str, verb: re.Match[str], truth: Truth) -> list[str]:
+def _subjects(clause: str, verb: re.Match[str], truth: CaptionTruth) -> list[str]:
     """Whom the verb is said of; none where that is unclear."""
     before = clause[: verb.start()]
     if _PRONOUN.search(before):

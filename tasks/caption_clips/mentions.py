@@ -16,13 +16,13 @@ from schemas.scene import Body
 
 UNKNOWN, EVERY, OBJECTS = "<?>", "<all>", "<objects>"
 
-SHAPES = {
+SHAPE_OF_WORD = {
     **dict.fromkeys(("cube", "box", "block"), "cube"),
     "cylinder": "cylinder",
     **dict.fromkeys(("ball", "sphere", "cone", "pyramid", "prism", "disc", "disk", "ring", "torus", "cuboid"), "other"),
     **dict.fromkeys(("object", "shape", "item", "one"), "any"),
 }
-SHAPES |= {f"{word}es" if word == "box" else f"{word}s": shape for word, shape in SHAPES.items()}
+SHAPE_OF_WORD |= {f"{word}es" if word == "box" else f"{word}s": shape for word, shape in SHAPE_OF_WORD.items()}
 
 # Words that captioners use for the same colour: the paper's own examples call one cube pink and purple in a breath.
 ALIKE = (
@@ -77,7 +77,7 @@ def _read(sentence: str, bodies: Sequence[Body]) -> Sentence:
     said: list[str] = []
     strangers: list[str] = []
     for word in words:
-        if word not in SHAPES:
+        if word not in SHAPE_OF_WORD:
             said.append(word)
             continue
         phrase = _take_phrase(said, bodies)
@@ -114,7 +114,7 @@ def _joins_colours(said: list[str], place: int, bodies: Sequence[Body]) -> bool:
 
 def _resolve(phrase: list[str], noun: str, bodies: Sequence[Body]) -> tuple[str, str | None]:
     """(the name to write for it, what is named there and is no body of the scene)."""
-    shape = SHAPES[noun]
+    shape = SHAPE_OF_WORD[noun]
     if noun in ("one", "ones") and not _colours(bodies) & set(phrase):
         return " ".join([*phrase, noun]), None  # a number or a pronoun
     colours = _named_colours(phrase, bodies)

@@ -139,7 +139,7 @@ class Solid:
 
 
 @dataclass(frozen=True)
-class Hits:
+class RayHits:
     """What the rays through the middles of a camera's pixels meet."""
 
     camera: Camera
@@ -177,7 +177,7 @@ class Hits:
         return normals
 
 
-def cast(camera: Camera, bodies: Sequence[Body], poses: Sequence[Pose]) -> Hits:
+def cast(camera: Camera, bodies: Sequence[Body], poses: Sequence[Pose]) -> RayHits:
     """One ray through the middle of every pixel; only the windows in which bodies can be are looked at.
 
     A surface that the camera is inside of is not seen. Raises ValueError unless there are as many poses as bodies,
@@ -203,7 +203,7 @@ def cast(camera: Camera, bodies: Sequence[Body], poses: Sequence[Pose]) -> Hits:
         nearest = met & (near < depth[part])
         labels[part][nearest] = label
         depth[part][nearest] = near[nearest]
-    return Hits(camera, solids, labels, depth, silhouette_px)
+    return RayHits(camera, solids, labels, depth, silhouette_px)
 
 
 # --- Rays ------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from schemas.truth import Expectation, TrueInstance, Truth
 from tasks.media.drawing.canvas import COLOURS
 
 # The truth's own colours and those that a wrong description may name.
-COLOUR_WORDS = frozenset(COLOURS) | {"white", "brown", "grey", "gray", "silver", "gold", "beige", "cyan"}
+COMMON_COLOURS = frozenset(COLOURS) | {"white", "brown", "grey", "gray", "silver", "gold", "beige", "cyan"}
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def match_instance(class_name: str, noun: str, instances: Sequence[TrueInstance]
 def colour_words(noun: str, own: Iterable[str] = ()) -> set[str]:
     """{"red"} of "a boy in a red shirt"; own: colour words of the truth beside the common ones."""
     words = "".join(c if c.isalpha() else " " for c in noun.lower()).split()
-    return set(words) & {*COLOUR_WORDS, *own}
+    return set(words) & {*COMMON_COLOURS, *own}
 
 
 # --- Masks -----------------------------------------------------------------------------------

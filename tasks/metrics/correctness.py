@@ -21,14 +21,14 @@ N_SSR_BINS = 20  # of [-1, 1]
 _DIGITS = 9  # a score is a sum of many floats: what is 0.7 on paper may end as 0.6999999999999998
 
 
-def rounded(scores: ArrayLike) -> np.ndarray:
+def rounded_scores(scores: ArrayLike) -> np.ndarray:
     """Scores without what floating point adds to them; of any shape, NaN stays NaN."""
     return np.round(np.asarray(scores, float), _DIGITS)
 
 
 def reaches(scores: ArrayLike, tau: ArrayLike) -> np.ndarray:
     """Is a score at least tau? Both of any shapes that broadcast; NaN reaches nothing, 0.7 reaches 0.7."""
-    return np.greater_equal(rounded(scores), rounded(tau))
+    return np.greater_equal(rounded_scores(scores), rounded_scores(tau))
 
 
 # --- Correctness -----------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def vlm_agreement(ssr_scores: ArrayLike, yes: ArrayLike, n_bins: int = N_SSR_BIN
     yes:        (N,) bool, the answers to the question about the same relation
     """
     answers = np.asarray(yes, bool)
-    places = np.floor(rounded((np.asarray(ssr_scores, float) + 1) * n_bins / 2)).astype(int).clip(0, n_bins - 1)
+    places = np.floor(rounded_scores((np.asarray(ssr_scores, float) + 1) * n_bins / 2)).astype(int).clip(0, n_bins - 1)
     n_yes, n_no = (np.bincount(places[answers == said], minlength=n_bins).tolist() for said in (True, False))
     edges = [(2 * place - n_bins) / n_bins for place in range(n_bins + 1)]
     return [AgreementBin(*parts) for parts in zip(edges[:-1], edges[1:], n_yes, n_no, strict=True)]

@@ -69,8 +69,8 @@ def score_clips(
     for start in range(0, n_clips, step):
         block = slice(start, start + step)
         scores = axis_scores(animal[block], object_[block], found[block])
-        ssr_initial[block] = along(scores, initial[block])
-        ssr_final[block] = along(scores, final[block])
+        ssr_initial[block] = project_scores(scores, initial[block])
+        ssr_final[block] = project_scores(scores, final[block])
     return ClipScores(ssr_initial, ssr_final, dsr_scores(ssr_initial, ssr_final, variant, end_frames))
 
 
@@ -86,7 +86,7 @@ def ssr_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray, direc
 
     NaN where the two are not both found, or a box is degenerate: without extent along an axis, or not finite.
     """
-    return along(axis_scores(animal, object_, found), directions)
+    return project_scores(axis_scores(animal, object_, found), directions)
 
 
 def axis_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def axis_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray) -> n
         return scores
 
 
-def along(axis_scores: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def project_scores(axis_scores: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """(D, B, N) scores of the axes -> (B, N) those of each clip's direction (B, D); -1 turns an axis round."""
     return np.einsum("dbn,bd->bn", axis_scores, directions)
 

@@ -23,7 +23,7 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 RangeFromZero = Annotated[tuple[NotNegative, NotNegative], AfterValidator(_ordered)]
 ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
-Count = Annotated[tuple[AtLeastOne, AtLeastOne], AfterValidator(_ordered)]
+CountRange = Annotated[tuple[AtLeastOne, AtLeastOne], AfterValidator(_ordered)]
 
 
 class SceneConfig(StageConfig):
@@ -35,9 +35,11 @@ class SceneConfig(StageConfig):
     n_frames: int = Field(49, ge=2, description="Frames of a clip (KineMask 4.1)")
 
     speed_mps: Range = Field((0.5, 1.5), description="Speed of a controlled body in the first frame (KineMask A.2)")
-    n_controlled: Count = Field((1, 2), description="Controlled bodies of a scene (KineMask A.2: one or two)")
-    n_bodies_simple: Count = Field((2, 5), description="Bodies of a simple_motion scene, controlled ones included")
-    n_bodies_interactions: Count = Field((3, 6), description="Bodies of an interactions scene; figures show 3 to 6")
+    n_controlled: CountRange = Field((1, 2), description="Controlled bodies of a scene (KineMask A.2: one or two)")
+    n_bodies_simple: CountRange = Field((2, 5), description="Bodies of a simple_motion scene, controlled ones included")
+    n_bodies_interactions: CountRange = Field(
+        (3, 6), description="Bodies of an interactions scene; figures show 3 to 6"
+    )
 
     size_m: Range = Field((0.3, 0.5), description="Edge of a cube, diameter of a cylinder")
     slenderness: Range = Field((0.8, 1.25), description="Height of a cylinder over its diameter: none is a pole")

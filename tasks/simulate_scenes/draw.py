@@ -17,7 +17,7 @@ import numpy as np
 
 from schemas.scene import DIGITS, Body, Camera, Floor, Light, Scene, SceneSeed, SceneSet, Shape, Split, Vector
 from tasks.media.floors import Floors, FloorTexture
-from tasks.simulate_scenes.config import Count, Range, SceneConfig
+from tasks.simulate_scenes.config import CountRange, Range, SceneConfig
 from tasks.simulate_scenes.layout import place_bodies
 from tasks.simulate_scenes.palette import SHAPES, colour_distance, colour_names, draw_colour
 from tasks.simulate_scenes.rounding import rounded
@@ -32,7 +32,7 @@ SUN_WM2, SKY_WM2SR = (2.0, 3.0), (0.3, 0.5)  # a white floor shows just below wh
 TARGET_M = 0.2  # the point that the camera looks at lies at most this far from the origin, along x and y
 
 
-class Plan(NamedTuple):
+class MotionPlan(NamedTuple):
     """What a seed decides, whatever the attempt."""
 
     n_bodies: int
@@ -62,7 +62,7 @@ def draw_scene(seed: SceneSeed, attempt: int, config: SceneConfig, floors: Floor
     )
 
 
-def draw_plan(seed: SceneSeed, config: SceneConfig) -> Plan:
+def draw_plan(seed: SceneSeed, config: SceneConfig) -> MotionPlan:
     rng = _stream(seed, 0)
     bodies = config.n_bodies_interactions if seed.set == "interactions" else config.n_bodies_simple
     n_bodies = _count(rng, bodies)
@@ -71,7 +71,7 @@ def draw_plan(seed: SceneSeed, config: SceneConfig) -> Plan:
     for _ in range(n_controlled):
         speed_mps, heading = _within(rng, config.speed_mps), rng.uniform(0, 2 * math.pi)
         velocities.append(rounded((speed_mps * math.cos(heading), speed_mps * math.sin(heading), 0.0)))
-    return Plan(n_bodies, velocities)
+    return MotionPlan(n_bodies, velocities)
 
 
 def _stream(seed: SceneSeed, number: int) -> np.random.Generator:
@@ -132,7 +132,7 @@ def _draw_light(rng: np.random.Generator) -> Light:
 
 
 def _draw_bodies(
-    rng: np.random.Generator, split: Split, plan: Plan, floor_rgb: Vector, config: SceneConfig
+    rng: np.random.Generator, split: Split, plan: MotionPlan, floor_rgb: Vector, config: SceneConfig
 ) -> list[Body]:
     """The plan's bodies, all of them at the origin still: the controlled ones first, no two of the same noun."""
     looks = [(colour, shape, draw_colour(split, colour, rng)) for colour in colour_names(split) for shape in SHAPES]
@@ -180,5 +180,5 @@ def _within(rng: np.random.Generator, limits: Range) -> float:
     return round(float(rng.uniform(*limits)), DIGITS)
 
 
-def _count(rng: np.random.Generator, limits: Count) -> int:
+def _count(rng: np.random.Generator, limits: CountRange) -> int:
     return int(rng.integers(limits[0], limits[1] + 1))

@@ -17,7 +17,7 @@ from schemas.scene import DIGITS, Body, Camera
 from tasks.simulate_scenes.config import SceneConfig
 from tasks.simulate_scenes.rounding import rounded
 
-Point = np.ndarray  # (2,) m on the floor: x, y
+FloorPoint = np.ndarray  # (2,) m on the floor: x, y
 
 N_TRIES = 200  # at a place for a body, or for two, before a scene counts as crowded
 SPREAD = 0.45  # bodies start this share of the camera's distance from its target, at most, along x and y
@@ -34,7 +34,7 @@ class Crowded(Exception):
 class Stand(NamedTuple):
     """Where a body stands: enough to keep others clear of it."""
 
-    place: Point
+    place: FloorPoint
     radius_m: float
 
 
@@ -96,7 +96,7 @@ def _draw_gap_m(rng: np.random.Generator, body: Body, config: SceneConfig) -> fl
     return max(_travel_m(body, rng.uniform(min(MIN_REACH_S, latest_s), latest_s), config), config.clearance_m)
 
 
-def _fits(body: Body, place: Point, stands: dict[str, Stand], camera: Camera, config: SceneConfig) -> bool:
+def _fits(body: Body, place: FloorPoint, stands: dict[str, Stand], camera: Camera, config: SceneConfig) -> bool:
     apart_m = config.clearance_m + _radius_m(body)
     if any(math.dist(place, other.place) < apart_m + other.radius_m for other in stands.values()):
         return False
@@ -110,7 +110,7 @@ def _fits(body: Body, place: Point, stands: dict[str, Stand], camera: Camera, co
     return _in_picture(later[None], camera, 0.0)
 
 
-def _draw_place(rng: np.random.Generator, camera: Camera) -> Point:
+def _draw_place(rng: np.random.Generator, camera: Camera) -> FloorPoint:
     eye = camera.position
     ahead = camera.rays(np.array([camera.width / 2, camera.height / 2]))
     to_target = -eye[2] / ahead[2] * ahead
@@ -133,7 +133,7 @@ def _corners(body: Body) -> np.ndarray:
     return np.array([(x + i * radius_m, y + j * radius_m, z) for i in (-1, 1) for j in (-1, 1) for z in (0.0, height)])
 
 
-def _at(body: Body, place: Point) -> Body:
+def _at(body: Body, place: FloorPoint) -> Body:
     x, y = place.tolist()
     return body.model_copy(update={"position": rounded((x, y, body.position[2]))})
 

@@ -17,7 +17,7 @@ import numpy as np
 from schemas.scene import DIGITS, Shape, Split, Vector
 
 
-class Region(NamedTuple):
+class ColourRegion(NamedTuple):
     """Which colours a name is drawn from; hues beyond 360 are those past red."""
 
     hue_deg: tuple[float, float]
@@ -26,21 +26,21 @@ class Region(NamedTuple):
 
 
 # "random colors", "disjoint colors" (KineMask 4.1); the hues between two regions are nobody's.
-REGIONS: dict[Split, dict[str, Region]] = {
+REGIONS: dict[Split, dict[str, ColourRegion]] = {
     "train": {
-        "red": Region((352, 364), (0.80, 0.95), (0.60, 0.85)),
-        "yellow": Region((47, 57), (0.75, 0.95), (0.80, 0.95)),
-        "green": Region((95, 145), (0.55, 0.85), (0.40, 0.70)),
-        "blue": Region((208, 236), (0.70, 0.95), (0.45, 0.75)),
-        "purple": Region((264, 288), (0.50, 0.80), (0.40, 0.65)),
-        "white": Region((0, 360), (0.00, 0.03), (0.90, 0.97)),
+        "red": ColourRegion((352, 364), (0.80, 0.95), (0.60, 0.85)),
+        "yellow": ColourRegion((47, 57), (0.75, 0.95), (0.80, 0.95)),
+        "green": ColourRegion((95, 145), (0.55, 0.85), (0.40, 0.70)),
+        "blue": ColourRegion((208, 236), (0.70, 0.95), (0.45, 0.75)),
+        "purple": ColourRegion((264, 288), (0.50, 0.80), (0.40, 0.65)),
+        "white": ColourRegion((0, 360), (0.00, 0.03), (0.90, 0.97)),
     },
     "test": {
-        "orange": Region((22, 34), (0.80, 0.95), (0.80, 0.95)),
-        "teal": Region((174, 188), (0.60, 0.90), (0.50, 0.70)),
-        "pink": Region((318, 336), (0.35, 0.60), (0.80, 0.95)),
-        "black": Region((0, 360), (0.00, 0.15), (0.04, 0.12)),
-        "grey": Region((0, 360), (0.00, 0.04), (0.40, 0.60)),
+        "orange": ColourRegion((22, 34), (0.80, 0.95), (0.80, 0.95)),
+        "teal": ColourRegion((174, 188), (0.60, 0.90), (0.50, 0.70)),
+        "pink": ColourRegion((318, 336), (0.35, 0.60), (0.80, 0.95)),
+        "black": ColourRegion((0, 360), (0.00, 0.15), (0.04, 0.12)),
+        "grey": ColourRegion((0, 360), (0.00, 0.04), (0.40, 0.60)),
     },
 }
 

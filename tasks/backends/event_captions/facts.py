@@ -34,7 +34,7 @@ class Direction(Enum):
         return cls(round(np.degrees(np.arctan2(-dy, dx)) / 45) % 8 * 45)
 
 
-Place = Literal["left", "middle", "right"]
+FrameThird = Literal["left", "middle", "right"]
 Strength = Literal["slight", "plain", "firm"]
 Manner = Literal["pushed", "nudged", "stays", "continues", "veers", "deflected", "bounces", "halts"]
 
@@ -45,7 +45,7 @@ class Starts:
 
     time_s: float
     instance_id: str
-    place: Place
+    place: FrameThird
     direction: Direction
     towards: str | None  # what it is aimed at and hits first
 

@@ -18,12 +18,12 @@ from tasks.backends.event_captions.facts import (
     Direction,
     Ends,
     Facts,
+    FrameThird,
     Goes,
     Hits,
     Leaves,
     Manner,
     Moves,
-    Place,
     Rests,
     Starts,
     Stops,
@@ -74,7 +74,7 @@ def read_facts(simulation: Simulation, tracks: list[MaskTrack]) -> Facts:
 
 
 @dataclass(frozen=True)
-class Motion:
+class BodyMotion:
     """A body's way through the clip."""
 
     instance_id: str
@@ -111,11 +111,11 @@ class Motion:
         return Direction.of(dx, dy)
 
 
-def _read_motions(simulation: Simulation, tracks: list[MaskTrack]) -> dict[str, Motion]:
+def _read_motions(simulation: Simulation, tracks: list[MaskTrack]) -> dict[str, BodyMotion]:
     """{instance_id: its way}, in the scene's order."""
     scene = simulation.scene
     return {
-        body.instance_id: Motion(
+        body.instance_id: BodyMotion(
             instance_id=body.instance_id,
             position=np.array(trajectory.position),
             velocity=np.array(trajectory.velocity),
@@ -156,14 +156,14 @@ def _ids(contact: Collision) -> tuple[str, str]:
 
 
 def _starts(
-    motions: dict[str, Motion], instance_id: str, contacts: list[Collision], cuts: dict[str, list[int]], width: int
+    motions: dict[str, BodyMotion], instance_id: str, contacts: list[Collision], cuts: dict[str, list[int]], width: int
 ) -> Starts | None:
     motion = motions[instance_id]
     phase = motion.phase(0, cuts[instance_id])
     if phase is None or motion.moved_m(*phase) < MOVES_M:
         return None
     share = motion.image[0, 0] / width
-    place: Place = "left" if share < 1 / 3 else "right" if share > 2 / 3 else "middle"
+    place: FrameThird = "left" if share < 1 / 3 else "right" if share > 2 / 3 else "middle"
     first = next((c for c in contacts if instance_id in _ids(c)), None)
     towards = None
     if first is not None:
@@ -174,7 +174,7 @@ def _starts(
     return Starts(0.0, instance_id, place, motion.direction(*phase), towards)
 
 
-def _hits(contact: Collision, motions: dict[str, Motion], cuts: dict[str, list[int]], camera: Camera) -> Hits:
+def _hits(contact: Collision, motions: dict[str, BodyMotion], cuts: dict[str, list[int]], camera: Camera) -> Hits:
     speed = contact.closing_speed_mps
     before = {contact.first_id: contact.first_velocity_before, contact.second_id: contact.second_velocity_before}
     goes = [
@@ -190,7 +190,7 @@ def _hits(contact: Collision, motions: dict[str, Motion], cuts: dict[str, list[i
     )
 
 
-def _goes(motion: Motion, before: np.ndarray, frame: int, cuts: list[int], camera: Camera) -> Goes | None:
+def _goes(motion: BodyMotion, before: np.ndarray, frame: int, cuts: list[int], camera: Camera) -> Goes | None:
     """None where too little is seen of it, or where it lies between two manners."""
     phase = motion.phase(frame, cuts)
     if phase is None:
@@ -225,7 +225,7 @@ def _seen_direction(position: np.ndarray, velocity: np.ndarray, camera: Camera) 
     return Direction.of(x1 - x0, y1 - y0)
 
 
-def _ends(motion: Motion, motions: dict[str, Motion], camera: Camera, fps: int) -> Ends | None:
+def _ends(motion: BodyMotion, motions: dict[str, BodyMotion], camera: Camera, fps: int) -> Ends | None:
     """None for what never moves, and for what is hidden when the clip ends."""
     last = motion.n_frames - 1
     if motion.moved_m(0, last) < MOVES_M:
@@ -243,7 +243,7 @@ def _ends(motion: Motion, motions: dict[str, Motion], camera: Camera, fps: int) 
     return Moves(last / fps, motion.instance_id, motion.direction(since, last), slows)
 
 
-def _leaves(motion: Motion, camera: Camera, fps: int) -> Leaves | None:
+def _leaves(motion: BodyMotion, camera: Camera, fps: int) -> Leaves | None:
     """None if it is in the picture when the clip ends, though something hides it."""
     if motion.ends_in_picture:
         return None
@@ -258,7 +258,7 @@ def _leaves(motion: Motion, camera: Camera, fps: int) -> Leaves | None:
     return Leaves(frame / fps, motion.instance_id, max(beyond, key=lambda side: beyond[side]))
 
 
-def _beside(motion: Motion, motions: dict[str, Motion]) -> str | None:
+def _beside(motion: BodyMotion, motions: dict[str, BodyMotion]) -> str | None:
     """What it has come to rest next to, if that rests and is seen too."""
     gaps = {
         other.instance_id: float(np.linalg.norm((other.position - motion.position)[-1, :2]))

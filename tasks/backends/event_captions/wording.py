@@ -18,12 +18,12 @@ from tasks.backends.event_captions.facts import (
     Direction,
     Ends,
     Facts,
+    FrameThird,
     Goes,
     Hits,
     Leaves,
     Manner,
     Moves,
-    Place,
     Starts,
     Stops,
     Strength,
@@ -48,7 +48,7 @@ SIDES: dict[Direction, str] = {
     Direction.TOP: "at the top",
     Direction.BOTTOM: "at the bottom",
 }
-PLACES: dict[Place, str] = {
+THIRD_PHRASES: dict[FrameThird, str] = {
     "left": "on the left side of the frame",
     "middle": "in the middle of the frame",
     "right": "on the right side of the frame",
@@ -82,7 +82,7 @@ REACTS: dict[Manner, tuple[str, ...]] = {
 }
 
 
-class Clause(NamedTuple):
+class MainClause(NamedTuple):
     """A main clause and whom it is about."""
 
     who: list[str]  # instance ids
@@ -109,7 +109,7 @@ class Teller:
         self._say(self._setting())
         if not self._hits or self._one_of("apart first", (True, False)):
             self._tell_apart()
-        after: list[Clause] = []
+        after: list[MainClause] = []
         while self._hits:
             hit = self._hits.pop(0)
             self._say_side_by_side(after + self._endings_until(hit.time_s))
@@ -138,7 +138,7 @@ class Teller:
                 f"the scene is set on {floor} with {count}: {things}",
                 f"{count} are on {floor}: {things}",
                 f"the scene consists of {floor} with {count}: {things}",
-                f"{listed(with_article(noun) for noun in nouns)} are on {floor}",
+                f"{series(with_article(noun) for noun in nouns)} are on {floor}",
             ),
         )
 
@@ -160,7 +160,7 @@ class Teller:
 
     def _starting(self, starts: Starts) -> list[str]:
         way = f"towards {self._the(starts.towards)}" if starts.towards else self._way(starts.direction)
-        place = f"starts {PLACES[starts.place]}"
+        place = f"starts {THIRD_PHRASES[starts.place]}"
         return self._one_of("start", ([f"moves {way}"], [f"slides {way}"], [place, f"moves {way}"]))
 
     def _ending(self, instance_id: str, direction: Direction) -> list[str]:
@@ -181,7 +181,7 @@ class Teller:
 
     # --- Collisions ------------------------------------------------------------------------
 
-    def _tell_hit(self, hit: Hits) -> list[Clause]:
+    def _tell_hit(self, hit: Hits) -> list[MainClause]:
         """Returns the clauses that say what the bodies do then, as far as it is not said at once."""
         first, second = self._the(hit.first_id), self._the(hit.second_id)
         adverb = self._one_of(hit.strength, ADVERBS[hit.strength])
@@ -232,7 +232,7 @@ class Teller:
             return f", pushing it out of the frame {SIDES[end.side]}"
         return self._worded(SUFFERS, goes)
 
-    def _reaction(self, hit: Hits, goes: Goes) -> Clause:
+    def _reaction(self, hit: Hits, goes: Goes) -> MainClause:
         """What a body does after the hit, with its end if nothing happens before that."""
         end = self._ends.get(goes.instance_id)
         if goes.direction is None:
@@ -258,27 +258,27 @@ class Teller:
             end.time_s <= other.time_s for other in self._ends.values()
         )
 
-    def _endings_until(self, time_s: float) -> list[Clause]:
+    def _endings_until(self, time_s: float) -> list[MainClause]:
         """The ends until then of bodies that were told of, those that end alike in one clause."""
         ends = [end for id_, end in self._ends.items() if end.time_s < time_s and id_ not in self._starts]
         for end in ends:
             del self._ends[end.instance_id]
         return [self._end(list(alike)) for _, alike in groupby(ends, key=lambda end: (type(end), _side_of(end)))]
 
-    def _end(self, ends: list[Ends]) -> Clause:
+    def _end(self, ends: list[Ends]) -> MainClause:
         ids = [end.instance_id for end in ends]
         every = len(ids) > 2 and len(ids) == len(self._facts.ends) and self._facts.ends_at_rest
-        who = "all of the moving objects" if every else listed(self._the(id_) for id_ in ids)
+        who = "all of the moving objects" if every else series(self._the(id_) for id_ in ids)
         s = "s" if len(ids) == 1 else ""
         match ends[0]:
             case Stops():
-                return Clause(
+                return MainClause(
                     ids, f"{who} {self._one_of('stop', (f'eventually stop{s}', f'slow{s} down and stop{s}'))}"
                 )
             case Leaves(side=side):
-                return Clause(ids, f"{who} leave{s} the frame {SIDES[side]}")
+                return MainClause(ids, f"{who} leave{s} the frame {SIDES[side]}")
             case Moves():
-                return Clause(ids, f"{who} keep{s} moving until the end of the video")
+                return MainClause(ids, f"{who} keep{s} moving until the end of the video")
 
     def _tell_rests(self) -> None:
         rests = [rest.instance_id for rest in self._facts.rests]
@@ -287,7 +287,7 @@ class Teller:
         rests = [id_ for id_ in rests if id_ in others]
         if not rests:
             return
-        who = [listed(self._the(id_) for id_ in rests)]
+        who = [series(self._the(id_) for id_ in rests)]
         if len(rests) > 1 and set(rests) == others < set(self._facts.nouns):
             kind = kind_of([self._facts.nouns[id_] for id_ in rests])
             told_alike = [id_ for id_ in set(self._facts.nouns) - others if kind == kind_of([self._facts.nouns[id_]])]
@@ -302,7 +302,7 @@ class Teller:
     def _say(self, sentence: str) -> None:
         self._told.append(sentence[0].upper() + sentence[1:] + ".")
 
-    def _say_side_by_side(self, clauses: list[Clause]) -> None:
+    def _say_side_by_side(self, clauses: list[MainClause]) -> None:
         """Two clauses a sentence, unless both are about the same body or one is about many."""
         while clauses:
             clause, *clauses = clauses
@@ -312,8 +312,8 @@ class Teller:
             else:
                 self._say(clause.text)
 
-    def _clause(self, instance_id: str, does: list[str]) -> Clause:
-        return Clause([instance_id], f"{self._the(instance_id)} {listed(does)}")
+    def _clause(self, instance_id: str, does: list[str]) -> MainClause:
+        return MainClause([instance_id], f"{self._the(instance_id)} {series(does)}")
 
     def _one_of(self, what: str, choices: Sequence[T]) -> T:
         """The choices for the same thing take turns, from a random one on: nothing is said twice alike in a row."""
@@ -337,7 +337,7 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def listed(things: Iterable[str]) -> str:
+def series(things: Iterable[str]) -> str:
     """'a', 'a and b', 'a, b, and c'."""
     *most, last = things
     if not most:
@@ -354,5 +354,5 @@ def kind_of(nouns: Sequence[str]) -> str:
 def list_of_things(nouns: Sequence[str]) -> str:
     """'a red cube and a blue cylinder'; of one kind: 'a red and a blue one'."""
     if kind_of(nouns) == "objects":
-        return listed(with_article(noun) for noun in nouns)
-    return f"{listed(with_article(noun.rsplit(' ', 1)[0]) for noun in nouns)} one"
+        return series(with_article(noun) for noun in nouns)
+    return f"{series(with_article(noun.rsplit(' ', 1)[0]) for noun in nouns)} one"
