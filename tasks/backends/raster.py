@@ -134,9 +134,12 @@ class _Painter:
 
     def _reach(self, camera: Camera, solid: Solid) -> Window | None:
         """Where a body or the shadow that it throws can be seen."""
-        corners = solid.corners
-        shadow = corners - np.maximum(corners[:, 2:], 0.0) / self._sun[2] * self._sun
-        return window_of(camera, np.concatenate([corners, shadow]))
+        return window_of(camera, with_shadow(solid.corners, self._sun))
+
+
+def with_shadow(corners: np.ndarray, sun: np.ndarray) -> np.ndarray:
+    """(N, 3) points in m, (3,) direction of the sun -> (2N, 3): the points, and their shadows on the floor."""
+    return np.concatenate([corners, corners - np.maximum(corners[:, 2:], 0.0) / sun[2] * sun])
 
 
 def sun_direction(light: Light) -> np.ndarray:

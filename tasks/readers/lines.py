@@ -78,10 +78,27 @@ def parse_line(line: InputLine, record: type[R]) -> R:
         row.model_dump_json()  # a lone surrogate cannot be stored
         return row
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
-        raise RowFailed("bad_line", problems, retryable=False) from error
+        raise RowFailed("bad_line", problems_of(error), retryable=False) from error
     except (ValueError, RecursionError) as error:
         raise RowFailed("bad_line", f"not a JSON object: {error}", retryable=False) from error
+
+
+def problems_of(error: ValidationError) -> str:
+    """'video: Field required; start_s: Input should be a valid number': column by column."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
+
+
+def outcome_of(row_id: str, stage: str, end: RowFailed | RowRejected) -> Outcome:
+    """The outcome of an input that became no clip."""
+    return Outcome(
+        row_id=row_id,
+        kind="source",
+        status="rejected" if isinstance(end, RowRejected) else "failed",
+        stage=stage,
+        reason=end.reason,
+        detail=end.detail,
+        retryable=isinstance(end, RowFailed) and end.retryable,
+    )
 
 
 class EndedLines:
@@ -96,14 +113,4 @@ class EndedLines:
         # Such a line is known by its text, and by how often that text came before.
         text = content_hash(str(line.raw), length=16)
         self._occurrences[text] += 1
-        self.outcomes.append(
-            Outcome(
-                row_id=f"line-{text}-{self._occurrences[text]}",
-                kind="source",
-                status="rejected" if isinstance(end, RowRejected) else "failed",
-                stage=self._stage,
-                reason=end.reason,
-                detail=end.detail,
-                retryable=isinstance(end, RowFailed) and end.retryable,
-            )
-        )
+        self.outcomes.append(outcome_of(f"line-{text}-{self._occurrences[text]}", self._stage, end))

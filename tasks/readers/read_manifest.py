@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from schemas.local_copies import Content, fetch, file_sha256
 from schemas.outcome import Outcome, RowFailed, RowRejected
@@ -38,8 +38,6 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".m
 STAGE = "read_manifest"
 
 logger = logging.getLogger(__name__)
-
-R = TypeVar("R", bound=Record)
 
 
 class ManifestListing(Record):

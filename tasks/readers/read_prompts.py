@@ -13,7 +13,6 @@ free words needs all its labels beside it and has to keep them (tasks/datasets/d
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from pydantic import AliasChoices, ValidationError, field_validator, model_validator
@@ -25,15 +24,21 @@ from schemas.scene import Split
 from schemas.storage import AnyPath
 from tasks.datasets.dsr.rewording import keeps_labels
 from tasks.datasets.dsr.wording import from_to_text, structured_text
-from tasks.readers.lines import EndedLines, InputLine, ManifestError, parse_line, read_lines, require_manifest
+from tasks.readers.lines import (
+    EndedLines,
+    InputLine,
+    ManifestError,
+    parse_line,
+    problems_of,
+    read_lines,
+    require_manifest,
+)
 from tasks.readers.parse_prompts import MAX_PROMPT_CHARACTERS, PromptRefused, parse_prompt, plain, relation_of
 
 STAGE = "read_prompts"
 
 # Columns of results that stand beside prompts in our tables and in the authors' files; nothing of them is read.
 _OF_RESULTS = ("seeds", "rewards", "n_pairs", "video", "reward", "prompt_from_to")
-
-logger = logging.getLogger(__name__)
 
 
 def _either(ours: str, theirs: str) -> AliasChoices:
@@ -155,8 +160,7 @@ def _read_line(line: InputLine, split: Split) -> DsrPrompt:
             text=" ".join(row.text.split()),
         )
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RowFailed("unsafe_id", f"{problems}; it would name files", retryable=False) from error
+        raise RowFailed("unsafe_id", f"{problems_of(error)}; it would name files", retryable=False) from error
 
 
 def read_labels(row: PromptLine) -> tuple[Form, DsrLabels]:

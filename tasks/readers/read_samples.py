@@ -21,7 +21,7 @@ from schemas.record import Record, column, content_hash
 from schemas.scene import Split
 from schemas.storage import AnyPath, at_once, list_files
 from tasks.engine.inputs import Inputs
-from tasks.readers.lines import ManifestError
+from tasks.readers.lines import ManifestError, outcome_of
 from tasks.readers.read_manifest import VIDEO_SUFFIXES, content_of
 
 STAGE = "read_samples"
@@ -76,7 +76,8 @@ def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, kn
     videos = {sample: found for sample, found in zip(chosen, read, strict=True) if isinstance(found, Video)}
     ends |= {name: end for name, end in zip(chosen.values(), read, strict=True) if not isinstance(end, Video)}
     samples = [DsrSample.of(prompt, sample.seed, *videos.get(sample, ())) for sample, prompt in asked.items()]
-    return SampleListing(samples=samples, outcomes=[_outcome(name, ends[name]) for name in sorted(ends)])
+    outcomes = [outcome_of(f"video-{content_hash(name, length=16)}", STAGE, ends[name]) for name in sorted(ends)]
+    return SampleListing(samples=samples, outcomes=outcomes)
 
 
 def choose_files(names: Sequence[str], asked: set[Asked]) -> tuple[dict[Asked, str], dict[str, End]]:
@@ -129,15 +130,3 @@ def _read_file(inputs: Inputs, name: str, known: AnyPath | None) -> Video | RowF
         return error
     except OSError as error:
         return RowFailed("unreadable_file", f"{name!r}: {error.strerror}", retryable=True)
-
-
-def _outcome(name: str, end: End) -> Outcome:
-    return Outcome(
-        row_id=f"video-{content_hash(name, length=16)}",
-        kind="source",
-        status="rejected" if isinstance(end, RowRejected) else "failed",
-        stage=STAGE,
-        reason=end.reason,
-        detail=end.detail,
-        retryable=isinstance(end, RowFailed) and end.retryable,
-    )

@@ -20,7 +20,7 @@ import numpy as np
 from schemas.scene import Body, Scene, Trajectory
 from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
-from tasks.backends.raster import sun_direction
+from tasks.backends.raster import sun_direction, with_shadow
 from tasks.media.cast_rays import Pose, Solid, Window, poses_at, window_of
 
 PART_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
@@ -134,8 +134,7 @@ class _Places:
         A body at rest that it hides or shades is in there as a whole: an edge across an even surface would be seen.
         """
         corners = Solid.of(body, pose).corners
-        shadow = corners - np.maximum(corners[:, 2:], 0.0) / self._sun[2] * self._sun
-        seen = np.concatenate([corners, shadow])
+        seen = with_shadow(corners, self._sun)
         touched = window_of(self._camera, seen)
         reach = window_of(self._camera, np.concatenate([seen, _around(corners, self._surroundings * body.size[2])]))
         if reach is None:

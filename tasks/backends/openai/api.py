@@ -35,12 +35,12 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from schemas.config import StageConfig
 from schemas.outcome import RowFailed, ServiceDown
@@ -88,6 +88,16 @@ class Reply(BaseModel):
     """A model's answer. Subclasses have required fields only, and neither dict nor set: strict schemas know none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
+# Checked here and not in the schema: strict schemas know no minLength.
+Text = Annotated[str, AfterValidator(_not_blank)]
 
 
 class InvalidReply(ValueError):

@@ -11,24 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from schemas.extraction import Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from schemas.instance import Instance
 from schemas.interaction import InteractionType
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
+from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply, Text
 from tasks.prompts import load_prompt
 
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank")
-    return text
-
-
-# Checked here and not in the schema: strict schemas know no minLength.
-Text = Annotated[str, AfterValidator(_not_blank)]
 Id = Annotated[str, Field(pattern=r"^id[1-9][0-9]*$")]
 
 

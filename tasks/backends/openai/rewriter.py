@@ -9,29 +9,20 @@ Which server and model: see tasks/backends/openai/api.py.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from schemas.dsr import DsrPrompt
 from schemas.relation import RELATIONS
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
+from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply, Text
 from tasks.datasets.dsr.wording import structured_text
 from tasks.prompts import load_prompt
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank")
-    return text
 
 
 class RewriteReply(Reply):
     """The prompt in other words."""
 
-    # Checked here and not in the schema: strict schemas know no lengths.
-    text: Annotated[str, AfterValidator(_not_blank)] = Field(description="The prompt in other words, plain prose")
+    text: Text = Field(description="The prompt in other words, plain prose")
 
 
 class OpenAIRewriter:

@@ -75,6 +75,11 @@ def flight(a: Point, b: Point, u: float, rise: float) -> Point:
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 px
 
 
+def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """(4, 2) outline."""
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
 def disc(centre: Point, radius: float, radius_y: float | None = None, tilt: float = 0.0) -> np.ndarray:
     """(24, 2) outline of a circle, or of an ellipse tilted by `tilt` radians."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)

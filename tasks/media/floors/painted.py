@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from schemas.scene import Split
-from tasks.media.floors.patterns import SIDE, Cells, Colour, blades, cells, cloud, mix, ramp, relief, wall, waves, weave
+from tasks.media.drawing.canvas import Colour
+from tasks.media.floors.patterns import SIDE, Cells, blades, cells, cloud, mix, ramp, relief, wall, waves, weave
 from tasks.media.floors.texture import FloorTexture
 
 VERSION = "1"

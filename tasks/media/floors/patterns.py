@@ -14,8 +14,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from tasks.media.drawing.canvas import Colour
+
 SIDE = 1024
-Colour = tuple[int, int, int]  # sRGB, 0..255
 
 _Y, _X = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / SIDE  # 0..1 over the tile
 
