@@ -363,7 +363,7 @@ def test_an_interrupt_ends_the_process(stand_in: StandIn, scratch: Path) -> None
 def test_a_process_that_comes_too_late_for_its_parent_ends() -> None:
     done = subprocess.run([sys.executable, "-I", WORKER, "/nowhere", "1"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "is gone" in done.stderr
+    assert "the parent process 1 has ended" in done.stderr
 
 
 def gone(pid: int) -> bool:

@@ -430,7 +430,7 @@ def test_a_server_that_fails_every_row_counts_as_down(
     impatient = QUICK.model_copy(update={"max_failed_rows": 2})
     with LocalEndpoint(always="503", answers=answer_of) as server:
         point_at(server, monkeypatch)
-        with pytest.raises(ShardsFailed, match=r"2 rows failed one after the other.*Look after the server"):
+        with pytest.raises(ShardsFailed, match=r"2 rows failed in a row.*Check the server"):
             run_here(asking(config, impatient))
     assert latest_snapshot(config.snapshots) is None
     healthy()

@@ -1,12 +1,12 @@
-"""What of a clip is drawn, and how its parts are put together.
+"""Which parts of a clip are drawn, and how they are composed.
 
     plan_clip(scene, trajectories, config)
         parts   [RenderPart(frame 0, the whole picture, what never moves), RenderPart(frame 0, a box around id1), ...]
-        frames  [[1, 2], [3, 2], ...]   frame 1 is the first part with the parts 3 and 2 on it
+        frames  [[1, 2], [3, 2], ...]   frame 1: part 0 with the parts 3 and 2 laid over it
 
-The camera and the light stand still: only where a body that moves, its shadow or its surroundings can be seen does a
-frame differ from the picture of what rests. Boxes are merged where one costs less than two; a box in which nothing
-differs from one that is drawn already is not drawn again. Labels are exact: outside its box, a body has no pixel.
+The camera and the light stand still: a frame differs from the picture of what rests only around a moving body and its
+shadow. Boxes are merged if one costs less than two; a box whose content was drawn already is not drawn again. Labels
+are exact: a body has no pixel outside its box.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tasks.backends.cycles import CyclesConfig
 from tasks.backends.raster import sun_direction, with_shadow
 from tasks.media.cast_rays import Pose, Solid, Window, poses_at, window_of
 
-PART_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
+PART_PX = 2000  # measured cost of starting a box, in pixels drawn in the same time
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class RenderPart:
 
     frame: int
     box: Window
-    bodies: tuple[int, ...]  # places in scene.bodies
+    bodies: tuple[int, ...]  # indices into scene.bodies
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -42,10 +42,10 @@ class RenderPart:
 
 @dataclass(frozen=True)
 class RenderPlan:
-    """The parts of a clip, the first of which is a whole picture."""
+    """The parts of a clip; the first is a whole picture."""
 
     parts: list[RenderPart]
-    frames: list[list[int]]  # for each frame, the parts that are laid over the first, in this order
+    frames: list[list[int]]  # for each frame, the parts to lay over the first, in this order
     feather_px: int
 
     @property
@@ -54,7 +54,7 @@ class RenderPlan:
 
 
 def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesConfig) -> RenderPlan:
-    """The fewest pixels that show a clip, or every frame whole if the config says so."""
+    """Plan as few pixels as possible, or every frame whole if the config says so."""
     camera = scene.camera
     whole = Window(0, 0, camera.width, camera.height)
     everything = tuple(range(len(scene.bodies)))
@@ -83,7 +83,7 @@ def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesCo
 
 
 def compose(plan: RenderPlan, pixels: np.ndarray) -> Rendering:
-    """Put the frames together. pixels: (plan.n_pixels, 4) uint8, red, green, blue, label of part after part."""
+    """Compose the frames. pixels: (plan.n_pixels, 4) uint8: red, green, blue, label, part by part."""
     ends = np.cumsum([part.box.area for part in plan.parts])
     drawn = [
         drawn_px.reshape(*part.shape, 4) for part, drawn_px in zip(plan.parts, np.split(pixels, ends[:-1]), strict=True)
@@ -106,7 +106,7 @@ def lay_over(picture: np.ndarray, part: np.ndarray, box: Window, feather_px: int
 
 
 def _ramp(first: int, last: int, size: int, feather_px: int) -> np.ndarray:
-    """(last - first,) float32: from near 0 at either end up to 1 in the middle; no end at the picture's own edge."""
+    """(last - first,) float32: from near 0 at both ends to 1 in the middle; 1 at the picture's own edges."""
     place = np.arange(first, last, dtype=np.float32) + 0.5
     share = np.ones(last - first, np.float32)
     if feather_px and first > 0:
@@ -120,7 +120,7 @@ def _ramp(first: int, last: int, size: int, feather_px: int) -> np.ndarray:
 
 
 class _Places:
-    """Where in the picture a scene's bodies are, and what they change."""
+    """Where a scene's bodies appear in the picture, and which pixels they change."""
 
     def __init__(self, scene: Scene, resting: Sequence[tuple[Body, Pose]], config: CyclesConfig) -> None:
         self._camera, self._sun = scene.camera, sun_direction(scene.light)
@@ -129,9 +129,9 @@ class _Places:
         self._outlines = [outline for outline in outlines if outline is not None]
 
     def reach(self, body: Body, pose: Pose) -> Window | None:
-        """What is drawn anew for a moving body, with room for the edges to blend; None if outside the picture.
+        """The window to redraw for a moving body, with a margin for blending; None if outside the picture.
 
-        A body at rest that it hides or shades is in there as a whole: an edge across an even surface would be seen.
+        It includes every resting body that the moving one hides or shades: an edge across an even surface would show.
         """
         corners = Solid.of(body, pose).corners
         seen = with_shadow(corners, self._sun)
@@ -152,14 +152,14 @@ class _Places:
 
 
 def _around(corners: np.ndarray, margin_m: float) -> np.ndarray:
-    """(8, 3) corners of a box -> (8, 3) points of the floor around it, as far from it as the margin says."""
+    """(8, 3) corners of a box -> (8, 3) points on the floor, margin_m outside the box."""
     outwards = (corners - corners.mean(axis=0))[:, :2]
     around = corners[:, :2] + margin_m * np.sign(outwards)
     return np.pad(around, ((0, 0), (0, 1)))
 
 
 def merge(boxes: Sequence[Window]) -> list[Window]:
-    """Fewer boxes over the same places, as long as that costs less."""
+    """Merge boxes as long as that costs less; the result covers the same places."""
     merged = list(boxes)
     while pairs := [(_gain(a, b), i, j) for i, a in enumerate(merged) for j, b in enumerate(merged[:i])]:
         gain, i, j = max(pairs)

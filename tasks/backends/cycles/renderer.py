@@ -1,4 +1,4 @@
-"""Cycles behind the protocol of render_clips. Importing this needs no Blender: it runs in a process of its own."""
+"""Cycles as a `Renderer` of render_clips. Importing this needs no Blender: it runs in its own process."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tasks.media.floors import texture_uv
 
 logger = logging.getLogger(__name__)
 
-VERSION = "1"  # bumped when the same scene gets other pixels
+VERSION = "1"  # increase when the same scene gets other pixels
 PYTHON_VARIABLE = "TRIPTYCH_BLENDER_PYTHON"
 
 _PROJECT = Path(__file__).parents[3]
-_FLOOR_HEIGHTS = 100.0  # the floor ends this many times the camera's height away: half a degree under the horizon
+_FLOOR_HEIGHTS = 100.0  # in camera heights, how far the floor reaches: to half a degree below the horizon
 
 
 class CyclesRenderer:
@@ -47,7 +47,7 @@ class CyclesRenderer:
     def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Rendering:
         """floor (N, N, 3) uint8 RGB: the floor's texture.
 
-        Raises RowFailed("renderer_died"), ("renderer_timeout"), ("renderer_wrote_nonsense"), all worth another try;
+        Raises RowFailed("renderer_died"), ("renderer_timeout"), ("renderer_wrote_nonsense"), all retryable;
         ServiceDown without Blender.
         """
         plan = plan_clip(scene, trajectories, self._config)
@@ -59,7 +59,7 @@ class CyclesRenderer:
 
 
 def blender_job(scene: Scene, trajectories: list[Trajectory], plan: RenderPlan, config: CyclesConfig) -> dict[str, Any]:
-    """What worker.py is told."""
+    """The job file of worker.py."""
     return {
         "bpy": pinned_blender(),
         "scene": scene.model_dump(mode="json"),
@@ -82,7 +82,7 @@ def _floor_corners(scene: Scene) -> dict[str, Any]:
 
 
 def interpreter(config: CyclesConfig) -> Path:
-    """The Python that has bpy. Whether it is there is seen when it is started."""
+    """The Python that has bpy. Not checked here: starting it fails if it is missing."""
     named = config.python or os.environ.get(PYTHON_VARIABLE)
     return Path(named) if named else _PROJECT / ".venv-blender" / "bin" / "python"
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws boxes of a scene's frames with Cycles: `python worker.py FOLDER PARENT_PID`. Blender's Python, nothing else.
+"""Draw boxes of a scene's frames with Cycles: `python worker.py FOLDER PARENT_PID`, with Blender's Python.
 
     FOLDER/job.json      what to draw; see `blender_job` in renderer.py
     FOLDER/floor.png     the floor's texture
-    FOLDER/pixels        written here: red, green, blue in sRGB and the number of the body, 0 for none, one byte each,
-                         of box after box, rows from top to bottom
-    FOLDER/report.json   written here last: without it nothing is finished
+    FOLDER/pixels        output: red, green, blue in sRGB and the body's number (0: none), one byte each, box by box,
+                         rows from top to bottom
+    FOLDER/report.json   output, written last: it marks the job as finished
 
-This program is apart from the rest since it imports bpy: under its licence, and by its own interpreter. It dies with
-its parent. Exit status 3: no Blender here, or another one than was asked for.
+This is a separate program because it imports bpy: it has bpy's licence and interpreter. It dies with its parent. Exit
+status 3: no Blender here, or not the version that the job names.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SENSOR_MM = 36.0
 
 JsonObject = dict[str, Any]
 
-bpy: Any = None  # imported by main: it takes a second, and first the parent must be known to live
+bpy: Any = None  # imported by main, after the check that the parent lives: the import takes a second
 
 # --- Process ---------------------------------------------------------------------------------
 
@@ -55,12 +55,12 @@ def main() -> None:
 
 
 def die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when the one that started it is gone, however it went."""
+    """Have the kernel kill this process when its parent ends, however that happens."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it was gone already
-        sys.exit(f"the process {parent_pid} that asked for this is gone")
+    if os.getppid() != parent_pid:  # it had ended before
+        sys.exit(f"the parent process {parent_pid} has ended")
 
 
 def import_blender(version: str) -> ModuleType:
@@ -78,7 +78,7 @@ def import_blender(version: str) -> ModuleType:
 
 @contextmanager
 def one_cpu() -> Iterator[None]:
-    """Around the import: Blender starts a thread a CPU that it then sees, and they burn half of the time waiting."""
+    """For the import: Blender starts a thread per visible CPU, and they waste half of the time busy waiting."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -99,7 +99,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 class BlenderScene:
-    """A scene in Blender; between two boxes only poses and visibility change."""
+    """A scene in Blender; from box to box only poses and visibility change."""
 
     def __init__(self, job: JsonObject, folder: Path) -> None:
         scene = job["scene"]
@@ -123,19 +123,19 @@ class BlenderScene:
     def _link(self, name: str, data: Any, matrix: np.ndarray | None = None) -> Any:
         thing = bpy.data.objects.new(name, data)
         if matrix is not None:
-            thing.matrix_world = matrix.T.tolist()  # it takes columns
+            thing.matrix_world = matrix.T.tolist()  # Blender expects columns
         self._scene.collection.objects.link(thing)
         return thing
 
     def draw(self, part: JsonObject) -> np.ndarray:
-        """(h, w, 4) uint8: red, green, blue, label of a box of a frame."""
+        """(h, w, 4) uint8: red, green, blue, label inside one box of a frame."""
         for place, (body, trajectory) in enumerate(zip(self._bodies, self._trajectories, strict=True)):
             body.location = trajectory["position"][part["frame"]]
             body.rotation_quaternion = trajectory["rotation"][part["frame"]]
             body.hide_render = place not in part["bodies"]
         left, top, right, bottom = part["box"]
         render = self._scene.render
-        # Blender cuts the decimals off: half a pixel more, and rounding cannot lose a whole one.
+        # Blender truncates: half a pixel more keeps rounding from losing a whole one.
         render.border_min_x, render.border_max_x = (left + 0.5) / self._width, (right + 0.5) / self._width
         render.border_min_y = (self._height - bottom + 0.5) / self._height
         render.border_max_y = (self._height - top + 0.5) / self._height
@@ -155,8 +155,8 @@ def set_up_cycles(scene: Any, job: JsonObject) -> None:
     cycles.device = "CPU"
     cycles.samples = job["samples"]
     cycles.use_adaptive_sampling = False
-    cycles.seed, cycles.use_animated_seed = 0, False  # noise that stands still does not flicker
-    cycles.use_light_tree = False  # one sun and an even sky
+    cycles.seed, cycles.use_animated_seed = 0, False  # the same noise in every frame: no flicker
+    cycles.use_light_tree = False  # the light tree helps with many lights only
     cycles.use_denoising = job["denoise"]
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_prefilter = "FAST"
@@ -164,7 +164,7 @@ def set_up_cycles(scene: Any, job: JsonObject) -> None:
 
 
 def set_up_output(scene: Any, path: Path) -> None:
-    """Have a render write its linear colours, with the body's number as alpha, to one uncompressed EXR file."""
+    """Make renders write linear colours, with the body's number as alpha, to one uncompressed EXR file."""
     bpy.context.view_layer.use_pass_object_index = True
     tree = bpy.data.node_groups.new("output", "CompositorNodeTree")
     tree.interface.new_socket(name="Image", in_out="OUTPUT", socket_type="NodeSocketColor")
@@ -199,7 +199,7 @@ def read_exr(path: Path) -> np.ndarray:
 def make_camera(camera: JsonObject) -> Any:
     (focal_px, skew, centre_x), (_, focal_y_px, centre_y), _ = camera["intrinsics"]
     if skew != 0 or focal_px != focal_y_px:
-        raise ValueError(f"a camera with square pixels and no skew is wanted, got {camera['intrinsics']}")
+        raise ValueError(f"needs a camera with square pixels and no skew, got {camera['intrinsics']}")
     width, height = camera["width"], camera["height"]
     data = bpy.data.cameras.new("camera")
     data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR_MM
@@ -225,7 +225,7 @@ def make_sun(light: JsonObject, angle_deg: float) -> Any:
 
 
 def sun_matrix(light: JsonObject) -> np.ndarray:
-    """(4, 4): a turn that brings z to where the sun stands; it shines along -z."""
+    """(4, 4): the rotation that turns z towards the sun; the light shines along -z."""
     azimuth, polar = np.deg2rad(light["azimuth_deg"]), np.deg2rad(90 - light["elevation_deg"])
     matrix = np.eye(4)
     matrix[:3, :3] = [
@@ -288,7 +288,7 @@ def box(size: list[float]) -> tuple[np.ndarray, list[list[int]]]:
 
 
 def cylinder(size: list[float]) -> tuple[np.ndarray, list[list[int]]]:
-    """Vertices (2 CYLINDER_SIDES, 3) in m and faces, the caps first, of a prism whose area is that of the circle."""
+    """Vertices (2 CYLINDER_SIDES, 3) in m and faces, caps first, of a prism with the circle's area."""
     step = 2 * np.pi / CYLINDER_SIDES
     radius = 0.5 * np.sqrt(step / np.sin(step))
     angle = step * np.arange(CYLINDER_SIDES)
@@ -301,7 +301,7 @@ def cylinder(size: list[float]) -> tuple[np.ndarray, list[list[int]]]:
 
 
 def round_off(mesh: Any) -> None:
-    """Shade a cylinder's side as if it were round; its caps (the first faces) stay flat."""
+    """Shade a cylinder's side smoothly; the caps (the first two faces) stay flat."""
     for number, face in enumerate(mesh.polygons):
         face.use_smooth = number >= 2
     rims = {key for face in list(mesh.polygons)[:2] for key in face.edge_keys}
@@ -317,12 +317,12 @@ def decode_srgb(srgb: np.ndarray) -> np.ndarray:
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-# A colour is coded as 1 from half way between 0 and 1 on, and so forth.
+# Code k starts half way between k - 1 and k.
 THRESHOLDS = decode_srgb((np.arange(1, 256) - 0.5) / 255).astype(np.float32)
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
-    """Linear -> uint8: Blender's view transform "Standard", cut off at 0 and 1."""
+    """Linear -> uint8 by Blender's view transform "Standard", clipped to 0..1."""
     return np.searchsorted(THRESHOLDS, linear, side="right").astype(np.uint8)
 
 

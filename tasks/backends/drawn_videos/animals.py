@@ -1,10 +1,10 @@
-"""Animals in profile, of one colour: four-legged ones, birds, and those that creep under a shell.
+"""Animals in profile, of one colour: four-legged animals, birds and creepers.
 
     animal = AnimalFigure.of("fox", coat=(246, 122, 14), size=34)
     animal.draw(canvas, "id1", AnimalPose(x=120, y=196, facing=1, travelled=30.0))
 
-All of an animal but its eye is a tone of its coat, so that a detector of colours sees the whole of it. What nobody has
-drawn yet looks like a dog.
+Everything except the eye is a tone of the coat, so a colour detector finds the whole animal. Unknown animals are drawn
+as a dog.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tasks.media.drawing.figures import joint, step
 
 EYE: Colour = (30, 26, 28)
 FAR_TONE, LIGHT_TONE = 0.78, 1.16
-STRIDE = 0.22  # of the size, half a step
+STRIDE = 0.22  # of the size: half a step
 
 
 class AnimalPose(NamedTuple):
@@ -37,7 +37,7 @@ class AnimalPose(NamedTuple):
 
 @dataclass(frozen=True)
 class FourLegged:
-    """Proportions, in the height at the shoulder."""
+    """Proportions, relative to the height at the shoulder."""
 
     trunk: float = 0.5  # half of its length
     girth: float = 0.25  # radius of the chest
@@ -52,7 +52,7 @@ class FourLegged:
 
 @dataclass(frozen=True)
 class Bird:
-    """Proportions, in the height of the back."""
+    """Proportions, relative to the height of the back."""
 
     leg: float = 0.38  # length
     neck: Point = (0.56, 1.16)
@@ -62,7 +62,7 @@ class Bird:
 
 @dataclass(frozen=True)
 class Creeper:
-    """Low, on short legs; in the height of the back."""
+    """Low, on short legs. Proportions, relative to the height of the back."""
 
     trunk: float = 0.92  # half of its length
     neck: Point = (1.2, 0.52)
@@ -124,7 +124,7 @@ BUILDS: dict[str, Build] = {
 
 @dataclass(frozen=True)
 class AnimalFigure:
-    """An animal that knows how to draw itself; `size` is the height of its back, px."""
+    """An animal to be drawn; `size` is the height of its back, px."""
 
     build: Build
     coat: Colour
@@ -132,7 +132,7 @@ class AnimalFigure:
 
     @classmethod
     def of(cls, noun: str, coat: Colour, size: float) -> AnimalFigure:
-        """noun: known by its head. size: px, of an animal of usual height."""
+        """noun: its head noun chooses the build. size: px, for an animal of usual height."""
         build = BUILDS.get(head_noun(noun), _DOG)
         return cls(build, coat, size * build.height)
 
@@ -151,7 +151,7 @@ class AnimalFigure:
                 _draw_creeper(canvas, self.build, self.coat, self.size, pose, at)
 
     def reach(self) -> tuple[float, float]:
-        """px from its middle: back to the tail and ahead to the nose, where it stands."""
+        """px from its middle to its tail and to its nose, when standing."""
         side = int(4 * self.size) + 8
         canvas = Canvas(("it",), 2 * side, 2 * side, 1)
         canvas.begin(np.zeros((2 * side, 2 * side, 3), np.uint8))
@@ -246,7 +246,7 @@ def _draw_head(
 def _draw_ears(
     canvas: Canvas, build: FourLegged, colour: Colour, size: float, at: Callable[[float, float], Point], shift: float
 ) -> None:
-    """shift: forward, in the head's radius: the far ear's, or the near one's."""
+    """shift: how far forward the ear is, in radii of the head; it differs for the far and the near ear."""
     radius = build.head
     forward, up = build.neck[0] - (0.2 - shift) * radius, build.neck[1]
     match build.ears:

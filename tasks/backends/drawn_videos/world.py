@@ -1,9 +1,9 @@
-"""Where it happens: a grey and brown world of any size, in which nothing has a colour that is looked for.
+"""The backdrop: a grey and brown world of any size, without any colour that detectors look for.
 
     world = World(832, 480)                     400 x 231 units, 2.08 px each
     paint_scene(world, "Inside a gallery with white walls", rng)
 
-Whatever the picture's size, figures are drawn in units of which it shows 400 across and 230 down, or more of one.
+Figures are drawn in units: every picture shows at least 400 units across and 230 down.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tasks.media.drawing.backdrops import textured
 from tasks.media.drawing.canvas import Canvas, Colour, Point, disc, rectangle
 
 LEAST_WIDTH, LEAST_HEIGHT = 400.0, 230.0  # units that every picture shows
-BELOW_GROUND = 62.0  # units between where the object stands and the picture's lower edge
+BELOW_GROUND = 62.0  # units between the object's foot and the picture's lower edge
 SUPERSAMPLING = 2
-OUTLINE_SHADE = 0.62  # a darker outline would have nobody's colour
+OUTLINE_SHADE = 0.62  # a darker outline would lose the thing's colour
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class World:
 
 
 def paint_scene(world: World, scene: str, rng: np.random.Generator) -> np.ndarray:
-    """(H * S, W * S, 3) uint8: a landscape, a town or a room by the words of a prompt's scene, other for each rng."""
+    """(H * S, W * S, 3) uint8: a landscape, a town or a room, by the words of a prompt's scene; rng varies it."""
     canvas = world.canvas()
     blank = np.zeros((world.height_px * SUPERSAMPLING, world.width_px * SUPERSAMPLING, 3), np.uint8)
     canvas.begin(blank, world.zoom, world.middle)
@@ -100,7 +100,7 @@ def _hills(world: World, base: float, rise: float, rng: np.random.Generator) -> 
 
 
 def _ground(canvas: Canvas, world: World, lightness: float, warmth: float, rng: np.random.Generator) -> None:
-    """Flat ground from the horizon on, with tufts and pebbles."""
+    """Flat ground below the horizon, with tufts and pebbles."""
     canvas.detail(_tone(lightness, warmth), _band(world, world.horizon, world.height + 4))
     for x, y in rng.uniform((0, world.horizon + 4), (world.width, world.height), (70, 2)):
         near = (y - world.horizon) / (world.height - world.horizon)
@@ -177,6 +177,6 @@ _PAINTERS: tuple[tuple[frozenset[str], BackdropPainter], ...] = (
 
 
 def _painter_for(scene: str) -> BackdropPainter:
-    """The first kind of place that a word of the scene names; open land if none."""
+    """The painter of the first kind of place that the scene names; open land if none."""
     words = set(re.findall(r"[a-z]+", scene.lower()))
     return next((painter for names, painter in _PAINTERS if words & names), _open_land)

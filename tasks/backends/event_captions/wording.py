@@ -3,7 +3,7 @@
     "On a wooden floor, there are two objects: a red cube and a blue cylinder. The red cube moves towards the blue
     cylinder and collides firmly with it, pushing it to the right. The red cube then comes to a stop."
 
-How something is said is drawn at random, never what is said. No numbers of metres or seconds, no rotations.
+The wording is random, the content is not. Captions contain no metres, seconds or rotations.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ADVERBS: dict[Strength, tuple[str, ...]] = {
     "plain": ("",),
     "firm": (" firmly", " forcefully"),
 }
-# As the rest of a clause that says that it was hit.
+# The end of a clause that says the body was hit.
 SUFFERS: dict[Manner, tuple[str, ...]] = {
     "pushed": (", pushing it {way}",),
     "nudged": (", barely moving it",),
@@ -69,7 +69,7 @@ SUFFERS: dict[Manner, tuple[str, ...]] = {
     "bounces": (", sending it back {way}",),
     "halts": (", bringing it to a stop",),
 }
-# As a clause of its own, behind the body's name.
+# A clause of its own, after the body's name.
 REACTS: dict[Manner, tuple[str, ...]] = {
     "pushed": ("is pushed {way}",),
     "nudged": ("barely moves",),
@@ -83,19 +83,19 @@ REACTS: dict[Manner, tuple[str, ...]] = {
 
 
 class MainClause(NamedTuple):
-    """A main clause and whom it is about."""
+    """A main clause and the bodies it is about."""
 
     who: list[str]  # instance ids
     text: str
 
 
 def word_caption(facts: Facts, seed: Sequence[int]) -> str:
-    """seed: what the choice of words is drawn from."""
+    """seed: of the random choice of words."""
     return " ".join(Teller(facts, np.random.default_rng(list(seed))).sentences())
 
 
 class Teller:
-    """Tells a clip's facts once, in order of time; bodies that collide with nothing are told of side by side."""
+    """Tells each fact of a clip once, in order of time; bodies without collisions are told side by side."""
 
     def __init__(self, facts: Facts, rng: np.random.Generator) -> None:
         self._facts, self._rng = facts, rng
@@ -164,7 +164,7 @@ class Teller:
         return self._one_of("start", ([f"moves {way}"], [f"slides {way}"], [place, f"moves {way}"]))
 
     def _ending(self, instance_id: str, direction: Direction) -> list[str]:
-        """What becomes of a body whose motion was just told; nothing if that says it all."""
+        """How the motion just told ends; nothing if there is no more to say."""
         end = self._ends.pop(instance_id, None)
         match end:
             case Stops():
@@ -182,7 +182,7 @@ class Teller:
     # --- Collisions ------------------------------------------------------------------------
 
     def _tell_hit(self, hit: Hits) -> list[MainClause]:
-        """Returns the clauses that say what the bodies do then, as far as it is not said at once."""
+        """Tell a collision. Returns the clauses about what the bodies do next, for a later sentence."""
         first, second = self._the(hit.first_id), self._the(hit.second_id)
         adverb = self._one_of(hit.strength, ADVERBS[hit.strength])
         meanwhile = "meanwhile, " if len(self._told) > 1 else ""
@@ -205,7 +205,7 @@ class Teller:
         return [self._reaction(hit, goes)] if goes and self._is_worth_telling(goes) else []
 
     def _is_worth_telling(self, goes: Goes) -> bool:
-        """That a body goes on as before is left out where its next collision or, among several, its end tells it."""
+        """False for a body that just goes on, if its next collision, or among several its end, is told anyway."""
         if goes.manner not in ("continues", "veers"):
             return True
         if self._is_hit_again(goes.instance_id):
@@ -222,7 +222,7 @@ class Teller:
         )
 
     def _suffering(self, hit: Hits) -> str:
-        """What becomes of the second."""
+        """What the hit does to the second body."""
         goes = hit.after(hit.second_id)
         if goes is None:
             return ""
@@ -233,7 +233,7 @@ class Teller:
         return self._worded(SUFFERS, goes)
 
     def _reaction(self, hit: Hits, goes: Goes) -> MainClause:
-        """What a body does after the hit, with its end if nothing happens before that."""
+        """What a body does after the hit, and how that ends if nothing else happens before."""
         end = self._ends.get(goes.instance_id)
         if goes.direction is None:
             beside = ""
@@ -253,13 +253,13 @@ class Teller:
     # --- Ends ------------------------------------------------------------------------------
 
     def _comes_next(self, end: Ends) -> bool:
-        """Is there nothing to tell before it?"""
+        """Is it the next event to tell?"""
         return all(end.time_s <= hit.time_s for hit in self._hits) and all(
             end.time_s <= other.time_s for other in self._ends.values()
         )
 
     def _endings_until(self, time_s: float) -> list[MainClause]:
-        """The ends until then of bodies that were told of, those that end alike in one clause."""
+        """The ends before that time of bodies already told of; equal ends share a clause."""
         ends = [end for id_, end in self._ends.items() if end.time_s < time_s and id_ not in self._starts]
         for end in ends:
             del self._ends[end.instance_id]
@@ -303,7 +303,7 @@ class Teller:
         self._told.append(sentence[0].upper() + sentence[1:] + ".")
 
     def _say_side_by_side(self, clauses: list[MainClause]) -> None:
-        """Two clauses a sentence, unless both are about the same body or one is about many."""
+        """Say two clauses per sentence, unless they share a body or one is about many."""
         while clauses:
             clause, *clauses = clauses
             joins = clauses and not {*clause.who} & {*clauses[0].who} and max(len(clause.who), len(clauses[0].who)) <= 2
@@ -316,7 +316,7 @@ class Teller:
         return MainClause([instance_id], f"{self._the(instance_id)} {series(does)}")
 
     def _one_of(self, what: str, choices: Sequence[T]) -> T:
-        """The choices for the same thing take turns, from a random one on: nothing is said twice alike in a row."""
+        """Take turns through the choices, starting at a random one: no phrase repeats at once."""
         turn = self._turns.setdefault(what, int(self._rng.integers(len(choices))))
         self._turns[what] += 1
         return choices[turn % len(choices)]
@@ -346,7 +346,7 @@ def series(things: Iterable[str]) -> str:
 
 
 def kind_of(nouns: Sequence[str]) -> str:
-    """'cubes', 'cylinders' or, if both are among them, 'objects'."""
+    """'cubes', 'cylinders', or 'objects' for both."""
     shapes = {noun.split()[-1] for noun in nouns}
     return f"{shapes.pop()}s" if len(shapes) == 1 else "objects"
 

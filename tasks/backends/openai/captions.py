@@ -2,8 +2,8 @@
 
     OpenAICaptions(EndpointConfig(), cache).count_interactions("A boy kicks a ball.", attempt=0) -> 1
 
-Each reply must fit its model and the caption; one that does not is asked for afresh, and in the end
-the row fails. Which server and model: see tasks/backends/openai/api.py.
+Each reply must fit its model and the caption; one that does not is asked for anew, and finally the
+row fails. Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations

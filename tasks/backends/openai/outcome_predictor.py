@@ -3,7 +3,7 @@
     OpenAIPredictor(EndpointConfig(), cache).predict(picture, "on a table", [push], examples)
         -> "The blue mug moves to the right and collides firmly with the glass, which falls over."
 
-Which server and model: see tasks/backends/openai/api.py.
+Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class OpenAIPredictor:
 
 
 def _check(reply: OutcomeReply) -> None:
-    """Raises InvalidReply for a blank description, or one with a speed in numbers: training captions hold none."""
+    """Raises InvalidReply for a blank description or one with a speed in numbers: training captions have none."""
     if not reply.description.strip():
         raise InvalidReply("the description is blank")
     if speed := _SPEED.search(reply.description):

@@ -3,7 +3,7 @@
     OpenAIRelations(EndpointConfig(), cache, n_frames=8).judge(sample, generated, scored)
         -> yes, no, "Initially: the fox stands right of the stump. Finally: the fox is still there."
 
-The paper asks Qwen3-VL-8B-Instruct about each relation on its own, and so does this. Which server and model: see
+Like the paper, which uses Qwen3-VL-8B-Instruct, this asks about each relation separately. Server and model: see
 tasks/backends/openai/api.py.
 """
 
@@ -34,7 +34,7 @@ class RelationReply(Reply):
 
 
 class OpenAIRelations:
-    """A Judge (tasks/ask_relations.py) that asks a VLM. It is told neither boxes nor scores, nor the prompt."""
+    """A Judge (tasks/ask_relations.py) that asks a VLM. The VLM gets no boxes, scores or prompt."""
 
     watches_video = True
 
@@ -49,7 +49,7 @@ class OpenAIRelations:
         }
 
     def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
-        """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
+        """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
         frames = decode_bytes(generated.video)
         indices = evenly_spaced(len(frames), self._n_frames)
         pictures = [jpeg(frames[i]) for i in indices]
@@ -59,7 +59,7 @@ class OpenAIRelations:
                 "times_s": [round(i / generated.fps, 2) for i in indices],
                 "animal": sample.animal,
                 "object": sample.object,
-                # Not the final relation's "to the ...": what is asked for is a place at both ends, not a way.
+                # Not the final relation's "to the ...": both questions are about a place, not a movement.
                 "relation": RELATIONS[relation].at,
                 "moment": moment,
             }

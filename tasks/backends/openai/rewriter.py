@@ -3,8 +3,8 @@
     OpenAIRewriter(EndpointConfig(), cache).rewrite(prompt, attempt=0)
         -> "Beneath the pines, a fox pauses to the left of a chair, then sprints past it to the right side."
 
-It is told the prompt and its labels, and nothing it says is believed: the stage checks that the labels are kept.
-Which server and model: see tasks/backends/openai/api.py.
+It gets the prompt and its labels. Its reply is not trusted: the stage checks that the labels are kept.
+Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
     OpenAISceneCaptions(EndpointConfig(), cache, n_frames=8).caption(simulation, rendered)
         -> "On a wooden floor, a red cube slides to the right and hits a blue cylinder, which ..."
 
-The paper asks Tarsier, which takes videos, to describe each one concisely with all motions and collisions.
-Servers of this kind take pictures: they get frames in order, with their times. Which server and model: see
-tasks/backends/openai/api.py.
+The paper asks Tarsier, which takes videos, for a concise description with all motions and collisions. Servers of this
+kind take pictures, so they get frames in order, with their times. Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
 from tasks.prompts import load_prompt
 
-MAX_CAPTION_CHARACTERS = 2000  # a text encoder of video models reads 226 tokens, some 1000 characters
+MAX_CAPTION_CHARACTERS = 2000  # text encoders of video models read 226 tokens, about 1000 characters
 
 
 def _caption_like(text: str) -> str:
@@ -42,7 +41,7 @@ class SceneCaptionReply(Reply):
 
 
 class OpenAISceneCaptions:
-    """A Captioner (tasks/caption_clips) that asks a VLM. It is told nothing of the simulation."""
+    """A Captioner (tasks/caption_clips) that asks a VLM. The VLM learns nothing of the simulation."""
 
     watches_video = True
 
@@ -57,7 +56,7 @@ class OpenAISceneCaptions:
         }
 
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
-        """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
+        """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
         frames = decode_bytes(rendered.video)
         indices = evenly_spaced(len(frames), self._n_frames)
         data: dict[str, Json] = {"times_s": [round(i / simulation.scene.fps, 2) for i in indices]}
@@ -66,10 +65,10 @@ class OpenAISceneCaptions:
 
 
 def evenly_spaced(n_frames: int, n: int) -> list[int]:
-    """n places evenly over a clip, its first and last frame among them; all if it has no more. n: at least 2.
+    """n frames spread evenly over a clip, with its first and last; all frames if there are at most n. n: at least 2.
 
-    Not the middles of equal parts, as where a clip only needs to be sampled: a motion is described by
-    where it begins and where it ends. evenly_spaced(49, 4) -> [0, 16, 32, 48]
+    Unlike sample_indices, which takes the middles of equal parts: a description needs where a motion begins
+    and ends. evenly_spaced(49, 4) -> [0, 16, 32, 48]
     """
     if n_frames <= n:
         return list(range(n_frames))

@@ -1,4 +1,4 @@
-"""Which colours are an instance's: histograms in CIE Lab, one bin a pixel.
+"""The colours of an instance: histograms in CIE Lab, one bin per pixel.
 
     a red ball on grass:  posterior_of_bins(...)[bin of red] = 0.98, [bin of green] = 0.01
 
@@ -14,7 +14,7 @@ import numpy as np
 
 L_BINS, AB_BINS = 16, 32
 N_COLOURS = L_BINS * AB_BINS * AB_BINS
-UNSEEN = 5e-5  # histogram mass that the background has of every colour: an unseen colour is background
+UNSEEN = 5e-5  # background mass given to every colour: an unseen colour is background
 
 
 def bins_of(rgb: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ def colour_density(histogram: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Appearance:
-    """An instance's colours: as anchored, and as seen lately."""
+    """An instance's colours: in the anchor's frame, and recently."""
 
     anchored: np.ndarray
     recent: np.ndarray

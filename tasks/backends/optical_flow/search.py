@@ -1,8 +1,8 @@
-"""Where a known shape covers its colours best: for what moves too far for the flow.
+"""Find where a known shape covers its colours best, for motion that is too fast for the flow.
 
     search_shape(evidence, ball, around=[40, 60], radius=50)  ->  ([71.3, 38.0], 0.86): the middle and how well it fits
 
-Both are at the working scale, px.
+Places are px at the working scale.
 """
 
 from __future__ import annotations
