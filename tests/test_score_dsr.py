@@ -299,7 +299,7 @@ def test_depth_is_one_more_axis(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(scores, [[1, 0.25, 0]])
     left = ssr_scores(*boxes, np.ones((1, 3), bool), directions_of(["left"], n_axes=3))
     np.testing.assert_allclose(left, [[0, 0, 1]])
-    with pytest.raises(ValueError, match=r"behind: boxes of 2 axes do not show it"):
+    with pytest.raises(ValueError, match=r"behind: boxes with 2 axes do not show it"):
         directions_of(["left", "behind"])
 
 

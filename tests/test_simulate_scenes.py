@@ -564,11 +564,11 @@ def test_seeds_sets_and_splits_differ(floors: Floors) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"substeps_per_s": 100}, "no multiple of 24"),
+        ({"substeps_per_s": 100}, "make it a multiple of fps, 24"),
         ({"speed_mps": (1.5, 0.5)}, "from low to high"),
         ({"camera_pitch_deg": (30, 90)}, "no horizon"),
-        ({"n_bodies_simple": (1, 3)}, "cannot be controlled"),
-        ({"n_bodies_interactions": (1, 3), "n_controlled": (1, 1)}, "hits nothing"),
+        ({"n_bodies_simple": (1, 3)}, "n_controlled goes up to 2, but"),
+        ({"n_bodies_interactions": (1, 3), "n_controlled": (1, 1)}, "one body cannot collide"),
         ({"n_bodies_interactions": (3, MAX_BODIES + 1)}, "told apart"),
         ({"restitution": (0.5, 1.5)}, "less than or equal to 1"),
     ],

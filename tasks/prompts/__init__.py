@@ -1,4 +1,4 @@
-"""The prompts, as data: one Markdown file each, known by its hash.
+"""The prompts, as data: one Markdown file each, identified by its hash.
 
 load_prompt("count_interactions") -> Prompt(name="count_interactions", text="You read ...", sha256="9f3c...")
 """
@@ -12,7 +12,7 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class Prompt:
-    """A model's instructions. The hash goes into the key and the record of whatever they made."""
+    """A model's instructions. Their hash enters the keys and the records of everything made with them."""
 
     name: str
     text: str

@@ -1,4 +1,4 @@
-"""The lines of a table that a user wrote: JSON lines, CSV or Parquet; what cannot be read ends as an outcome.
+"""Read the lines of a user's table (JSON lines, CSV or Parquet); unreadable lines end as outcomes.
 
 read_lines(Path("captions.jsonl")) -> InputLine(number=1, raw=b'{"video": "dog.mp4", "caption": "..."}'), ...
 parse_line(line, ManifestRow)      -> ManifestRow(video="dog.mp4", ...), or RowFailed("bad_line", ...)
@@ -29,17 +29,17 @@ MANIFEST_KINDS = ".jsonl, .csv or .parquet"
 
 
 class ManifestError(ValueError):
-    """The manifest as a whole cannot be read."""
+    """The file as a whole cannot be read."""
 
 
 def require_manifest(manifest: AnyPath) -> None:
-    """Raises ManifestError unless it is a folder, or a file of a kind that is read."""
+    """Raises ManifestError unless it is a folder or a readable kind of file."""
     if manifest.is_dir():
         return
     if not manifest.is_file():
         raise ManifestError(f"{manifest} does not exist; give a {MANIFEST_KINDS} manifest or a folder of videos")
     if manifest.suffix.lower() not in MANIFEST_SUFFIXES:
-        raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is no manifest; use {MANIFEST_KINDS}")
+        raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is not a manifest; use {MANIFEST_KINDS}")
 
 
 class InputLine(NamedTuple):
@@ -48,11 +48,11 @@ class InputLine(NamedTuple):
 
 
 def read_lines(table: AnyPath) -> Iterator[InputLine]:
-    """The lines of a JSON lines, CSV or Parquet file. Raises ManifestError if the file as a whole is none."""
+    """The lines of a JSON lines, CSV or Parquet file. Raises ManifestError if the file is broken."""
     try:
         match table.suffix.lower():
             case ".jsonl" | ".ndjson":
-                # Not splitlines(): a caption may hold U+2028, which ends no line of JSON.
+                # Not splitlines(): it also splits at U+2028, which JSON strings may hold.
                 lines = enumerate(table.read_bytes().split(b"\n"), start=1)
                 yield from (InputLine(number, raw) for number, raw in lines if raw.strip())
             case ".csv":
@@ -66,12 +66,12 @@ def read_lines(table: AnyPath) -> Iterator[InputLine]:
 
 
 def _csv_values(row: dict[Any, Any]) -> dict[str, Any]:
-    """CSV knows no null and no numbers: an empty cell is no value, the rest Pydantic converts."""
+    """CSV has no nulls: empty cells are left out. Pydantic converts the other strings."""
     return {str(name): value for name, value in row.items() if value not in ("", None)}
 
 
 def parse_line(line: InputLine, record: type[R]) -> R:
-    """A line as a record. Raises RowFailed("bad_line") with every column that is not as the record wants it."""
+    """A line as a record. Raises RowFailed("bad_line") with every invalid column."""
     try:
         values = json.loads(line.raw.decode("utf-8-sig")) if isinstance(line.raw, bytes) else line.raw
         row = record.model_validate(values)
@@ -102,7 +102,7 @@ def outcome_of(row_id: str, stage: str, end: RowFailed | RowRejected) -> Outcome
 
 
 class EndedLines:
-    """Outcomes of the lines of which nothing came."""
+    """Outcomes of rejected and unreadable lines."""
 
     def __init__(self, stage: str) -> None:
         self.outcomes: list[Outcome] = []
@@ -110,7 +110,7 @@ class EndedLines:
         self._occurrences: Counter[str] = Counter()
 
     def add(self, line: InputLine, end: RowFailed | RowRejected) -> None:
-        # Such a line is known by its text, and by how often that text came before.
+        # Its id: the hash of its text, and the number of times that text has come.
         text = content_hash(str(line.raw), length=16)
         self._occurrences[text] += 1
         self.outcomes.append(outcome_of(f"line-{text}-{self._occurrences[text]}", self._stage, end))

@@ -1,10 +1,10 @@
-"""A manifest, or a folder of videos with side-car captions -> sources.
+"""A manifest, or a folder of videos with captions beside them -> sources.
 
     {"video": "dog.mp4", "caption": "A woman throws a red ball to a dog."}
         -> Source(source_id="src-5f0c...", video_sha256="9b1e...", line=1, ...)
 
 Manifests are JSON lines, CSV or Parquet with the columns of schemas.source.ManifestRow. In a folder,
-`dog.mp4` takes its caption from `dog.txt` beside it. A line that cannot be used ends as an outcome that
+`dog.mp4` takes its caption from `dog.txt` beside it. An unusable line ends as an outcome that
 names the line; the others go on. Manifest and videos may lie in a store (s3://bucket/captions.jsonl).
 """
 
@@ -50,8 +50,8 @@ class ManifestListing(Record):
 def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyPath | None = None) -> ManifestListing:
     """Read a manifest file or a folder of videos.
 
-    known: folder that remembers what each object holds, so that only new ones are fetched to be hashed
-    Raises ManifestError if there is nothing there that could be a manifest at all.
+    known: folder that caches each object's hash: only new objects are fetched
+    Raises ManifestError if there is no manifest.
     """
     inputs = Inputs(folder=inputs_folder(manifest), allow_outside=allow_outside)
     lines = list(_lines(manifest))
@@ -83,13 +83,13 @@ def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyP
 
 
 def inputs_folder(manifest: AnyPath) -> AnyPath:
-    if isinstance(manifest, ObjectPath):  # asked often, and a store takes its time to tell
+    if isinstance(manifest, ObjectPath):  # called often, and asking a store is slow
         return manifest.parent if manifest.suffix.lower() in MANIFEST_SUFFIXES else manifest
     return manifest if manifest.is_dir() else manifest.parent
 
 
 def content_of(path: AnyPath, known: AnyPath | None) -> Content:
-    """What a video holds; `known` as in read_manifest. Raises OSError."""
+    """A video's hash and size; `known` as in read_manifest. Raises OSError."""
     if isinstance(path, Path):
         return Content(file_sha256(path), path.stat().st_size)
     note = known / f"{path.stamp()}.json" if known is not None else None
@@ -141,7 +141,7 @@ def _folder_rows(folder: AnyPath) -> list[dict[str, Any]]:
     there = set(files)
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     if not videos:
-        raise ManifestError(f"{folder} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))})")
+        raise ManifestError(f"{folder} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); give one that does")
 
     def row(video: Any) -> dict[str, Any]:
         sidecar = video.with_suffix(".txt")

@@ -1,4 +1,4 @@
-"""A file of prompts -> prompts with their labels, or why a line is none.
+"""A file of prompts -> prompts with their labels, or a reason for each unusable line.
 
     type,prompt_id,animal,object,scene,initial_SR,final_SR,prompt              the authors' CSV
     LR,7_LR,fox,chair,"In a wood,",on the left of,to the right of,"In a wood, a fox is on the left of a chair, ..."
@@ -6,9 +6,9 @@
     {"text": "a fox sprints from the left of a chair to the right of the chair"}
         -> DsrPrompt(prompt_id="LR_3f9c2a71b0de", form="from_to", ...)
 
-JSON lines, CSV or Parquet with columns of schemas.dsr.DsrPrompt under their own or the authors' names; only the text
-has to be there. Labels are read from the text (parse_prompts.py), and what a file says besides has to agree. A text in
-free words needs all its labels beside it and has to keep them (tasks/datasets/dsr/rewording.py).
+JSON lines, CSV or Parquet with columns of schemas.dsr.DsrPrompt, under these or the authors' names; only the text is
+required. Labels are read from the text (parse_prompts.py); given labels must agree. A free wording needs all its labels
+and must keep them (tasks/datasets/dsr/rewording.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tasks.readers.parse_prompts import MAX_PROMPT_CHARACTERS, PromptRefused, pa
 
 STAGE = "read_prompts"
 
-# Columns of results that stand beside prompts in our tables and in the authors' files; nothing of them is read.
+# Result columns of our tables and of the authors' files: ignored.
 _OF_RESULTS = ("seeds", "rewards", "n_pairs", "video", "reward", "prompt_from_to")
 
 
@@ -96,7 +96,7 @@ class PromptLine(Record):
 
     @property
     def said(self) -> dict[str, str]:
-        """The labels that the line gives beside the text."""
+        """The labels that the line gives besides the text."""
         given = {name: getattr(self, name) for name in DsrLabels.model_fields}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -109,9 +109,9 @@ class PromptListing(Record):
 
 
 def read_prompts(path: AnyPath, split: Split = "train") -> PromptListing:
-    """Read a file of prompts. split: of those that name none.
+    """Read a file of prompts. split: for lines without one.
 
-    Raises ManifestError if there is no such file, or it is of no kind that is read.
+    Raises ManifestError if the file is missing or of another kind.
     """
     require_manifest(path)
     if path.is_dir():
@@ -133,7 +133,7 @@ def read_prompts(path: AnyPath, split: Split = "train") -> PromptListing:
 
 
 def _reject_repetition(prompt: DsrPrompt, line_of_id: dict[str, int], line_of_text: dict[str, int]) -> None:
-    # The text first: a prompt of both splits would test a model on what it was trained with.
+    # Texts first: a prompt in both splits would test a model on its training data.
     if first := line_of_text.get(_compared(prompt.text)):
         raise RowRejected("duplicate_prompt", f"worded as line {first}")
     if first := line_of_id.get(prompt.prompt_id):
@@ -164,7 +164,7 @@ def _read_line(line: InputLine, split: Split) -> DsrPrompt:
 
 
 def read_labels(row: PromptLine) -> tuple[Form, DsrLabels]:
-    """A line's form and labels. Raises RowFailed if the text cannot be read or says something else than the labels."""
+    """A line's form and labels. Raises RowFailed if the text cannot be read or contradicts the labels."""
     given = _complete_labels(row)
     try:
         form, labels = _form_of(row.text, given) or parse_prompt(row.text)
@@ -184,7 +184,7 @@ def read_labels(row: PromptLine) -> tuple[Form, DsrLabels]:
 
 
 def _complete_labels(row: PromptLine) -> DsrLabels | None:
-    """The labels beside the text if none is missing. An empty scene is none."""
+    """The given labels, if complete. An empty scene counts as given."""
     said = {"scene": ""} | row.said
     if set(said) < set(DsrLabels.model_fields) or said["initial"] == said["final"]:
         return None
@@ -192,7 +192,7 @@ def _complete_labels(row: PromptLine) -> DsrLabels | None:
 
 
 def _form_of(text: str, labels: DsrLabels | None) -> tuple[Form, DsrLabels] | None:
-    """The form in which the text says just these labels: no need to guess where an animal's name ends."""
+    """The form whose text for these labels equals the given text: then nothing has to be parsed."""
     if labels is None:
         return None
     texts: dict[Form, str] = {"structured": structured_text(labels), "from_to": from_to_text(labels)}

@@ -1,16 +1,16 @@
-"""What makes a simulated scene a clip of its set, and what its motion must not do.
+"""Decide whether a simulated scene is a valid clip of its set.
 
     SceneFault("late_collision", "the first is at 1.62 s, after 1.20 s")
 
-Reasons, in the order in which they are looked for:
+Reasons, in the order of the checks:
 
-    energy_grew             the solver made energy; such motion is wrong
-    toppled                 a body leans further than captions can say
+    energy_grew             the solver added energy: the motion is unphysical
+    toppled                 a body leans too far: captions cannot describe falling
     collision               simple_motion: two bodies touch
-    no_collision            interactions: no controlled body takes part in a collision worth the name
-    late_collision          ... or in none early enough to see what follows
-    collision_out_of_view   ... or in none that the picture shows
-    left_view               a controlled body is outside of the picture for too long
+    no_collision            interactions: no controlled body collides fast enough
+    late_collision          ... or none early enough to show the effects
+    collision_out_of_view   ... or none in view
+    left_view               a controlled body is outside the picture for too long
     hidden                  a body stands behind others in the first frame
 """
 
@@ -26,7 +26,7 @@ from tasks.backends.bullet import Motion
 from tasks.media.cast_rays import RayHits, cast, poses_at, zoom
 from tasks.simulate_scenes.config import SceneConfig
 
-CAST_WIDTH_PX = 180  # of the picture in which visible pixels are counted
+CAST_WIDTH_PX = 180  # of the small picture in which visible pixels are counted
 
 
 class SceneFault(NamedTuple):
@@ -37,7 +37,7 @@ class SceneFault(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """All that is known of a draw when it is judged."""
+    """A simulated draw, to be judged."""
 
     scene: Scene
     motion: Motion
@@ -46,12 +46,12 @@ class Simulated(NamedTuple):
 
 
 def find_fault(simulated: Simulated, config: SceneConfig) -> SceneFault | None:
-    """The first one found; None if the scene is a clip of its set."""
+    """The first fault found; None if the scene is a valid clip of its set."""
     return next(_faults(simulated, config), None)
 
 
 def mechanical_energy_j(scene: Scene, motion: Motion) -> np.ndarray:
-    """(S + 1,) J: of motion and rotation, and of height above the start, of all bodies in every state."""
+    """(S + 1,) J: energy of all bodies in every state: translation, rotation, and height above the start."""
     mass_kg = np.array([body.mass_kg for body in scene.bodies])
     inertia = np.array([_inertia(body) for body in scene.bodies])
     moving = 0.5 * mass_kg * (motion.velocity**2).sum(axis=-1)
@@ -88,7 +88,7 @@ def _unphysical(simulated: Simulated, config: SceneConfig) -> Iterator[SceneFaul
 
 
 def _inertia(body: Body) -> tuple[float, float, float]:
-    """kg m2: about the body's own axes through its centre."""
+    """Moments of inertia, kg m2, about the body's own axes through its centre."""
     x, y, z = body.size
     if body.shape == "cylinder":
         across = body.mass_kg * (3 * (x / 2) ** 2 + z**2) / 12
@@ -111,7 +111,7 @@ def _in_body_axes(rotation: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def _touching(simulated: Simulated) -> Iterator[SceneFault]:
-    """simple_motion: isolated objects, no collisions (KineMask 4.1)."""
+    """Faults of simple_motion: isolated objects, no collisions (KineMask 4.1)."""
     if simulated.motion.contacts:
         contact = simulated.motion.contacts[0]
         first, second = (simulated.scene.bodies[place].instance_id for place in (contact.first, contact.second))
@@ -121,7 +121,7 @@ def _touching(simulated: Simulated) -> Iterator[SceneFault]:
 
 
 def _without_collision(simulated: Simulated, config: SceneConfig) -> Iterator[SceneFault]:
-    """interactions: a controlled object collides, in the picture, and what follows is seen."""
+    """Faults of interactions: a controlled object must collide in view, early enough to show the effects."""
     scene = simulated.scene
     controlled = {body.instance_id for body in scene.bodies if body.controlled}
     of_controlled = [
@@ -149,7 +149,7 @@ def _without_collision(simulated: Simulated, config: SceneConfig) -> Iterator[Sc
 
 
 def _visible_collision(simulated: Simulated, collision: Collision) -> float:
-    """The share of its pixels that the less visible of both bodies shows; 0 if they touch outside of the picture."""
+    """The visible share of the less visible body; 0 if they touch outside the picture."""
     image, _ = simulated.scene.camera.project(np.array(collision.point))
     if not (0 <= image[0] <= simulated.scene.camera.width and 0 <= image[1] <= simulated.scene.camera.height):
         return 0.0
@@ -183,7 +183,7 @@ def _frames_in_picture(scene: Scene, trajectory: Trajectory) -> float:
 
 
 def _visible_shares(simulated: Simulated, frame: int) -> list[float]:
-    """One a body: how much of what the picture would show of it alone is not hidden by others."""
+    """One a body: the share of its pixels that other bodies do not hide."""
     hits = _cast(simulated.scene, simulated.trajectories, frame)
     return [
         visible / alone if alone else 0.0 for visible, alone in zip(hits.visible_px, hits.silhouette_px, strict=True)

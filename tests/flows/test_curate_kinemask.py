@@ -40,7 +40,7 @@ def test_every_stage_is_named_as_it_is_called(tmp_path: Path) -> None:
     [
         ({"sets": ["interactions", "interactions"]}, "names a set twice"),
         ({"n_train": -1}, "n_train"),
-        ({"scenes": {"fps": 7}}, "no multiple of 7"),
+        ({"scenes": {"fps": 7}}, "make it a multiple of fps, 7"),
         ({"root": ""}, "the root is empty"),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],

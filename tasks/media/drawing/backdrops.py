@@ -1,4 +1,4 @@
-"""Backdrops and scenery: pale, so that nothing in them has a caption's colour."""
+"""Backdrops and scenery in pale colours, which no caption names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def paint_backdrop(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def textured(picture: np.ndarray, rng: np.random.Generator, supersampling: int = SUPERSAMPLING) -> np.ndarray:
-    """Paper grain and soft blotches: flat colour would make optical flow blind and GrabCut trivial."""
+    """Add paper grain and soft blotches: on flat colour, optical flow fails and GrabCut is trivial."""
     height, width = picture.shape[:2]
     fine = (height // supersampling, width // supersampling)
     grain = cv2.resize(rng.normal(0, 3.0, fine).astype(np.float32), (width, height))
@@ -55,7 +55,7 @@ def draw_cloud(canvas: Canvas, x: float, y: float, size: float, colour: Colour) 
 
 
 def draw_tree(canvas: Canvas, x: float, floor: float, size: float = 1.0) -> None:
-    """A tree 210 px high with a trunk 28 px wide at size 1; scenery, in front of what was drawn before."""
+    """A tree 210 px high with a trunk 28 px wide at size 1; scenery in front of earlier drawings."""
     canvas.draw_as(None)
     canvas.shadow(x, floor, 34 * size)
     trunk = [(-17, 0), (-13, -50), (-14, -130), (14, -130), (13, -50), (18, 0)]
@@ -69,7 +69,7 @@ def draw_tree(canvas: Canvas, x: float, floor: float, size: float = 1.0) -> None
 
 
 def draw_wall(canvas: Canvas, left: float, right: float, top: float, floor: float) -> None:
-    """A low wall of pale stones, in front of what was drawn before."""
+    """A low wall of pale stones in front of earlier drawings."""
     canvas.draw_as(None)
     canvas.shape((186, 182, 176), rectangle(left, top, right, floor))
     canvas.shape((204, 200, 194), rectangle(left - 3, top - 6, right + 3, top))

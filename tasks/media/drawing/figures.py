@@ -1,4 +1,4 @@
-"""People, animals and things: picture-book figures that know how to draw themselves."""
+"""Picture-book figures: people, pets and things."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.media.drawing.canvas import FLOOR, OUTLINE_SHADE, Canvas, Colour, Poi
 def joint(a: Point, b: Point, length: float, bend: float) -> Point:
     """The elbow or knee between a and b, for two bones of `length`; bend +1 or -1 chooses the side.
 
-    Bones stretch rather than leave b out of reach.
+    Bones stretch if b is out of reach.
     """
     dx, dy = b[0] - a[0], b[1] - a[1]
     distance = float(np.hypot(dx, dy)) or 1e-6
@@ -41,7 +41,7 @@ def step(travelled: float, stride: float, lead: float) -> Point:
 
 @dataclass(frozen=True)
 class PersonPose:
-    """Where a person stands and what the limbs do; hands and feet in px of the video."""
+    """Where a person stands and how the limbs are posed; hands and feet in px of the video."""
 
     x: float
     facing: int = 1  # 1 looks right, -1 left
@@ -57,7 +57,7 @@ class PersonPose:
 
 @dataclass(frozen=True)
 class Person:
-    """A figure of a picture book: big head, round limbs, one clear colour to be known by."""
+    """A picture-book figure: big head, round limbs, one clear colour."""
 
     height: float
     child: bool
@@ -94,7 +94,7 @@ class Person:
         self.draw_near_arm(canvas, name, pose)
 
     def draw_behind(self, canvas: Canvas, name: str | None, pose: PersonPose) -> None:
-        """All but the near arm, which may have to lie over what the person holds."""
+        """Draw all but the near arm, which may have to be drawn over a held thing."""
         canvas.shadow(pose.x, pose.floor, self.height * 0.2)
         canvas.draw_as(name)
         if self.long_hair:
@@ -158,7 +158,7 @@ class Person:
         canvas.shape(self.hair, hull(((x + back * radius * 0.2, y), radius * 0.95), (tip, radius * 0.32)))
 
     def _draw_arm(self, canvas: Canvas, pose: PersonPose, hand: Point | None, side: int) -> None:
-        """side 1 is the arm towards the viewer, -1 the one behind the trunk."""
+        """side: 1 for the arm nearer to the viewer, -1 for the one behind the trunk."""
         size, (sx, sy) = self.height, self.shoulder(pose)
         shoulder = (sx + side * -pose.facing * size * 0.02, sy + size * 0.06)
         if hand is None:
@@ -213,7 +213,7 @@ class Pet:
         stride: float = 0.0,
         paw: Point | None = None,
     ) -> None:
-        """x is under its middle; `paw` puts the near front paw somewhere."""
+        """x: of its middle; paw: place of the near front paw."""
         size = self.size
         hop = size * 0.07 * float(np.sin(2 * np.pi * travelled / (4 * stride))) if stride > 0 else 0.0
 

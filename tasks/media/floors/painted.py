@@ -2,7 +2,7 @@
 
     paint("bricks-2")  ->  (1024, 1024, 3) uint8 RGB that continues at the opposite edge
 
-A picture is a function of its name; VERSION is bumped when any of them changes.
+A picture is a function of its name; increase VERSION when any of them changes.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _gravel(rng: np.random.Generator, dark: Colour, light: Colour) -> np.ndarray
 def _terrazzo(rng: np.random.Generator, dark: Colour, light: Colour) -> np.ndarray:
     chips = cells(rng, 30, jitter=1.0, bend=0.12 * cloud(rng, 1.2))
     shown = (rng.uniform(0, 1, chips.n_parts) < 0.6)[chips.number]
-    # A chip ends well before its cell does, by a different distance each.
+    # Each chip ends before its cell's border, at its own distance.
     edge = rng.uniform(0.12, 0.4, chips.n_parts)[chips.number]
     chip = ramp(chips.depth - edge, 0.0, 0.03) * shown
     hues = np.array([dark, (196, 178, 150), (120, 112, 106), (168, 108, 88)], np.float32)
@@ -164,7 +164,7 @@ def _terrazzo(rng: np.random.Generator, dark: Colour, light: Colour) -> np.ndarr
 
 
 def _each_elsewhere(rng: np.random.Generator, picture: np.ndarray, parts: Cells) -> np.ndarray:
-    """A picture in which every part shows another place, as boards are not sawn from one piece."""
+    """Shift the picture in every part differently: boards are not sawn from one piece."""
     down, right = rng.integers(0, SIDE, (2, parts.n_parts))
     y, x = np.indices(picture.shape)
     return picture[(y + down[parts.number]) % SIDE, (x + right[parts.number]) % SIDE]
@@ -262,7 +262,7 @@ SURFACE_KINDS = [
     ),
 ]
 
-# The seed of a floor is its kind's place and its variant's.
+# A floor is seeded by the index of its kind and of its variant.
 NAMES = {
     f"{kind.name}-{variant + 1}": (number, variant)
     for number, kind in enumerate(SURFACE_KINDS)
