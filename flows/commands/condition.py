@@ -44,6 +44,7 @@ from tasks.datasets.kinemask.condition_image import (
     read_picture,
 )
 from tasks.datasets.kinemask.examples import in_context_examples
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.media.velocity_masks import V_MAX_MPS, normalised
 
 MAX_MASK_BYTES = 2**31  # 49 frames of 2400 x 1500
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     try:
         condition_image(asked)
-    except (UnusableInput, RowFailed, ServiceDown) as error:
+    except (UnusableInput, SnapshotError, RowFailed, ServiceDown) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except OSError as error:
         sys.exit(f"{error.filename or asked.out}: {error.strerror or error}")
@@ -122,7 +123,7 @@ def outcome_prompt(
     if asked.outcome == "openai" and not (asked.examples and asked.name):
         raise UnusableInput("--outcome openai wants --examples, a snapshot of kinemask, and a --name for each object")
     predictor = load_backend(asked.outcome, EndpointConfig(), asked.out / "llm")
-    examples = in_context_examples(asked.examples) if asked.outcome == "openai" else []
+    examples = in_context_examples(Snapshot(asked.examples)) if asked.outcome == "openai" else []
     pushes = [
         Push(
             object=pushed.name,

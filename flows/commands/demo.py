@@ -13,6 +13,7 @@ from pathlib import Path
 from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
 from schemas.truth import read_truths
 from tasks.datasets.matrix11k.drawn_input import draw_scenes
+from tasks.engine.snapshots import Snapshot
 from tasks.metrics.compare_truth import TruthReport, compare_snapshot
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     manifest = draw_scenes(folder / "input", seed=arguments.seed)
     config = CurateMatrix11k(manifest=manifest, root=folder, dataset="demo", truth=folder / "input")
     snapshot = curate_matrix11k(config)
-    truth = compare_snapshot(snapshot, read_truths(folder / "input"))
+    truth = compare_snapshot(Snapshot(snapshot), read_truths(folder / "input"))
     print(headline(truth))
     print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
     print((folder / "reports" / snapshot.name / "index.html").resolve().as_uri())

@@ -39,8 +39,7 @@ def main() -> None:
     snapshot = curate_dsr(config)
     manifest = read_snapshot(snapshot)
     print(manifest.tally)
-    if isinstance(manifest.statistics, DsrStatistics):
-        print(headline(manifest.statistics))
+    print(headline(DsrStatistics.model_validate(manifest.statistics)))
     print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
     print((arguments.folder / "reports" / snapshot.name / "index.html").resolve().as_uri())
 

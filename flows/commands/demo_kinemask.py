@@ -36,8 +36,7 @@ def main() -> None:
     snapshot = curate_kinemask(config)
     manifest = read_snapshot(snapshot)
     print(manifest.tally)
-    if isinstance(manifest.statistics, KinemaskStatistics):
-        print(headline(manifest.statistics))
+    print(headline(KinemaskStatistics.model_validate(manifest.statistics)))
     print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
     print((arguments.folder / "reports" / snapshot.name / "index.html").resolve().as_uri())
 

@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,14 +50,17 @@ class Listing(Record):
     outcomes: list[Outcome] = column("Lines that ended here: unusable, or a repetition of an earlier one")
 
 
-def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyPath | None = None) -> Listing:
+def read_manifest(
+    manifest: AnyPath, limit: int | None = None, *, allow_outside: bool = False, known: AnyPath | None = None
+) -> Listing:
     """Read a manifest file or a folder of videos.
 
+    limit: read only the first so many lines
     known: folder that remembers what each object holds, so that only new ones are fetched to be hashed
     Raises ManifestError if there is nothing there that could be a manifest at all.
     """
     inputs = Inputs(folder=inputs_folder(manifest), allow_outside=allow_outside)
-    lines = list(_lines(manifest))
+    lines = list(islice(_lines(manifest), limit))
 
     def read_line(line: Line) -> Source | RowFailed:
         return _read_line(line, inputs, lambda path: content_of(path, known))

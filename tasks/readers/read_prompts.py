@@ -14,6 +14,7 @@ free words needs all its labels beside it and has to keep them (tasks/datasets/d
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from typing import Any
 
 from pydantic import AliasChoices, ValidationError, field_validator, model_validator
@@ -103,8 +104,8 @@ class PromptListing(Record):
     outcomes: list[Outcome] = column("Lines that ended here: unusable, or a repetition of an earlier one")
 
 
-def read_prompts(path: AnyPath, split: Split = "train") -> PromptListing:
-    """Read a file of prompts. split: of those that name none.
+def read_prompts(path: AnyPath, split: Split = "train", limit: int | None = None) -> PromptListing:
+    """Read a file of prompts, or its first `limit` lines. split: of those that name none.
 
     Raises ManifestError if there is no such file, or it is of no kind that is read.
     """
@@ -115,7 +116,7 @@ def read_prompts(path: AnyPath, split: Split = "train") -> PromptListing:
     line_of_id: dict[str, int] = {}
     line_of_text: dict[str, int] = {}
     ended = EndedLines(STAGE)
-    for line in read_lines(path):
+    for line in islice(read_lines(path), limit):
         try:
             prompt = _read_line(line, split)
             _reject_repetition(prompt, line_of_id, line_of_text)

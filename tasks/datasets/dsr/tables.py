@@ -24,13 +24,8 @@ from tasks.engine.dataset import made_of, outcome_of
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
 
-CLIP_STAGES = ("generate_samples", "ground_instances", "propagate_masks", "score_dsr", "ask_relations")
 
-
-# --- A sample's rows -------------------------------------------------------------------------
-
-
-def clip_tables(work: Work, row: Row[DsrSample]) -> dict[str, list[Record]]:
+def row_tables(work: Work, row: Row[DsrSample]) -> dict[str, list[Record]]:
     """All table rows of one sample, as far as it came."""
     sample = row.payload
     of_clip = {"clip_id": sample.clip_id}
@@ -39,7 +34,7 @@ def clip_tables(work: Work, row: Row[DsrSample]) -> dict[str, list[Record]]:
     tracks: Tracks | None = made_of(work, row, "propagate_masks", Tracks)
     scored: Scored | None = made_of(work, row, "score_dsr", Scored)
     answers: Answers | None = made_of(work, row, "ask_relations", Answers)
-    outcome = outcome_of(row, CLIP_STAGES[-1])
+    outcome = outcome_of(row)
 
     tables: dict[str, list[Record]] = {name: [] for name in SHARD_TABLES}
     drawn = generated.drawn if generated else None

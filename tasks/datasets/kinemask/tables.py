@@ -24,20 +24,15 @@ from tasks.engine.dataset import made_of, outcome_of
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
 
-CLIP_STAGES = ("simulate_scenes", "render_clips", "caption_clips")
 
-
-# --- A clip's rows ---------------------------------------------------------------------------
-
-
-def clip_tables(work: Work, row: Row[SceneSeed]) -> dict[str, list[Record]]:
+def row_tables(work: Work, row: Row[SceneSeed]) -> dict[str, list[Record]]:
     """All table rows of one seed, as far as it came."""
     seed = row.payload
     of_clip = {"clip_id": seed.clip_id}
     simulation: Simulation | None = made_of(work, row, "simulate_scenes", Simulation)
     rendered: Rendered | None = made_of(work, row, "render_clips", Rendered)
     captioned: Captioned | None = made_of(work, row, "caption_clips", Captioned)
-    outcome = outcome_of(row, CLIP_STAGES[-1])
+    outcome = outcome_of(row)
 
     tables: dict[str, list[Record]] = {name: [] for name in SHARD_TABLES}
     of_seed = seed.model_dump(include={"set", "split", "seed"})

@@ -38,7 +38,7 @@ class VideoLedger(BaseModel):
         return self.n_lines
 
     @property
-    def clip_ids(self) -> list[str]:
+    def row_ids(self) -> list[str]:
         return [clip.clip_id for clip in self.clips]
 
     def problems(self) -> list[str]:
@@ -86,9 +86,9 @@ class VideoLedger(BaseModel):
     def first_steps(self, ways: Ways) -> list[FunnelStep]:
         n_cut = sum(len(split.clips) + len(split.dropped) for split in self.splits.values())
         return [
-            funnel_step(ways, "read_manifest", "lines", self.n_lines),
-            funnel_step(ways, "split_scenes", "sources", len(self.sources), n_cut),
-            funnel_step(ways, "split_scenes", "clips", n_cut),
+            funnel_step(ways, "source", "read_manifest", "lines", self.n_lines),
+            funnel_step(ways, "source", "split_scenes", "sources", len(self.sources), n_cut),
+            funnel_step(ways, "clip", "split_scenes", "clips", n_cut),
         ]
 
 

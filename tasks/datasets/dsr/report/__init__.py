@@ -66,9 +66,9 @@ def write_dsr_report(
     prices:    what their tokens cost; without prices the report tells only how many there were
     """
     manifest = read_snapshot(snapshot)
-    statistics = manifest.statistics
-    if not isinstance(statistics, DsrStatistics):
+    if manifest.flow != "curate-dsr":
         raise ValueError(f"{manifest.snapshot_id} is of {manifest.flow}, whose report this is not")
+    statistics = DsrStatistics.model_validate(manifest.statistics)
     settings = Settings.of(manifest)
     examples = choose_examples(snapshot, settings.tau, max_pairs)
     n_shown, n_valid = len(examples.clip_ids), manifest.n_accepted

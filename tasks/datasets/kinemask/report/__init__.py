@@ -62,8 +62,9 @@ def write_scene_report(
     prices:    what their tokens cost; without prices the report tells only how many there were
     """
     manifest = read_snapshot(snapshot)
-    if not isinstance(manifest.statistics, KinemaskStatistics):
+    if manifest.flow != "curate-kinemask":
         raise ValueError(f"{manifest.snapshot_id} is of {manifest.flow}, whose report this is not")
+    statistics = KinemaskStatistics.model_validate(manifest.statistics)
     groups = choose_clips(snapshot, manifest, max_clips)
     clip_ids = [clip_id for group in groups for clip_id in group.shown]
     logger.info("report of %s: %d of %d accepted clips", manifest.snapshot_id, len(clip_ids), manifest.n_accepted)
@@ -78,8 +79,8 @@ def write_scene_report(
         groups=groups,
         cards=make_cards(snapshot, manifest, clip_ids, folder),
         ended=ended_groups(snapshot, manifest, SceneOutcomeRow, ("set", "split", "seed")),
-        rejected_draws=manifest.statistics.rejected_draws,
-        statistics=charts(manifest.statistics, typical_colours(snapshot)),
+        rejected_draws=statistics.rejected_draws,
+        statistics=charts(statistics, typical_colours(snapshot)),
         colours_file=COLOURS_FILE,
         v_max_mps=V_MAX_MPS,
         arrow_s=ARROW_S,

@@ -67,8 +67,9 @@ def write_report(
     prices:    what their tokens cost; without prices the report tells only how many there were
     """
     manifest = read_snapshot(snapshot)
-    if not isinstance(manifest.statistics, MatrixStatistics):
+    if manifest.flow != "curate-matrix11k":
         raise ValueError(f"{manifest.snapshot_id} is of {manifest.flow}, whose report this is not")
+    statistics = MatrixStatistics.model_validate(manifest.statistics)
     clip_ids = spread(accepted_clip_ids(snapshot, manifest), max_clips)
     logger.info("report of %s: %d of %d accepted clips", manifest.snapshot_id, len(clip_ids), manifest.n_accepted)
     ended = ended_groups(snapshot, manifest, OutcomeRow, BY_PLACE)
@@ -84,5 +85,5 @@ def write_report(
         cards=make_cards(snapshot, work, clip_ids, folder, truth),
         ended=ended,
         cases=make_cases(snapshot, ended, work, folder),
-        statistics=charts(manifest.statistics),
+        statistics=charts(statistics),
     )
