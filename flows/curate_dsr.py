@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
+from flows.engine.command import CurationFlow
 from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
@@ -26,7 +28,6 @@ from flows.engine.pipeline import (
     curate_shards,
     finish,
     preview,
-    run_command,
     shard_flow,
     through_stage,
 )
@@ -74,6 +75,10 @@ class CurateDsr(CurationConfig):
 
     product: ClassVar[Dataset] = DSR
     profiles: ClassVar[Profiles] = PROFILES
+    first_options: ClassVar[Sequence[str]] = (
+        *("root", "grammar.n_train", "grammar.n_test", "profile", "limit"),
+        *("generate.generator", "prompts", "videos", "score.score"),
+    )
     steps: ClassVar[Sequence[Step]] = (
         Step("rewrite_prompts", DsrPrompt, lambda c: rewrite_prompts.stage(c.work, c.rewrite, c.endpoint)),
         Step(
@@ -282,8 +287,15 @@ def pair_up(config: CurateDsr, prompts: list[DsrPrompt], shards: Done) -> tuple[
     return pairs, prompt_rows(prompts, config.seeds, samples, pairs, config.pair)
 
 
-main = partial(run_command, CurateDsr, curate_dsr)
+def demo(folder: Path) -> list[str]:
+    """The options of a few prompts and small samples of them, drawn well or badly on purpose."""
+    few = ["--grammar.n-train", "6", "--grammar.n-test", "6", "--seeds-train", "4", "--seeds-test", "2"]
+    small = ["--generate.width", "416", "--generate.height", "240", "--generate.n-frames", "41", "--generate.fps", "8"]
+    return [*few, *small, "--ground.n-frames", "8"]
+
+
+FLOW = CurationFlow(CurateDsr, curate_dsr, look_ahead, demo)
 
 
 if __name__ == "__main__":
-    main()
+    FLOW.main()

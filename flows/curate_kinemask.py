@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from prefect import flow
 from pydantic import Field, field_validator
 
+from flows.engine.command import CurationFlow
 from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
@@ -26,7 +27,6 @@ from flows.engine.pipeline import (
     curate_shards,
     finish,
     preview,
-    run_command,
     shard_flow,
 )
 from flows.engine.steps import run_logger
@@ -54,6 +54,10 @@ class CurateKinemask(CurationConfig):
 
     product: ClassVar[Dataset] = KINEMASK
     profiles: ClassVar[Profiles] = PROFILES
+    first_options: ClassVar[Sequence[str]] = (
+        *("root", "n_train", "n_test", "sets", "profile", "limit"),
+        *("render.renderer", "caption.captioner", "floors"),
+    )
     steps: ClassVar[Sequence[Step]] = (
         Step("simulate_scenes", SceneSeed, lambda c: simulate_scenes.stage(c.work, c.scenes, c.floor_pictures)),
         Step("render_clips", SceneSeed, lambda c: render_clips.stage(c.work, c.render, c.floor_pictures, c.cycles)),
@@ -143,8 +147,14 @@ def plan_seed_shards(parts: list[list[SceneSeed]], size: int) -> list[Shard[Scen
     return [shard for seeds in parts for shard in plan_shards(seeds, size)]
 
 
-main = partial(run_command, CurateKinemask, curate_kinemask)
+def demo(folder: Path) -> list[str]:
+    """The options of a handful of small clips, rendered by Blender."""
+    few, small = ["--n-train", "2", "--n-test", "1"], ["--scenes.width", "360", "--scenes.height", "240"]
+    return [*few, *small, "--render.renderer", "cycles"]
+
+
+FLOW = CurationFlow(CurateKinemask, curate_kinemask, look_ahead, demo)
 
 
 if __name__ == "__main__":
-    main()
+    FLOW.main()

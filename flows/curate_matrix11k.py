@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 from prefect import flow
 from pydantic import Field, field_validator
 
+from flows.engine.command import CurationFlow
 from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
@@ -27,7 +28,6 @@ from flows.engine.pipeline import (
     curate_shards,
     finish,
     preview,
-    run_command,
     shard_flow,
     through_stage,
 )
@@ -41,6 +41,7 @@ from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.datasets.matrix11k.dataset import MATRIX11K
+from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.datasets.matrix11k.ledger import VideoLedger
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
@@ -69,6 +70,10 @@ class CurateMatrix11k(CurationConfig):
 
     product: ClassVar[Dataset] = MATRIX11K
     profiles: ClassVar[Profiles] = PROFILES
+    first_options: ClassVar[Sequence[str]] = (
+        *("manifest", "root", "profile", "limit", "dataset"),
+        *("extract.llm", "ground.grounding", "ground.vlm", "propagate.masks"),
+    )
     steps: ClassVar[Sequence[Step]] = (
         Step("split_scenes", Source, lambda c: split_scenes.stage(c.work, c.split)),
         Step("extract_triplets", Clip, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint)),
@@ -219,8 +224,14 @@ def cut_crowded(config: CurateMatrix11k, shards: Done, log: Any) -> dict[str, li
     return parts
 
 
-main = partial(run_command, CurateMatrix11k, curate_matrix11k)
+def demo(folder: Path) -> list[str]:
+    """Draw a small captioned input with known masks; the options that curate it and compare the result with them."""
+    manifest = draw_scenes(folder / "input")
+    return ["--manifest", str(manifest), "--truth", str(manifest.parent)]
+
+
+FLOW = CurationFlow(CurateMatrix11k, curate_matrix11k, look_ahead, demo)
 
 
 if __name__ == "__main__":
-    main()
+    FLOW.main()

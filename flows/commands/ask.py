@@ -10,7 +10,6 @@ triptych ask --root data failed            what failed, why, and what to do
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -103,8 +102,3 @@ def answer(asked: argparse.Namespace) -> None:
             lines = summary(snapshot)
     for line in lines:
         print(line)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
-    main()

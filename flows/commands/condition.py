@@ -1,9 +1,9 @@
 """What a model trained on kinemask is given for a picture: velocity masks from arrows, and a prompt (KineMask 3.3).
 
-python -m flows.commands.condition --image photo.jpg --mask mug.png --arrow 120,200,260,180 --speed 1.2 --out folder
+triptych condition --image photo.jpg --mask mug.png --arrow 120,200,260,180 --speed 1.2 --out folder
     --mask, --arrow, --speed and --name once for each object that is set in motion
 
-python -m flows.commands.condition ... --name "blue mug" --scene "on a wooden table" \\
+triptych condition ... --name "blue mug" --scene "on a wooden table" \\
     --outcome openai --examples data/snapshots/kinemask-81b2c3d4e5f6
     a VLM (TRIPTYCH_VLM_BASE_URL, _MODEL, _API_KEY) predicts what happens, shown clips of the snapshot
 
@@ -166,7 +166,7 @@ def _arrow(text: str) -> tuple[Point, Point]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.commands.condition",
+        prog="triptych condition",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -184,7 +184,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--examples", type=parse_path, help="a snapshot of kinemask")
     parser.add_argument("--out", type=parse_path, required=True, help="the folder that is written")
     return parser
-
-
-if __name__ == "__main__":
-    main()

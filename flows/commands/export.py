@@ -42,7 +42,3 @@ def export(snapshot: Snapshot, folder: Path, limit: int | None = None) -> str:
         can = ", ".join(name for name, other in DATASETS.items() if other.export)
         raise SnapshotError(f"{dataset.name} has no other form than its snapshot; these can be exported: {can}")
     return dataset.export(snapshot, folder, limit)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,6 @@ A flow file is a table of its stages and says where their rows come from; the re
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,18 +13,17 @@ from typing import Any, ClassVar, NamedTuple
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import CliApp
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, rearm_parent, run_shards
+from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
-from schemas.outcome import RowFailed, ServiceDown, Subject
+from schemas.outcome import RowFailed, Subject
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
-from tasks.engine.publish import LedgerError, publish_snapshot
+from tasks.engine.publish import publish_snapshot
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
@@ -34,7 +32,6 @@ from tasks.engine.write_shard import ShardDone, find_done, require_done, write_s
 from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.context import PageContext
 from tasks.pages.usage import read_usage
-from tasks.readers.lines import ManifestError
 
 WRITE = "write_shard"
 
@@ -57,7 +54,8 @@ class CurationConfig(BaseModel):
 
     product: ClassVar[Dataset]
     steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards
-    profiles: ClassVar[Profiles]  # what each profile sets where nothing else is asked for
+    profiles: ClassVar[Profiles] = {}  # what each profile sets where nothing else is asked for
+    first_options: ClassVar[Sequence[str]]  # those that a newcomer needs, for the short help
 
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
     root: DataPath = Field(
@@ -331,16 +329,3 @@ def show_yield(snapshot: Snapshot, report: AnyPath | None, log: Any) -> None:
 def _link(page: AnyPath) -> str:
     # A browser opens no s3://.
     return str(page) if isinstance(page, ObjectPath) else f"[{page}]({page.resolve().as_uri()})"
-
-
-# --- The command line ------------------------------------------------------------------------
-
-
-def run_command(config_type: type[CurationConfig], curate: Any, arguments: list[str] | None = None) -> None:
-    """A curation flow as a command: its config as options, what a user can mend as one line on the way out."""
-    try:
-        config = CliApp.run(config_type, cli_args=arguments)
-        config.require_inputs()
-        curate(config)
-    except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")

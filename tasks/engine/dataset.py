@@ -47,6 +47,7 @@ class Dataset:
     row_tables: Callable[[Work, Row[Any]], dict[str, list[Record]]]  # a row's rows of all tables, as far as it came
     statistics: Callable[[Path], Record]  # of a folder of tables, for the manifest
     statistics_record: type[Record]
+    headline: Callable[[Snapshot, Any], Iterator[str]]  # (snapshot, its TruthReport or None) -> the numbers that matter
     story: Story
     write_report: Callable[..., AnyPath]  # (snapshot, folder, context: tasks.pages.PageContext) -> the page
     about: str  # for the dataset card: what it is

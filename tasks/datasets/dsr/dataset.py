@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas.dsr import SHARD_TABLES, DsrStatistics
 from tasks.datasets.dsr.export import export_snapshot
 from tasks.datasets.dsr.report import write_dsr_report
-from tasks.datasets.dsr.statistics import statistics
+from tasks.datasets.dsr.statistics import headline, statistics
 from tasks.datasets.dsr.story import STORY
 from tasks.datasets.dsr.tables import row_tables
 from tasks.engine.dataset import Dataset
@@ -17,6 +17,7 @@ DSR = Dataset(
     row_tables=row_tables,
     statistics=statistics,
     statistics_record=DsrStatistics,
+    headline=headline,
     story=STORY,
     write_report=lambda snapshot, folder, context: write_dsr_report(
         snapshot.folder, folder, spent=context.spent, prices=context.prices

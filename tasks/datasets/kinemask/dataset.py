@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas.kinemask import SHARD_TABLES, KinemaskStatistics
 from tasks.datasets.kinemask.export import export_snapshot
 from tasks.datasets.kinemask.report import write_scene_report
-from tasks.datasets.kinemask.statistics import statistics
+from tasks.datasets.kinemask.statistics import headline, statistics
 from tasks.datasets.kinemask.story import STORY
 from tasks.datasets.kinemask.tables import row_tables
 from tasks.engine.dataset import Dataset
@@ -17,6 +17,7 @@ KINEMASK = Dataset(
     row_tables=row_tables,
     statistics=statistics,
     statistics_record=KinemaskStatistics,
+    headline=headline,
     story=STORY,
     write_report=lambda snapshot, folder, context: write_scene_report(
         snapshot.folder, folder, spent=context.spent, prices=context.prices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.matrix11k import SHARD_TABLES, MatrixStatistics
 from tasks.datasets.matrix11k.report import write_report
-from tasks.datasets.matrix11k.statistics import statistics
+from tasks.datasets.matrix11k.statistics import headline, statistics
 from tasks.datasets.matrix11k.story import STORY
 from tasks.datasets.matrix11k.tables import row_tables
 from tasks.engine.dataset import Dataset
@@ -16,6 +16,7 @@ MATRIX11K = Dataset(
     row_tables=row_tables,
     statistics=statistics,
     statistics_record=MatrixStatistics,
+    headline=headline,
     story=STORY,
     write_report=lambda snapshot, folder, context: write_report(
         snapshot.folder, context.work, folder, context.truth, spent=context.spent, prices=context.prices

@@ -258,7 +258,7 @@ def test_the_ledger_the_reasons_and_the_commands_are_told(world: World) -> None:
     assert "no_acceptable_draw 1" in page.text
     assert "interactions · test · seed 7 none of 50 draws" in page.text
     assert "interactions · test · seed 8 worth another try signal 11" in page.text
-    assert f"python -m flows.commands.ask --root {index.parent.parent} failed" in page.text
+    assert f"triptych ask --root {index.parent.parent} failed" in page.text
 
 
 def test_rejected_draws_are_counted_by_set_and_reason_and_by_clip(world: World) -> None:

@@ -248,7 +248,7 @@ def test_the_ledger_the_reasons_and_the_commands_are_told(world: World) -> None:
     assert "truncated_video 1" in page.text
     assert "no_interaction_left 1" in page.text
     assert "12 of 48 frames" in page.text
-    assert f"python -m flows.commands.ask --root {world.folder / 'data'} failed" in page.text
+    assert f"triptych ask --root {world.folder / 'data'} failed" in page.text
 
 
 def test_a_card_shows_triplet_noun_verdict_and_check(world: World) -> None:
