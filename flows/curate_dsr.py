@@ -30,6 +30,7 @@ from flows.engine.pipeline import (
     preview,
     shard_flow,
     through_stage,
+    warn_of,
 )
 from flows.engine.steps import run_logger, run_step
 from schemas.config import StageConfig
@@ -239,8 +240,7 @@ def plan_prompts(config: CurateDsr) -> GivenPrompts:
     log = run_logger()
     listing = read_prompts(config.prompts, config.prompts_split, config.limit)
     log.info("%s: %d prompts, %d other lines", config.prompts, len(listing.prompts), len(listing.outcomes))
-    for outcome in listing.outcomes:
-        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
+    warn_of(listing.outcomes, log)
     return GivenPrompts(listing.prompts, listing.outcomes)
 
 
@@ -265,8 +265,7 @@ def plan_videos(config: CurateDsr, prompts: list[DsrPrompt]) -> SamplePlan:
     listing = read_samples(config.videos, prompts, config.seeds, config.work.root / "known")
     n_found = sum(sample.video is not None for sample in listing.samples)
     log.info("%s: %d samples, %d of them with a video", config.videos, len(listing.samples), n_found)
-    for outcome in listing.outcomes:
-        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
+    warn_of(listing.outcomes, log)
     return SamplePlan(listing.samples, listing.outcomes, n_found + len(listing.outcomes))
 
 

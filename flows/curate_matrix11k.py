@@ -30,6 +30,7 @@ from flows.engine.pipeline import (
     preview,
     shard_flow,
     through_stage,
+    warn_of,
 )
 from flows.engine.steps import run_logger, run_step
 from schemas.clip import Clip
@@ -159,8 +160,7 @@ def read_listing(config: CurateMatrix11k) -> Listing:
     known = config.work.root / "known"
     listing = read_manifest(config.manifest, config.limit, allow_outside=config.allow_outside, known=known)
     log.info("%s: %d sources, %d other lines", config.manifest, len(listing.sources), len(listing.outcomes))
-    for outcome in listing.outcomes:
-        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
+    warn_of(listing.outcomes, log)
     return listing
 
 
