@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
-from schemas.outcome import RowFailed, Subject
+from schemas.outcome import Outcome, RowFailed, Subject
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
@@ -203,6 +203,12 @@ def shard_before(config: CurationConfig, planned: AnyPath, stage: str) -> AnyPat
 def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str]) -> Job:
     path = str(config.work.save_shard(shard))  # as text it crosses to any machine
     return Job(name=shard.shard_id, parameters={"config": config, "shard": path}, stages=list(stages))
+
+
+def warn_of(outcomes: Sequence[Outcome], log: Any) -> None:
+    """Say which lines and files of the input ended before they were rows."""
+    for outcome in outcomes:
+        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
 
 
 def through_stage(config: CurationConfig, shard_flow: Any, name: str, rows: Sequence[Subject], log: Any) -> list[Row]:
