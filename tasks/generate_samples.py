@@ -30,7 +30,7 @@ from tasks.datasets.dsr.wording import with_article
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
-from tasks.media.video import decode_bytes, probe
+from tasks.media.video import decode_bytes, survey
 
 
 class GenerateConfig(StageConfig):
@@ -63,8 +63,7 @@ def store_generation(sample: DsrSample, generation: Generation, made_by: list[Ma
 
     Raises UnreadableVideo (a RowFailed) for damaged bytes, RowFailed for boxes that are not one a frame.
     """
-    info = probe(generation.video)
-    n_frames = len(decode_bytes(generation.video))
+    info, n_frames = survey(generation.video)
     for instance_id, boxes in generation.boxes.items():
         if len(boxes) != n_frames:
             detail = f"{instance_id}: {len(boxes)} boxes for {n_frames} frames"
@@ -119,8 +118,7 @@ class SampleFootage:
         return self.generated.n_frames
 
     def frames(self, indices: Sequence[int] | None = None) -> np.ndarray:
-        frames = decode_bytes(self.generated.video)
-        return frames if indices is None else frames[list(indices)]
+        return decode_bytes(self.generated.video, indices)
 
 
 def sample_footage(work: Work, row: Row[DsrSample]) -> SampleFootage:

@@ -53,7 +53,7 @@ def in_context_examples(snapshot: AnyPath, n: int = N_EXAMPLES) -> list[Example]
         .collect()
         .iter_rows()
     )
-    return [Example(i, decode_bytes(videos[i])[0], movers.get(i, []), captions[i]) for i in chosen]
+    return [Example(i, decode_bytes(videos[i], [0])[0], movers.get(i, []), captions[i]) for i in chosen]
 
 
 def choose_diverse(traits: Mapping[str, frozenset[str]], n: int) -> list[str]:
