@@ -49,7 +49,7 @@ from tasks.datasets.dsr.tables import CLIP_STAGES
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import plan_shards
-from tasks.engine.stage import Stage
+from tasks.engine.stage import AnyStage
 from tasks.engine.work import Work
 from tasks.readers.lines import require_manifest
 from tasks.readers.read_prompts import read_prompts
@@ -143,14 +143,14 @@ class CurateDsr(CurationConfig):
         return {"train": list(range(self.seeds_train)), "test": list(range(self.seeds_test))}
 
     @property
-    def stages(self) -> list[Stage[Any, Any]]:
+    def stages(self) -> list[AnyStage]:
         return super().stages if self.rewrite.form == "rewritten" else self.clip_stages
 
     @property
     def settings(self) -> dict[str, StageConfig]:
         return {"generate_dsr_prompts": self.grammar, "pair_samples": self.pair}
 
-    def stage(self, name: str) -> Stage[Any, Any]:
+    def stage(self, name: str) -> AnyStage:
         footage = partial(generate_samples.sample_footage, self.work)
         match name:
             case "rewrite_prompts":

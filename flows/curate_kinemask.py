@@ -36,7 +36,7 @@ from tasks.datasets.kinemask.tables import CLIP_STAGES
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Shard, plan_shards
-from tasks.engine.stage import Stage
+from tasks.engine.stage import AnyStage
 from tasks.engine.work import Work
 from tasks.media.floors import Floors
 
@@ -94,7 +94,7 @@ class CurateKinemask(CurationConfig):
         work = self.root / "work"
         return Work(root=work, inputs=Inputs(folder=work))  # no file goes in
 
-    def stage(self, name: str) -> Stage[Any, Any]:
+    def stage(self, name: str) -> AnyStage:
         floors = Floors(folder=self.floors)
         match name:
             case "simulate_scenes":

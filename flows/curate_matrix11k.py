@@ -46,7 +46,7 @@ from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, load_shard, plan_clip_shards
 from tasks.engine.snapshots import latest_snapshot, read_snapshot
-from tasks.engine.stage import Stage, state_path
+from tasks.engine.stage import AnyStage, state_path
 from tasks.engine.work import Work
 from tasks.media.footage import ClipFootage
 from tasks.metrics.compare_truth import compare_snapshot
@@ -119,7 +119,7 @@ class CurateMatrix11k(CurationConfig):
         inputs = Inputs(folder=inputs_folder(self.manifest), allow_outside=self.allow_outside)
         return Work(root=self.root / "work", inputs=inputs)
 
-    def stage(self, name: str) -> Stage[Any, Any]:
+    def stage(self, name: str) -> AnyStage:
         footage = partial(ClipFootage, self.work)
         match name:
             case "split_scenes":
@@ -192,7 +192,7 @@ def split_sources(config: CurateMatrix11k, listing: Listing, log: Any) -> VideoL
     rows = through_stage(config, curate_matrix11k_shard, "split_scenes", listing.sources, log)
 
     def split_of(row: Row[Source]) -> tuple[str, split_scenes.SplitResult]:
-        return row.payload.source_id, split_scenes.load_split(config.work, row)
+        return row.payload.source_id, split_scenes.result_of(config.work, row)
 
     return VideoLedger(
         n_lines=len(listing.sources) + len(listing.outcomes),

@@ -122,7 +122,7 @@ class SampleFootage:
 
 
 def sample_footage(work: Work, row: Row[DsrSample]) -> SampleFootage:
-    return SampleFootage(row.payload.text, work.result(row, "generate_samples", Generated))
+    return SampleFootage(row.payload.text, result_of(work, row))
 
 
 def load_backend(config: GenerateConfig, work: Work, diffusers: DiffusersConfig, torch: TorchConfig) -> Generator:
@@ -143,22 +143,25 @@ def load_backend(config: GenerateConfig, work: Work, diffusers: DiffusersConfig,
 
 def stage(
     work: Work, config: GenerateConfig, diffusers: DiffusersConfig, torch: TorchConfig
-) -> Stage[DsrSample, Generated]:
+) -> Stage[DsrSample, DsrSample, Generated]:
     generator = load_backend(config, work, diffusers, torch)
-    made_by = [MadeBy.of("generate_samples", generator.identity)]
+    made_by = [MadeBy.of(Generated.stage_name, generator.identity)]
 
-    def inputs(row: Row[DsrSample]) -> list[object]:
-        sample = row.payload
-        labels = sample.model_dump(mode="json", exclude={"prompt_id", "split", "clip_id", "video"})
-        return [labels]  # the path is not among them: the bytes are
+    def key_of(sample: DsrSample) -> list[object]:
+        # The path is not among them: the bytes are.
+        return [sample.model_dump(mode="json", exclude={"prompt_id", "split", "clip_id", "video"})]
 
     return Stage(
-        name="generate_samples",
         version=1,
         result=Generated,
         config=config,
         made_by=made_by,
-        inputs=inputs,
-        compute=lambda row: store_generation(row.payload, generator.generate(row.payload), made_by),
+        read=lambda row: row.payload,
+        key_of=key_of,
+        compute=lambda sample: store_generation(sample, generator.generate(sample), made_by),
         concurrency=generator.concurrency,
     )
+
+
+def result_of(work: Work, row: Row[DsrSample]) -> Generated:
+    return work.result(row, Generated)

@@ -43,7 +43,7 @@ def work_in(folder: Path) -> Work:
     return Work(root=folder / "work", inputs=Inputs(folder=folder))
 
 
-def stage_in(folder: Path, config: GenerateConfig = TINY) -> Stage[DsrSample, Generated]:
+def stage_in(folder: Path, config: GenerateConfig = TINY) -> Stage[DsrSample, DsrSample, Generated]:
     return stage(work_in(folder), config, DiffusersConfig(), TorchConfig())
 
 

@@ -209,7 +209,7 @@ def test_a_shard_of_prompts(work: Work) -> None:
         worded = rewritten_prompt(work, row)
         assert (worded.form, worded.prompt_id) == ("rewritten", prompt.prompt_id)
         assert rewording_fault(worded.text, prompt) is None
-        [made_by] = work.result(row, "rewrite_prompts", Rewritten).made_by
+        [made_by] = work.result(row, Rewritten).made_by
         assert (made_by.stage, made_by.backend) == ("rewrite_prompts", "template")
 
 

@@ -26,7 +26,7 @@ from tasks.engine.dataset import Dataset, Ledger
 from tasks.engine.publish import LedgerError, publish_snapshot
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import read_snapshot
-from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
+from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, full_disk_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
 from tasks.pages.usage import read_usage
@@ -72,7 +72,7 @@ class CurationConfig(BaseModel):
         return self.root / "snapshots"
 
     @abstractmethod
-    def stage(self, name: str) -> Stage[Any, Any]:
+    def stage(self, name: str) -> AnyStage:
         """A stage with its config and backends. Raises ValueError if there is none of this name."""
 
     @abstractmethod
@@ -80,12 +80,12 @@ class CurationConfig(BaseModel):
         """What the rows of a stage's shards are."""
 
     @property
-    def stages(self) -> list[Stage[Any, Any]]:
+    def stages(self) -> list[AnyStage]:
         """Those that rows go through with this config, in order."""
         return [self.stage(name) for name in self.stage_names]
 
     @property
-    def clip_stages(self) -> list[Stage[Any, Any]]:
+    def clip_stages(self) -> list[AnyStage]:
         return [self.stage(name) for name in self.product.clip_stages]
 
     def require_inputs(self) -> None:

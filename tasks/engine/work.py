@@ -20,7 +20,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from schemas.outcome import Outcome, RowFailed, ServiceDown
-from schemas.record import Record
+from schemas.result import StageResult
 from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, write_atomic
 from schemas.usage import Meter, ModelUsage
 from tasks.engine.inputs import Inputs
@@ -28,8 +28,7 @@ from tasks.engine.shards import P, Row, Shard
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=Record)
-
+R = TypeVar("R", bound=StageResult)
 
 _USAGE = TypeAdapter(list[ModelUsage])
 
@@ -52,15 +51,16 @@ class Work(BaseModel):
     root: DataPath
     inputs: Inputs
 
-    def result_path(self, stage: str, key: str) -> AnyPath:
-        return self.root / "rows" / stage / key[:2] / f"{key}.json"
+    def result_path(self, record: type[StageResult], key: str) -> AnyPath:
+        return self.root / "rows" / record.stage_name / key[:2] / f"{key}.json"
 
-    def save(self, stage: str, key: str, made: Made[Any]) -> None:
-        write_atomic(self.result_path(stage, key), made.model_dump_json().encode())
+    def save(self, record: type[R], key: str, made: Made[R]) -> None:
+        """Store what the record's stage made."""
+        write_atomic(self.result_path(record, key), made.model_dump_json().encode())
 
-    def load(self, stage: str, key: str, record: type[R]) -> Made[R] | None:
-        """What the stage made under this key, or None if nothing (or nothing readable) is there."""
-        path = self.result_path(stage, key)
+    def load(self, record: type[R], key: str) -> Made[R] | None:
+        """What the record's stage made under this key, or None if nothing (or nothing readable) is there."""
+        path = self.result_path(record, key)
         try:
             return Made[record].model_validate_json(path.read_bytes())  # type: ignore[valid-type]
         except FileNotFoundError:
@@ -70,12 +70,23 @@ class Work(BaseModel):
             logger.warning("%s cannot be read and is made again (%d errors)", path, error.error_count())
             return None
 
-    def result(self, row: Row[Any], stage: str, record: type[R]) -> R:
-        """What an earlier stage made of this row."""
-        made = self.load(stage, row.made[stage], record)
+    def result(self, row: Row[Any], record: type[R]) -> R:
+        """What an earlier stage made of this row. Raises RowFailed("result_missing")."""
+        key = row.made[record.stage_name]
+        made = self.load(record, key)
         if made is None or made.result is None:
-            path = self.result_path(stage, row.made[stage])
+            path = self.result_path(record, key)
             raise RowFailed("result_missing", f"{path} is gone; run again", retryable=True)
+        return made.result
+
+    def find_result(self, row: Row[Any], record: type[R]) -> R | None:
+        """As `result`; the evidence of a stage that ended the row, and None if the row never came there."""
+        key = row.made.get(record.stage_name)
+        if key is None:
+            return None
+        made = self.load(record, key)
+        if made is None:
+            raise FileNotFoundError(f"{self.result_path(record, key)} is gone; run the shard again")
         return made.result
 
     def meter(self, stage: str, key: str) -> Meter:

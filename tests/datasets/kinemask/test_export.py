@@ -231,7 +231,7 @@ def accepted_row(work: Work, seed: SceneSeed, collisions: list[Collision]) -> Ro
         "caption_clips": Captioned(caption=CAPTION, faults=[], made_by=[]),
     }
     for stage, result in made.items():
-        work.save(stage, f"{stage}-{seed.clip_id}", Made(result=result))
+        work.save(type(result), f"{stage}-{seed.clip_id}", Made(result=result))
     return Row[SceneSeed](payload=seed, made={stage: f"{stage}-{seed.clip_id}" for stage in made})
 
 
