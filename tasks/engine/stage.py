@@ -170,9 +170,9 @@ def run_stage(work: Work, shard: Shard[P], stage: Stage[P, X, R], log: Any = log
 
 
 def recall(work: Work, stage: Stage[P, X, R], row: Row[P]) -> Row[P] | None:
-    """The row after the stage if its answer is known already, else None."""
+    """The row after the stage if its answer is known already, else None. Reads no blob: whole datasets are planned."""
     key = stage.key(row)
-    made = work.load(stage.result, key)
+    made = work.load(stage.result, key, read_blobs=False)
     return None if made is None else _after(stage.name, row, key, made)
 
 
