@@ -34,10 +34,14 @@ from flows.engine.pipeline import (
 )
 from flows.engine.steps import run_logger, run_step
 from schemas.config import StageConfig
-from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow
+from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, Rewritten, SampleRow
+from schemas.generation import Generated
+from schemas.grounding import Grounding
+from schemas.mask_track import Tracks
 from schemas.outcome import Outcome
 from schemas.record import read_table
 from schemas.scene import Split
+from schemas.scores import Answers, Scored
 from schemas.storage import AnyPath, DataPath, at_once
 from tasks import ask_relations, generate_samples, ground_instances, propagate_masks, rewrite_prompts, score_dsr
 from tasks.backends.diffusers_videos import DiffusersConfig
@@ -51,7 +55,7 @@ from tasks.datasets.dsr.pairs import PairConfig, pair_samples, prompt_rows
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import plan_shards
-from tasks.engine.stage import Stage
+from tasks.engine.stage import AnyStage
 from tasks.engine.work import Work
 from tasks.media.footage import FootageOf
 from tasks.readers.lines import require_manifest
@@ -81,24 +85,24 @@ class CurateDsr(CurationConfig):
         *("generate.generator", "prompts", "videos", "score.score"),
     )
     steps: ClassVar[Sequence[Step]] = (
-        Step("rewrite_prompts", DsrPrompt, lambda c: rewrite_prompts.stage(c.work, c.rewrite, c.endpoint)),
+        Step(DsrPrompt, Rewritten, lambda c: rewrite_prompts.stage(c.work, c.rewrite, c.endpoint)),
         Step(
-            "generate_samples",
             DsrSample,
+            Generated,
             lambda c: generate_samples.stage(c.work, c.generate, c.diffusers, c.torch),
         ),
         Step(
-            "ground_instances",
             DsrSample,
+            Grounding,
             lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch),
         ),
         Step(
-            "propagate_masks",
             DsrSample,
+            Tracks,
             lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch),
         ),
-        Step("score_dsr", DsrSample, lambda c: score_dsr.stage(c.work, c.score, c.ground)),
-        Step("ask_relations", DsrSample, lambda c: ask_relations.stage(c.work, c.ask, c.endpoint)),
+        Step(DsrSample, Scored, lambda c: score_dsr.stage(c.work, c.score, c.ground)),
+        Step(DsrSample, Answers, lambda c: ask_relations.stage(c.work, c.ask, c.endpoint)),
     )
 
     profile: Literal["embedded", "paper"] = Field(
@@ -163,7 +167,7 @@ class CurateDsr(CurationConfig):
         return {"train": list(range(self.seeds_train)), "test": list(range(self.seeds_test))}
 
     @property
-    def stages(self) -> list[Stage[Any, Any]]:
+    def stages(self) -> list[AnyStage]:
         return super().stages if self.rewrite.form == "rewritten" else self.shard_stages
 
     @property
@@ -192,7 +196,7 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
     ledger = PromptLedger(
         n_lines=len(given.prompts) + len(given.outcomes),
         n_videos=plan.n_videos,
-        last_step="rewrite_prompts" if config.rewrite.form == "rewritten" else "plan_samples",
+        last_step=Rewritten.stage_name if config.rewrite.form == "rewritten" else "plan_samples",
         prompts=given.prompts,
         samples=plan.samples,
         line_outcomes=given.outcomes,
@@ -212,7 +216,7 @@ def look_ahead(config: CurateDsr) -> list[Preview]:
     prompts, n_open = plan_prompts(config).prompts, 0
     lines: list[Preview] = []
     if config.rewrite.form == "rewritten":
-        lines, rows = preview(config, ["rewrite_prompts"], prompts)
+        lines, rows = preview(config, [Rewritten.stage_name], prompts)
         prompts, n_open = [rewrite_prompts.rewritten_prompt(config.work, row) for row in rows], lines[0].to_compute
     elif config.rewrite.form is not None:
         prompts = [rewrite_prompts.word_prompt(prompt, config.rewrite.form) for prompt in prompts]
@@ -251,7 +255,7 @@ def word_prompts(config: CurateDsr, prompts: list[DsrPrompt], log: Any) -> tuple
         return prompts, []
     if form != "rewritten":
         return [rewrite_prompts.word_prompt(prompt, form) for prompt in prompts], []
-    rows = through_stage(config, curate_dsr_shard, "rewrite_prompts", prompts, log)
+    rows = through_stage(config, curate_dsr_shard, Rewritten.stage_name, prompts, log)
     read = [row for row in rows if row.outcome is None]
     worded = at_once(config.work.root, lambda row: rewrite_prompts.rewritten_prompt(config.work, row), read)
     return list(worded), [row.outcome for row in rows if row.outcome is not None]

@@ -31,6 +31,7 @@ from flows.engine.pipeline import (
 )
 from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
+from schemas.simulation import Captioned, Rendered, Simulation
 from schemas.storage import AnyPath, DataPath
 from tasks import caption_clips, render_clips, simulate_scenes
 from tasks.backends.cycles import CyclesConfig
@@ -59,9 +60,9 @@ class CurateKinemask(CurationConfig):
         *("render.renderer", "caption.captioner", "floors"),
     )
     steps: ClassVar[Sequence[Step]] = (
-        Step("simulate_scenes", SceneSeed, lambda c: simulate_scenes.stage(c.work, c.scenes, c.floor_pictures)),
-        Step("render_clips", SceneSeed, lambda c: render_clips.stage(c.work, c.render, c.floor_pictures, c.cycles)),
-        Step("caption_clips", SceneSeed, lambda c: caption_clips.stage(c.work, c.caption, c.endpoint)),
+        Step(SceneSeed, Simulation, lambda c: simulate_scenes.stage(c.work, c.scenes, c.floor_pictures)),
+        Step(SceneSeed, Rendered, lambda c: render_clips.stage(c.work, c.render, c.floor_pictures, c.cycles)),
+        Step(SceneSeed, Captioned, lambda c: caption_clips.stage(c.work, c.caption, c.endpoint)),
     )
 
     profile: Literal["embedded", "paper"] = Field(

@@ -34,8 +34,13 @@ from flows.engine.pipeline import (
 )
 from flows.engine.steps import run_logger, run_step
 from schemas.clip import Clip
+from schemas.extraction import Extraction
+from schemas.grounding import Grounding
+from schemas.mask_track import Tracks
 from schemas.source import Source
+from schemas.split import SplitResult
 from schemas.storage import AnyPath, DataPath, at_once
+from schemas.track_check import Checked
 from schemas.truth import read_truths
 from tasks import check_tracks, extract_triplets, ground_instances, propagate_masks, split_scenes
 from tasks.backends.grounding_dino import DinoConfig
@@ -76,15 +81,15 @@ class CurateMatrix11k(CurationConfig):
         *("extract.llm", "ground.grounding", "ground.vlm", "propagate.masks"),
     )
     steps: ClassVar[Sequence[Step]] = (
-        Step("split_scenes", Source, lambda c: split_scenes.stage(c.work, c.split)),
-        Step("extract_triplets", Clip, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint)),
+        Step(Source, SplitResult, lambda c: split_scenes.stage(c.work, c.split)),
+        Step(Clip, Extraction, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint)),
         Step(
-            "ground_instances",
             Clip,
+            Grounding,
             lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch),
         ),
-        Step("propagate_masks", Clip, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
-        Step("check_tracks", Clip, lambda c: check_tracks.stage(c.work, c.check)),
+        Step(Clip, Tracks, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
+        Step(Clip, Checked, lambda c: check_tracks.stage(c.work, c.check)),
     )
 
     profile: Literal["embedded", "paper"] = Field(
@@ -167,8 +172,8 @@ def read_listing(config: CurateMatrix11k) -> Listing:
 def look_ahead(config: CurateMatrix11k) -> list[Preview]:
     """What a run would do, stage by stage; nothing is computed."""
     listing = read_listing(config)
-    splitting, rows = preview(config, ["split_scenes"], listing.sources)
-    clips = [clip for row in rows for clip in split_scenes.load_split(config.work, row).clips]
+    splitting, rows = preview(config, [SplitResult.stage_name], listing.sources)
+    clips = [clip for row in rows for clip in split_scenes.result_of(config.work, row).clips]
     curating, _ = preview(config, config.shard_stage_names, clips, n_open=splitting[-1].to_compute)
     return splitting + curating
 
@@ -178,10 +183,10 @@ def look_ahead(config: CurateMatrix11k) -> list[Preview]:
 
 def split_sources(config: CurateMatrix11k, listing: Listing, log: Any) -> VideoLedger:
     """Every source into clips."""
-    rows = through_stage(config, curate_matrix11k_shard, "split_scenes", listing.sources, log)
+    rows = through_stage(config, curate_matrix11k_shard, SplitResult.stage_name, listing.sources, log)
 
-    def split_of(row: Row[Source]) -> tuple[str, split_scenes.SplitResult]:
-        return row.payload.source_id, split_scenes.load_split(config.work, row)
+    def split_of(row: Row[Source]) -> tuple[str, SplitResult]:
+        return row.payload.source_id, split_scenes.result_of(config.work, row)
 
     return VideoLedger(
         n_lines=len(listing.sources) + len(listing.outcomes),
@@ -212,7 +217,7 @@ def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done
 
 def cut_crowded(config: CurateMatrix11k, shards: Done, log: Any) -> dict[str, list[Clip]]:
     """The parts of each clip that names more instances than are tracked: {clip_id: parts}."""
-    work, extract = config.work, config.stage("extract_triplets")
+    work, extract = config.work, config.stage(Extraction.stage_name)
     parts = {}
     for shard, _ in shards:
         for row in load_shard(state_path(work, shard.shard_id, [extract]), Clip).rows:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
+from schemas.blob import BytesColumn, MayBeBlob, holds_bytes
 from schemas.storage import AnyPath, at_once, write_atomic
 
 R = TypeVar("R", bound="Record")
@@ -37,7 +38,9 @@ class SchemaError(ValueError):
 def column(description: str, *, unit: str | None = None, default: Any = PydanticUndefined, **limits: Any) -> Any:
     """A described column. `limits` are Pydantic's own: ge, le, min_length, pattern, ..."""
     extra: dict[str, Any] | None = {"unit": unit} if unit else None
-    return Field(default, description=description, json_schema_extra=extra, **limits)
+    field: Any = Field(default, description=description, json_schema_extra=extra, **limits)
+    field.metadata.append(MayBeBlob())
+    return field
 
 
 class Record(BaseModel):
@@ -49,6 +52,12 @@ class Record(BaseModel):
 
     schema_version: ClassVar[int] = 1
     table_name: ClassVar[str | None] = None  # the table of a snapshot that holds such rows
+
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        for name, info in cls.model_fields.items():
+            if holds_bytes(info.annotation):
+                setattr(cls, name, BytesColumn(name))
 
     @classmethod
     def arrow_schema(cls) -> pa.Schema:

@@ -309,27 +309,26 @@ def _first_tick(seconds: float | None, tick: Fraction) -> Fraction | None:
 # --- The stage -------------------------------------------------------------------------------
 
 
-def stage(work: Work, config: SplitConfig) -> Stage[Source, SplitResult]:
-    def compute(row: Row[Source]) -> SplitResult:
-        source = row.payload
+def stage(work: Work, config: SplitConfig) -> Stage[Source, Source, SplitResult]:
+    def compute(source: Source) -> SplitResult:
         return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config)
 
     model = f"{config.detector} detector, PySceneDetect {version('scenedetect-headless')}"
     return Stage(
-        name="split_scenes",
         version=1,
         result=SplitResult,
         config=config,
-        made_by=[MadeBy.of("split_scenes", {"backend": "scenedetect", "model": model, "av": version("av")})],
-        inputs=lambda row: row.payload.source_id,  # which is derived from the bytes, the span and the caption
+        made_by=[MadeBy.of(SplitResult.stage_name, {"backend": "scenedetect", "model": model, "av": version("av")})],
+        read=lambda row: row.payload,
+        key_of=lambda source: source.source_id,  # which is derived from the bytes, the span and the caption
         compute=compute,
         concurrency=2,  # decoding has threads of its own
     )
 
 
-def load_split(work: Work, row: Row[Source]) -> SplitResult:
+def result_of(work: Work, row: Row[Source]) -> SplitResult:
     """What a source was split into, under the path that it has now: the key knows no paths."""
-    split = work.result(row, "split_scenes", SplitResult)
+    split = work.result(row, SplitResult)
     path = {"video": row.payload.video}
     return SplitResult(
         clips=[clip.model_copy(update=path) for clip in split.clips],

@@ -503,7 +503,7 @@ def store(work: Work, sample: DsrSample, **made: Record) -> Row[DsrSample]:
     keys = {}
     for name, result in made.items():
         keys[name] = f"{sample.clip_id}-{len(list(work.root.rglob('*.json')))}"
-        work.save(name, keys[name], Made(result=result))
+        work.save(type(result), keys[name], Made(result=result))
     return Row[DsrSample](payload=sample, made=keys)
 
 
@@ -531,8 +531,8 @@ def test_the_stage_keeps_scores_and_rejections_with_their_evidence(work: Work) -
         ],
     )
     assert [row.outcome and row.outcome.reason for row in rows] == [None, "several_animals"]
-    assert work.result(rows[0], "score_dsr", Scored).dsr_score == pytest.approx(0.5)
-    evidence = work.result(rows[1], "score_dsr", Scored)
+    assert work.result(rows[0], Scored).dsr_score == pytest.approx(0.5)
+    evidence = work.result(rows[1], Scored)
     assert evidence.dsr_score is None
     assert evidence.rivals[0].frames == [0, 1, 2]
     assert evidence.rivals[0].share == 3 / SAMPLED
@@ -545,7 +545,7 @@ def test_a_short_video_is_sampled_whole(work: Work) -> None:
         ground_instances=make_grounding(candidate(FAR)),
     )
     rows = run(work, [store(work, make_sample(), **short)], ScoreConfig(min_found=4))
-    assert work.result(rows[0], "score_dsr", Scored).rivals[0].share == 1 / 4
+    assert work.result(rows[0], Scored).rivals[0].share == 1 / 4
 
 
 def test_a_row_is_scored_again_when_what_it_is_scored_by_changes(work: Work) -> None:

@@ -19,6 +19,7 @@ from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
+from schemas.result import StageResult
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
@@ -26,7 +27,7 @@ from tasks.engine.dataset import Dataset, Ledger
 from tasks.engine.publish import publish_snapshot
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import Snapshot
-from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
+from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, full_disk_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
 from tasks.metrics.compare_truth import TruthReport
@@ -42,9 +43,14 @@ Profiles = Mapping[str, Mapping[str, Mapping[str, Any]]]  # profile -> section o
 class Step(NamedTuple):
     """A line of a flow's table: what becomes of which rows, and how the stage is built from the config."""
 
-    stage: str  # routes and logs call it so
     payload: type[Subject]  # what its rows are
-    build: Callable[[Any], Stage[Any, Any]]
+    result: type[StageResult]  # what it makes of one
+    build: Callable[[Any], AnyStage]
+
+    @property
+    def stage(self) -> str:
+        """Its name in routes and logs."""
+        return self.result.stage_name
 
 
 class CurationConfig(BaseModel):
@@ -108,12 +114,12 @@ class CurationConfig(BaseModel):
             raise ValueError(f"no stage {stage!r}; there are {', '.join(step.stage for step in self.steps)}")
         return found
 
-    def stage(self, name: str) -> Stage[Any, Any]:
+    def stage(self, name: str) -> AnyStage:
         """A stage with its config and backends. Raises ValueError if there is none of this name."""
         return self.step(name).build(self)
 
     @property
-    def stages(self) -> list[Stage[Any, Any]]:
+    def stages(self) -> list[AnyStage]:
         """Those that rows go through with this config, in order."""
         return [step.build(self) for step in self.steps]
 
@@ -127,7 +133,7 @@ class CurationConfig(BaseModel):
         return [step.stage for step in self.steps if step.payload is self.row_payload]
 
     @property
-    def shard_stages(self) -> list[Stage[Any, Any]]:
+    def shard_stages(self) -> list[AnyStage]:
         return [self.stage(name) for name in self.shard_stage_names]
 
     def require_inputs(self) -> None:
@@ -269,7 +275,7 @@ def preview(
     return lines, rows
 
 
-def _recalled(work: Work, stage: Stage[Any, Any], row: Row[Any]) -> Row[Any] | None:
+def _recalled(work: Work, stage: AnyStage, row: Row[Any]) -> Row[Any] | None:
     try:
         return recall(work, stage, row)
     except RowFailed:  # what its key is made of is gone, so that it is computed again

@@ -109,16 +109,6 @@ def funnel_step(ways: Ways, kind: Kind, stage: str, unit: str, given: int, made:
     )
 
 
-def made_of(work: Work, row: Row[Any], stage: str, record: type[Any]) -> Any:
-    """The stage's result, its evidence if it ended the row, or None if the row never came there."""
-    if stage not in row.made:
-        return None
-    made = work.load(stage, row.made[stage], record)
-    if made is None:
-        raise FileNotFoundError(f"{work.result_path(stage, row.made[stage])} is gone; run the shard again")
-    return made.result
-
-
 def outcome_of(row: Row[Any]) -> Outcome:
     """The row's outcome; accepted by its last stage if nothing ended it before."""
     return row.outcome or Outcome(

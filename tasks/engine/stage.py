@@ -1,8 +1,16 @@
 """Stages over the rows of a shard: content-keyed results, and the loop that makes them.
 
-A stage turns each row of a shard into a result (a Record) or an outcome. What it makes is kept under the hash of
+A stage turns each row of a shard into a result (a StageResult) or an outcome. What it makes is kept under the hash of
 everything that went into it (tasks/engine/work.py), so a killed run goes on where it stopped, a changed prompt
 recomputes exactly what depends on it, and nothing is computed twice.
+
+    Stage(
+        result=Tracks,                  # says the stage's name
+        read=anchored,                  # row -> Anchored(footage, anchors), the only look at the row
+        key_of=lambda seen: [seen.footage.span, seen.anchors],
+        compute=lambda seen: propagate_masks(seen.footage.frames(), seen.anchors, propagator),
+        ...
+    )
 """
 
 from __future__ import annotations
@@ -19,7 +27,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
 from schemas.provenance import MadeBy
-from schemas.record import Record, content_hash
+from schemas.record import content_hash
+from schemas.result import StageResult
 from schemas.storage import AnyPath, is_full_disk
 from schemas.usage import Meter, ModelUsage, Usage
 from tasks.engine.shards import Row, Shard
@@ -28,23 +37,38 @@ from tasks.engine.work import Made, Work, full_disk_is_a_service_down
 logger = logging.getLogger(__name__)
 
 P = TypeVar("P", bound=Subject)
-R = TypeVar("R", bound=Record)
+X = TypeVar("X")  # what a stage sees of a row
+R = TypeVar("R", bound=StageResult)
 
 PROGRESS_EVERY_S = 5.0
 
 
-@dataclass(frozen=True)
-class Stage(Generic[P, R]):
-    """One step of a flow, with everything that its answers depend on."""
+def _all_of_it(seen: Any) -> Any:
+    return seen
 
-    name: str
+
+@dataclass(frozen=True)
+class Stage(Generic[P, X, R]):
+    """One step of a flow, with everything that its answers depend on.
+
+    A row is read once, and what was read is given to both `key_of` and `compute`: what is computed sees no more of
+    the row than what its key was made of. Where nothing else is said, that is the key: then no answer depends on
+    anything that its key leaves out. `key_of` is for what cannot be hashed (pictures: their span is), or is not to
+    count (paths).
+    """
+
     version: int  # bumped when the code's answer to the same question changes
     result: type[R]
     config: StageConfig
     made_by: Sequence[MadeBy]  # the backends' names, models and prompts
-    inputs: Callable[[Row[P]], Any]  # exactly what compute reads of the row: hashed into the key
-    compute: Callable[[Row[P]], R]
+    read: Callable[[Row[P]], X]  # cheap: planning reads rows, too; neither decodes nor loads a video
+    compute: Callable[[X], R]
+    key_of: Callable[[X], Any] = _all_of_it  # JSON values, records: hashed into the key
     concurrency: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.result.stage_name
 
     @property
     def fingerprint(self) -> str:
@@ -52,20 +76,26 @@ class Stage(Generic[P, R]):
         return content_hash(self.name, self.version, self.result.schema_version, self.config, list(self.made_by))
 
     def key(self, row: Row[P]) -> str:
-        return content_hash(self.fingerprint, self.inputs(row))
+        return self.key_for(self.read(row))
+
+    def key_for(self, seen: X) -> str:
+        return content_hash(self.fingerprint, self.key_of(seen))
 
 
-def chain_of(stages: Sequence[Stage[Any, Any]]) -> str:
+AnyStage = Stage[Any, Any, Any]
+
+
+def chain_of(stages: Sequence[AnyStage]) -> str:
     """The `chain` of a planned shard that has been through these stages."""
     return reduce(extend_chain, stages, "")
 
 
-def state_path(work: Work, shard_id: str, stages: Sequence[Stage[Any, Any]]) -> AnyPath:
+def state_path(work: Work, shard_id: str, stages: Sequence[AnyStage]) -> AnyPath:
     """Where a shard's state lies after these stages; after none, its plan."""
     return work.state_path(shard_id, len(stages), chain_of(stages))
 
 
-def extend_chain(chain: str, stage: Stage[Any, Any]) -> str:
+def extend_chain(chain: str, stage: AnyStage) -> str:
     return content_hash(chain, stage.fingerprint, length=12)
 
 
@@ -95,7 +125,7 @@ class Tally:
         return f"{self.done}/{self.total} rows ({', '.join(parts) or 'none yet'}){left}{asked}"
 
 
-def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger) -> AnyPath:
+def run_stage(work: Work, shard: Shard[P], stage: Stage[P, X, R], log: Any = logger) -> AnyPath:
     """Run a stage over a shard's living rows and return where the shard's new state is stored.
 
     A row that cannot be done ends as an outcome and the others go on. ServiceDown (and a full disk)
@@ -139,10 +169,10 @@ def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger
         return work.save_shard(shard.model_copy(update={"rows": rows, "step": shard.step + 1, "chain": chain}))
 
 
-def recall(work: Work, stage: Stage[P, R], row: Row[P]) -> Row[P] | None:
-    """The row after the stage if its answer is known already, else None."""
+def recall(work: Work, stage: Stage[P, X, R], row: Row[P]) -> Row[P] | None:
+    """The row after the stage if its answer is known already, else None. Reads no blob: whole datasets are planned."""
     key = stage.key(row)
-    made = work.load(stage.name, key, stage.result)
+    made = work.load(stage.result, key, read_blobs=False)
     return None if made is None else _after(stage.name, row, key, made)
 
 
@@ -155,16 +185,17 @@ class RowEnd(NamedTuple):
     spent: Sequence[ModelUsage] = ()
 
 
-def _run_row(work: Work, stage: Stage[P, R], row: Row[P]) -> RowEnd:
+def _run_row(work: Work, stage: Stage[P, X, R], row: Row[P]) -> RowEnd:
     meter = Meter()
     try:
-        key = stage.key(row)
-        made = work.load(stage.name, key, stage.result)
+        seen = stage.read(row)
+        key = stage.key_for(seen)
+        made = work.load(stage.result, key)
         if made is not None:
             return RowEnd(_after(stage.name, row, key, made), "reused")
         with work.meter(stage.name, key) as meter:
-            made = _judge(stage, row)
-        work.save(stage.name, key, made)
+            made = _judge(stage, row, seen)
+        work.save(stage.result, key, made)
         how = made.outcome.status if made.outcome else "done"
         return RowEnd(_after(stage.name, row, key, made), how, spent=meter.spent)
     except RowFailed as error:
@@ -180,10 +211,10 @@ def _run_row(work: Work, stage: Stage[P, R], row: Row[P]) -> RowEnd:
         return RowEnd(ended, "failed", error, meter.spent)
 
 
-def _judge(stage: Stage[P, R], row: Row[P]) -> Made[Any]:
+def _judge(stage: Stage[P, X, R], row: Row[P], seen: X) -> Made[Any]:
     """Compute, and tell what is final (worth keeping) from what is worth another try (raised)."""
     try:
-        return Made(result=stage.compute(row))
+        return Made(result=stage.compute(seen))
     except RowRejected as error:
         ended = _ended(stage.name, row, "rejected", error.reason, error.detail, retryable=False)
         return Made(result=error.evidence, outcome=ended.outcome)

@@ -18,7 +18,7 @@ from schemas.snapshot import ShardEntry, SnapshotManifest
 from schemas.storage import AnyPath, at_once
 from schemas.usage import Role, TokenPrices, Usage
 from tasks.engine.shards import Row, load_shard
-from tasks.engine.stage import Stage, state_path
+from tasks.engine.stage import AnyStage, state_path
 from tasks.engine.work import Work
 from tasks.pages.rows import accepted_clip_ids, scan
 from tasks.pages.wording import ratio, usd
@@ -112,7 +112,7 @@ def usage_of(report: AnyPath) -> UsageReport | None:
 
 
 def read_usage(
-    work: Work, shards: Sequence[ShardEntry], stages: Sequence[Stage[Any, Any]], payload: type[Subject]
+    work: Work, shards: Sequence[ShardEntry], stages: Sequence[AnyStage], payload: type[Subject]
 ) -> list[StageUsage]:
     """What the clips of finished shards have cost on their way through all the stages, shard by shard.
 
@@ -139,13 +139,13 @@ def read_usage(
     return spent
 
 
-def _keys(stage: Stage[Any, Any], rows: Sequence[Row[Any]]) -> list[str]:
+def _keys(stage: AnyStage, rows: Sequence[Row[Any]]) -> list[str]:
     """The keys of what the stage made of rows, or tried to make."""
     keys = [row.made.get(stage.name) or _failed_key(stage, row) for row in rows]
     return [key for key in keys if key is not None]
 
 
-def _failed_key(stage: Stage[Any, Any], row: Row[Any]) -> str | None:
+def _failed_key(stage: AnyStage, row: Row[Any]) -> str | None:
     """The key under which the stage tried in vain, or None if the row did not come to the stage."""
     if row.outcome is None or row.outcome.stage != stage.name:
         return None

@@ -80,7 +80,7 @@ def accepted_row(work: Work, clip: Clip) -> Row[Clip]:
         "check_tracks": Checked(checks=[CHECK], kept_ids=["id1", "id2"], review_frames=[0, 1]),
     }
     for stage, result in made.items():
-        work.save(stage, f"{stage}-{clip.clip_id}", Made(result=result))
+        work.save(type(result), f"{stage}-{clip.clip_id}", Made(result=result))
     return Row[Clip](payload=clip, made={stage: f"{stage}-{clip.clip_id}" for stage in made})
 
 

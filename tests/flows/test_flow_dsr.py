@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import av
@@ -17,9 +18,9 @@ import duckdb
 import polars as pl
 import pytest
 import yaml
+from flows.commands.export_pairs import main as export
 
 from flows.commands import ask
-from flows.commands.export_pairs import main as export
 from flows.curate_dsr import CurateDsr
 from flows.engine.dispatch import DispatchConfig, ShardsFailed
 from schemas.dsr import ROLES, SHARD_TABLES, WHOLE_TABLES, DsrSample
@@ -171,7 +172,43 @@ def test_a_dataset_without_a_valid_sample_is_published_and_says_so(tmp_path: Pat
     assert all(curve.correctness == [0.0] * len(TAUS) for curve in manifest.statistics.curves)
 
 
+# --- What is read ------------------------------------------------------------------------------
+
+
+def test_a_generated_video_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detected in, tracked through, scored, judged and published; the rows that tell of it hold no bytes."""
+    reads: Counter[Path] = Counter()
+    read_bytes = Path.read_bytes
+
+    def read_and_count(path: Path) -> bytes:
+        reads[path] += 1
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_count)
+    config = tiny_samples(tmp_path)
+    snapshot = sample_here(config)
+    videos = [path for path in (config.work.root / "blobs").glob("*/*") if path.is_file()]
+    assert {path.name for path in videos} >= set(table(snapshot, "videos")["sha256"])
+    assert [reads[path] for path in videos] == [1] * 7
+    assert all(len(read_bytes(path)) < 20_000 for path in (config.work.root / "rows/generate_samples").rglob("*.json"))
+
+
 # --- What is computed again --------------------------------------------------------------------
+
+
+def test_a_video_that_is_lost_is_generated_again_and_nothing_else(
+    again: tuple[CurateDsr, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    config, snapshot = again
+    path = next((config.work.root / "blobs").glob("*/*"))
+    video = path.read_bytes()
+    path.write_bytes(video[:-1])
+    shutil.rmtree(config.work.root / "shards")
+    with watch(config) as computed:
+        assert sample_here(config).name == snapshot.name
+    assert computed.counts == {"generate_samples": 1}
+    assert path.read_bytes() == video
+    assert f"{path} is damaged" in caplog.text
 
 
 def test_the_same_prompts_elsewhere_are_the_same_bytes_and_a_rerun_computes_nothing(

@@ -107,7 +107,7 @@ def test_every_production_backend_at_once(networks, tmp_path, monkeypatch) -> No
         # What becomes of random masks is chance; that every clip got one a frame and an end is not.
         assert {stage for _, stage, _ in ends(snapshot).values()} == {"check_tracks"}
         for row in clip_rows(config, snapshot):
-            tracks = config.work.result(row, "propagate_masks", Tracks)
+            tracks = config.work.result(row, Tracks)
             assert [len(track.counts) for track in tracks.tracks] == [12, 12]
             assert [maker.backend for maker in tracks.made_by] == ["sam2"]
         calls = server.calls

@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from flows.commands.export_pairs import main as export
 
 from flows.commands import ask
-from flows.commands.export_pairs import main as export
 from flows.curate_matrix11k import CurateMatrix11k
 from flows.engine.dispatch import ShardsFailed
 from schemas.matrix11k import TABLES
@@ -132,6 +132,7 @@ def test_samples_in_a_bucket_are_those_of_a_disk_with_a_report_and_given_videos_
     here = sample_here(tiny_samples(tmp_path / "drawn", **few))
     there = sample_here(tiny_samples(parse_path(ROOT), **few), report=True)
     assert_same(there, here)
+    assert (s3.count("PUT", "/work/blobs/"), s3.count("GET", "/work/blobs/")) == (2, 2)
     page = parse_path(ROOT) / "reports" / here.name
     assert {"index.html"} < {path.name for path in list_files(page)}
 

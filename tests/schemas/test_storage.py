@@ -37,7 +37,7 @@ from tasks.engine.inputs import Inputs
 from tasks.engine.snapshots import all_snapshots, is_snapshot, latest_snapshot, table_files
 from tasks.engine.work import Work
 from tests.engine.test_publish import Case
-from tests.engine.test_stage import Counter, run
+from tests.engine.test_stage import Counter, Length, run
 from tests.support.builders import make_source
 from tests.support.s3_server import SECRET_KEY, S3Server, bucket, new_environment, s3, s3_server  # noqa: F401 - fixtures
 
@@ -203,7 +203,7 @@ def test_the_same_key_is_never_computed_twice_anywhere(work: Work) -> None:
     assert [row.made for row in second.rows[:3]] == [row.made for row in first.rows]
     work_again = Work.model_validate_json(work.model_dump_json())
     assert run(work_again, counter, "abc") == first
-    write_atomic(work.result_path("measure", first.rows[0].made["measure"]), b"")
+    write_atomic(work.result_path(Length, first.rows[0].made["measure"]), b"")
     run(work, counter, "abc")
     assert counter.calls == ["a", "b", "c", "d", "a"]
 

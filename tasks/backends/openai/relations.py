@@ -50,9 +50,8 @@ class OpenAIRelations:
 
     def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
         """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
-        frames = decode_bytes(generated.video)
-        indices = spread(len(frames), self._n_frames)
-        pictures = [jpeg(frames[i]) for i in indices]
+        indices = spread(generated.n_frames, self._n_frames)
+        pictures = [jpeg(frame) for frame in decode_bytes(generated.video, indices)]
 
         def ask(moment: str, relation: str) -> RelationReply:
             data: dict[str, Json] = {

@@ -1,6 +1,6 @@
 """Prompts reworded by an LLM behind an OpenAI-compatible server (SpatialAlign 4.3: ChatGPT, Qwen2.5-7B-Instruct).
 
-    OpenAIRewriter(EndpointConfig(), cache).rewrite(prompt, attempt=0)
+    OpenAIRewriter(EndpointConfig(), cache).rewrite(labels, attempt=0)
         -> "Beneath the pines, a fox pauses to the left of a chair, then sprints past it to the right side."
 
 It is told the prompt and its labels, and nothing it says is believed: the stage checks that the labels are kept.
@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from schemas.dsr import DsrPrompt
+from schemas.dsr import DsrLabels
 from schemas.relation import RELATIONS
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
@@ -44,14 +44,14 @@ class OpenAIRewriter:
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [RewriteReply])
 
-    def rewrite(self, prompt: DsrPrompt, attempt: int) -> str:
+    def rewrite(self, labels: DsrLabels, attempt: int) -> str:
         data: dict[str, Json] = {
-            "prompt": structured_text(prompt),
-            "scene": prompt.scene,
-            "animal": prompt.animal,
-            "object": prompt.object,
-            "verb": prompt.verb,
-            "initial": RELATIONS[prompt.initial].at,
-            "final": RELATIONS[prompt.final].to,
+            "prompt": structured_text(labels),
+            "scene": labels.scene,
+            "animal": labels.animal,
+            "object": labels.object,
+            "verb": labels.verb,
+            "initial": RELATIONS[labels.initial].at,
+            "final": RELATIONS[labels.final].to,
         }
         return self._client.ask(RewriteReply, self._prompt, data, attempt=attempt).text

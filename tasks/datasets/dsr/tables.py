@@ -20,7 +20,7 @@ from schemas.record import Record
 from schemas.scores import Answers, Scored
 from schemas.tables import CandidateRow
 from tasks.datasets.dsr.ledger import outcome_row
-from tasks.engine.dataset import made_of, outcome_of
+from tasks.engine.dataset import outcome_of
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
 
@@ -29,11 +29,11 @@ def row_tables(work: Work, row: Row[DsrSample]) -> dict[str, list[Record]]:
     """All table rows of one sample, as far as it came."""
     sample = row.payload
     of_clip = {"clip_id": sample.clip_id}
-    generated: Generated | None = made_of(work, row, "generate_samples", Generated)
-    grounding: Grounding | None = made_of(work, row, "ground_instances", Grounding)
-    tracks: Tracks | None = made_of(work, row, "propagate_masks", Tracks)
-    scored: Scored | None = made_of(work, row, "score_dsr", Scored)
-    answers: Answers | None = made_of(work, row, "ask_relations", Answers)
+    generated = work.find_result(row, Generated)
+    grounding = work.find_result(row, Grounding)
+    tracks = work.find_result(row, Tracks)
+    scored = work.find_result(row, Scored)
+    answers = work.find_result(row, Answers)
     outcome = outcome_of(row)
 
     tables: dict[str, list[Record]] = {name: [] for name in SHARD_TABLES}

@@ -71,7 +71,7 @@ class VideoLedger(BaseModel):
                     row_id=dropped.clip.clip_id,
                     kind="clip",
                     status="rejected",
-                    stage="split_scenes",
+                    stage=SplitResult.stage_name,
                     reason=dropped.reason,
                     detail=dropped.detail,
                     retryable=False,
@@ -87,8 +87,8 @@ class VideoLedger(BaseModel):
         n_cut = sum(len(split.clips) + len(split.dropped) for split in self.splits.values())
         return [
             funnel_step(ways, "source", "read_manifest", "lines", self.n_lines),
-            funnel_step(ways, "source", "split_scenes", "sources", len(self.sources), n_cut),
-            funnel_step(ways, "clip", "split_scenes", "clips", n_cut),
+            funnel_step(ways, "source", SplitResult.stage_name, "sources", len(self.sources), n_cut),
+            funnel_step(ways, "clip", SplitResult.stage_name, "clips", n_cut),
         ]
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from flows.commands.export_pairs import main
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flows.commands.export_pairs import main
 from schemas.dsr import DsrPrompt, PromptRow, SampleRow, VideoRow
 from schemas.record import SchemaError, write_table
 from schemas.scene import Split

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from flows.commands.export_clips import main
+
 from flows.curate_matrix11k import CurateMatrix11k
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.scene import Body, Collision, Floor, Scene, SceneSeed, Trajectory, Vector
@@ -231,7 +231,7 @@ def accepted_row(work: Work, seed: SceneSeed, collisions: list[Collision]) -> Ro
         "caption_clips": Captioned(caption=CAPTION, faults=[], made_by=[]),
     }
     for stage, result in made.items():
-        work.save(stage, f"{stage}-{seed.clip_id}", Made(result=result))
+        work.save(type(result), f"{stage}-{seed.clip_id}", Made(result=result))
     return Row[SceneSeed](payload=seed, made={stage: f"{stage}-{seed.clip_id}" for stage in made})
 
 

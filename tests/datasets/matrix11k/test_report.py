@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 import cv2
@@ -29,7 +29,8 @@ from schemas.matrix11k import (
 )
 from schemas.outcome import ServiceDown, Status
 from schemas.provenance import MadeBy
-from schemas.record import Rational, Record, write_table
+from schemas.record import Rational, Record, column, write_table
+from schemas.result import StageResult
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.source import Source
 from schemas.tables import Named
@@ -679,20 +680,27 @@ def test_where_no_server_was_asked_there_is_no_such_section(world: World) -> Non
     assert usage_of(index.parent) is None
 
 
-def keyless_stage(error: Exception) -> Stage[Clip, Named]:
+class Counted(StageResult):
+    """What nobody comes to count."""
+
+    stage_name: ClassVar[str] = "count"
+
+    n: int = column("How many")
+
+
+def keyless_stage(error: Exception) -> Stage[Clip, None, Counted]:
     """A stage that cannot even say what a row's answer depends on."""
 
-    def inputs(row: Row[Clip]) -> None:
+    def read(row: Row[Clip]) -> None:
         raise error
 
     return Stage(
-        name="count",
         version=1,
-        result=Named,
+        result=Counted,
         config=StageConfig(),
         made_by=[],
-        inputs=inputs,
-        compute=lambda row: Named(name="n", n=1),
+        read=read,
+        compute=lambda seen: Counted(n=1),
     )
 
 

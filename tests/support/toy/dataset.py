@@ -14,9 +14,10 @@ import polars as pl
 
 from schemas.outcome import Kind, Outcome, Subject
 from schemas.record import Record, column, content_hash
+from schemas.result import StageResult
 from schemas.snapshot import FunnelStep
 from schemas.storage import AnyPath
-from tasks.engine.dataset import Dataset, Story, Ways, made_of, outcome_of, ranked, read_columns
+from tasks.engine.dataset import Dataset, Story, Ways, outcome_of, ranked, read_columns
 from tasks.engine.shards import Row
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Work
@@ -40,8 +41,10 @@ class Window(Subject):
         return self.window_id
 
 
-class Letters(Record):
+class Letters(StageResult):
     """What the stage makes of a window."""
+
+    stage_name: ClassVar[str] = "count_letters"
 
     letters: int = column("Letters", ge=0)
 
@@ -98,7 +101,7 @@ class WindowLedger:
 
 def row_tables(work: Work, row: Row[Window]) -> dict[str, list[Record]]:
     window = row.payload
-    letters: Letters | None = made_of(work, row, "count_letters", Letters)
+    letters = work.find_result(row, Letters)
     outcome = outcome_of(row)
     tables: dict[str, list[Record]] = {"windows": [], "outcomes": []}
     tables["outcomes"].append(WindowOutcome(**outcome.model_dump(), text=window.text))

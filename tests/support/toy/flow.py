@@ -34,23 +34,22 @@ class CountConfig(StageConfig):
     forbidden: str = Field("", description="Windows that hold this letter are rejected")
 
 
-def count_letters(window: Window, config: CountConfig) -> Letters:
-    if window.text == os.environ.get("TOY_KILL"):
+def count_letters(text: str, config: CountConfig) -> Letters:
+    if text == os.environ.get("TOY_KILL"):
         os.kill(os.getpid(), signal.SIGKILL)
-    if config.forbidden and config.forbidden in window.text:
-        raise RowRejected("forbidden_letter", f"{config.forbidden} in {window.text!r}")
-    return Letters(letters=sum(map(str.isalpha, window.text)))
+    if config.forbidden and config.forbidden in text:
+        raise RowRejected("forbidden_letter", f"{config.forbidden} in {text!r}")
+    return Letters(letters=sum(map(str.isalpha, text)))
 
 
-def stage(work: Work, config: CountConfig) -> Stage[Window, Letters]:
+def stage(config: CountConfig) -> Stage[Window, str, Letters]:
     return Stage(
-        name="count_letters",
         version=1,
         result=Letters,
         config=config,
         made_by=[],
-        inputs=lambda row: row.payload.text,
-        compute=lambda row: count_letters(row.payload, config),
+        read=lambda row: row.payload.text,
+        compute=lambda text: count_letters(text, config),
     )
 
 
@@ -59,7 +58,7 @@ class CurateToy(CurationConfig):
 
     product: ClassVar[Dataset] = TOY
     first_options: ClassVar[Sequence[str]] = ("root", "words")
-    steps: ClassVar[Sequence[Step]] = (Step("count_letters", Window, lambda c: stage(c.work, c.count)),)
+    steps: ClassVar[Sequence[Step]] = (Step(Window, Letters, lambda c: stage(c.count)),)
 
     dataset: str = Field("toy", description="Name of the dataset")
     words: str = Field(description="The text")
