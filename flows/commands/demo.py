@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
+from flows.engine.steps import run_step
 from schemas.truth import read_truths
 from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.metrics.compare_truth import TruthReport, compare_snapshot
@@ -26,7 +27,7 @@ def main() -> None:
     started_s = time.monotonic()
     folder: Path = arguments.folder
     print("drawing the scenes ...", flush=True)
-    manifest = draw_scenes(folder / "input", seed=arguments.seed)
+    manifest = run_step("draw_scenes", draw_scenes, folder / "input", seed=arguments.seed)
     config = CurateMatrix11k(manifest=manifest, root=folder, dataset="demo", truth=folder / "input")
     snapshot = curate_matrix11k(config)
     truth = compare_snapshot(snapshot, read_truths(folder / "input"))

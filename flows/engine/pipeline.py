@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import CliApp
 
 from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, run_shards
+from flows.engine.display import listener_for
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
 from schemas.outcome import ServiceDown, Subject
@@ -125,7 +126,8 @@ def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -
 
 
 def run_shard_stage(config: CurationConfig, name: str, shard: AnyPath) -> AnyPath:
-    return run_stage(config.work, load_shard(shard, config.payload_of(name)), config.stage(name), run_logger())
+    log, rows = run_logger(), load_shard(shard, config.payload_of(name))
+    return run_stage(config.work, rows, config.stage(name), log, listener_for(log))
 
 
 def write_tables(config: CurationConfig, shard: AnyPath) -> None:
