@@ -31,6 +31,7 @@ from tasks.backends import use_one_opencv_thread
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.torch_runtime import TorchConfig
+from tasks.engine.progress import advance
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -104,9 +105,12 @@ def ground_instances(
         Search(i, candidate_pool(proposals.get(i.instance_id, []), config.max_candidates, width, height))
         for i in wanted.instances
     ]
+    n_asked = 0
     while asking := next_questions(searches, wanted.pairs, config.exclusion_iou):
         for search, answer in zip(asking, ask_all(verifier, asking, frames, wanted.caption), strict=True):
             search.take(answer, config.min_verdict_confidence)
+        n_asked += len(asking)
+        advance(n_asked, None, "candidates asked about")
     lost = lost_ids(searches)
     named = still_named(wanted.pairs, {s.instance.instance_id for s in searches if s.found is None})
     grounding = Grounding(

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from flows.engine.dispatch import ShardsFailed
+from flows.engine.steps import run_step
 from flows.registry import FLOWS, load_flow
 from schemas.outcome import ServiceDown
 from tasks.engine.snapshots import Snapshot
@@ -33,7 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING)
     started_s = time.monotonic()
     flow = load_flow(asked.dataset)
-    options = ["--root", str(asked.folder), "--dataset", "demo", *flow.demo(asked.folder), *options]
+    options = [
+        "--root",
+        str(asked.folder),
+        "--dataset",
+        "demo",
+        *run_step("make_input", flow.demo, asked.folder),
+        *options,
+    ]
     print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
     config = flow.parse(options)
     try:

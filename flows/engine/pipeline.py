@@ -16,6 +16,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
+from flows.engine.display import listener_for
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
@@ -190,7 +191,8 @@ def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -
 
 
 def run_shard_stage(config: CurationConfig, name: str, shard: AnyPath) -> AnyPath:
-    return run_stage(config.work, load_shard(shard, config.step(name).payload), config.stage(name), run_logger())
+    log, rows = run_logger(), load_shard(shard, config.step(name).payload)
+    return run_stage(config.work, rows, config.stage(name), log, listener_for(log))
 
 
 def write_tables(config: CurationConfig, shard: AnyPath) -> None:

@@ -26,6 +26,7 @@ from schemas.snapshot import Count, DataFile, FunnelStep, ShardEntry, SnapshotMa
 from schemas.storage import AnyPath, Draft, open_draft, write_atomic
 from schemas.tables import Named
 from tasks.engine.dataset import Dataset, Ledger, funnel_step, read_columns
+from tasks.engine.progress import counted
 from tasks.engine.shards import Shard
 from tasks.engine.snapshots import LATEST, MANIFEST
 from tasks.engine.work import Work
@@ -112,7 +113,7 @@ def _assemble(
         "outcomes": count_outcomes(outcomes),
         "statistics": dataset.statistics(folder).model_dump(mode="json"),
         "shards": [ShardEntry(shard_id=s.shard_id, clip_ids=[r.payload.row_id for r in s.rows]) for s, _ in shards],
-        "files": [_data_file(path, folder) for path in sorted(folder.rglob("*.parquet"))],
+        "files": [_data_file(path, folder) for path in counted(sorted(folder.rglob("*.parquet")), "files")],
     }
     manifest = SnapshotManifest(snapshot_id=f"{name}-{content_hash(content, length=12)}", **content)
     write_atomic(folder / "README.md", dataset_card(manifest, dataset).encode())

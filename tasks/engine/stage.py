@@ -16,11 +16,9 @@ recomputes exactly what depends on it, and nothing is computed twice.
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -30,7 +28,8 @@ from schemas.provenance import MadeBy
 from schemas.record import content_hash
 from schemas.result import StageResult
 from schemas.storage import AnyPath, is_full_disk
-from schemas.usage import Meter, ModelUsage, Usage
+from schemas.usage import Meter, ModelUsage
+from tasks.engine.progress import LOOK_EVERY_S, AtWork, Listener, LogLines, Tally
 from tasks.engine.shards import Row, Shard
 from tasks.engine.work import Made, Work, full_disk_is_a_service_down
 
@@ -39,8 +38,6 @@ logger = logging.getLogger(__name__)
 P = TypeVar("P", bound=Subject)
 X = TypeVar("X")  # what a stage sees of a row
 R = TypeVar("R", bound=StageResult)
-
-PROGRESS_EVERY_S = 5.0
 
 
 def _all_of_it(seen: Any) -> Any:
@@ -99,67 +96,43 @@ def extend_chain(chain: str, stage: AnyStage) -> str:
     return content_hash(chain, stage.fingerprint, length=12)
 
 
-@dataclass
-class Tally:
-    """How a stage's rows ended, for the log and the shard's summary."""
-
-    total: int
-    started_s: float = field(default_factory=time.monotonic)
-    counts: Counter[str] = field(default_factory=Counter)
-    usage: Usage = field(default_factory=Usage)
-
-    def add(self, end: RowEnd) -> None:
-        self.counts[end.how] += 1
-        self.usage = sum((spent.usage for spent in end.spent), self.usage)
-
-    @property
-    def done(self) -> int:
-        return sum(self.counts.values())
-
-    def line(self) -> str:
-        seconds = time.monotonic() - self.started_s
-        rest = seconds / self.done * (self.total - self.done) if self.done else 0.0
-        parts = [f"{n} {what}" for what, n in sorted(self.counts.items())]
-        left = f", about {rest:.0f} s left" if self.done < self.total else f" in {seconds:.1f} s"
-        asked = f"; {self.usage.line()}" if self.usage != Usage() else ""
-        return f"{self.done}/{self.total} rows ({', '.join(parts) or 'none yet'}){left}{asked}"
-
-
-def run_stage(work: Work, shard: Shard[P], stage: Stage[P, X, R], log: Any = logger) -> AnyPath:
+def run_stage(
+    work: Work, shard: Shard[P], stage: Stage[P, X, R], log: Any = logger, listener: Listener | None = None
+) -> AnyPath:
     """Run a stage over a shard's living rows and return where the shard's new state is stored.
 
+    listener: told how far the stage is; None: lines in the log
     A row that cannot be done ends as an outcome and the others go on. ServiceDown (and a full disk)
     ends the stage at once; what was done by then stays done.
     """
     rows = list(shard.rows)
     waiting = [place for place, row in enumerate(rows) if row.outcome is None]
-    tally = Tally(total=len(waiting))
+    tally = Tally(f"{stage.name} {shard.shard_id}", total=len(waiting))
     waiting.reverse()
     unexpected: list[Exception] = []
-    last_line = time.monotonic()
     with (
         full_disk_is_a_service_down(stage.name, work.root),
+        (listener or LogLines(log)).follow(tally) as look,
         ThreadPoolExecutor(max_workers=max(1, stage.concurrency), thread_name_prefix=stage.name) as pool,
     ):
-        running: dict[Future[RowEnd], int] = {}
+        running: dict[Future[RowEnd], tuple[int, AtWork]] = {}
         while waiting or running:
             # Rows are handed out as threads come free, so that a dead service stops the rest.
             while waiting and len(running) < max(1, stage.concurrency):
                 place = waiting.pop()
-                running[pool.submit(_run_row, work, stage, rows[place])] = place
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                at_work = tally.begin(rows[place].payload.row_id)
+                running[pool.submit(at_work.run, _run_row, work, stage, rows[place])] = place, at_work
+            finished, _ = wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             for future in finished:
-                place = running.pop(future)
+                place, at_work = running.pop(future)
                 end = future.result()
                 rows[place] = end.row
-                tally.add(end)
+                tally.end(at_work, end.how, end.spent)
                 if end.error is not None:
                     unexpected.append(end.error)
                     log.error("%s %s: %r", stage.name, end.row.payload.row_id, end.error, exc_info=end.error)
-            if time.monotonic() - last_line > PROGRESS_EVERY_S:
-                last_line = time.monotonic()
-                log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
-        log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
+            look()
+        log.info("%s: %s", tally.name, tally.line())
         if len(unexpected) > 1 and len(unexpected) == tally.total - tally.counts["reused"]:
             raise ServiceDown(
                 f"{stage.name}: all {len(unexpected)} rows failed, the first with {unexpected[0]!r}. "

@@ -31,6 +31,7 @@ from av.video.reformatter import VideoReformatter
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
+from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
@@ -158,7 +159,8 @@ def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | 
     pictures = _allocate(clip, len(indices), painter.height, painter.width)
     wanted = {frame: row for row, frame in enumerate(indices)}
     n_seen = 0
-    for frame in decode_span(path, clip.start.fraction, clip.end.fraction):
+    n_read = clip.n_frames if len(indices) == clip.n_frames else indices[-1] + 1
+    for frame in counted(decode_span(path, clip.start.fraction, clip.end.fraction), "frames read", n_read):
         if n_seen in wanted:
             pictures[wanted[n_seen]] = painter.rgb(frame.picture)
         n_seen += 1

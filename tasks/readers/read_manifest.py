@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -23,8 +23,9 @@ from schemas.local_copies import Content, fetch, file_sha256
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column
 from schemas.source import ManifestRow, Source
-from schemas.storage import AnyPath, ObjectPath, at_once, list_files, write_atomic
+from schemas.storage import REQUESTS_AT_ONCE, AnyPath, ObjectPath, at_once, list_files, write_atomic
 from tasks.engine.inputs import Inputs
+from tasks.engine.progress import counted
 from tasks.readers.lines import (
     MANIFEST_SUFFIXES,
     EndedLines,
@@ -40,7 +41,8 @@ STAGE = "read_manifest"
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Listing(Record):
@@ -65,12 +67,7 @@ def read_manifest(
     def read_line(line: Line) -> Source | RowFailed:
         return _read_line(line, inputs, lambda path: content_of(path, known))
 
-    if isinstance(manifest, ObjectPath):
-        read = at_once(manifest, read_line, lines)
-    else:
-        with ThreadPoolExecutor(max_workers=4) as pool:  # reading and hashing release the GIL
-            read = list(pool.map(read_line, lines))
-
+    read = read_each(manifest, read_line, lines, "lines")
     sources: dict[str, Source] = {}
     ended = EndedLines(STAGE)
     for line, found in zip(lines, read, strict=True):
@@ -92,6 +89,13 @@ def inputs_folder(manifest: AnyPath) -> AnyPath:
     if isinstance(manifest, ObjectPath):  # asked often, and a store takes its time to tell
         return manifest.parent if manifest.suffix.lower() in MANIFEST_SUFFIXES else manifest
     return manifest if manifest.is_dir() else manifest.parent
+
+
+def read_each(place: AnyPath, read: Callable[[T], U], items: Sequence[T], unit: str) -> list[U]:
+    """[read(item), ...], some at a time, telling how many are read. place: where they lie."""
+    n_at_once = REQUESTS_AT_ONCE if isinstance(place, ObjectPath) else 4  # reading and hashing release the GIL
+    with ThreadPoolExecutor(n_at_once) as pool:
+        return list(counted(pool.map(read, items), unit, len(items)))
 
 
 def content_of(path: AnyPath, known: AnyPath | None) -> Content:

@@ -23,6 +23,7 @@ from schemas.scene import RejectedDraw, Scene, SceneSeed, Split
 from schemas.simulation import Simulation
 from tasks.backends import bullet
 from tasks.backends.bullet import Bullet
+from tasks.engine.progress import counted
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -45,7 +46,7 @@ def simulate(seed: SceneSeed, config: SceneConfig, floors: Floors) -> Simulation
     engine = bullet.load()
     rejected: list[RejectedDraw] = []
     last: Simulation | None = None
-    for attempt in range(config.max_draws):
+    for attempt in counted(range(config.max_draws), "draws"):
         try:
             scene = draw_scene(seed, attempt, config, floors)
         except Crowded as error:

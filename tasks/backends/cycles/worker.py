@@ -4,7 +4,7 @@
     FOLDER/job.json      what to draw; see `job_of` in renderer.py
     FOLDER/floor.png     the floor's texture
     FOLDER/pixels        written here: red, green, blue in sRGB and the number of the body, 0 for none, one byte each,
-                         of box after box, rows from top to bottom
+                         of box after box, rows from top to bottom; until all are drawn it is called pixels.part
     FOLDER/report.json   written here last: without it nothing is finished
 
 This program is apart from the rest since it imports bpy: under its licence, and by its own interpreter. It dies with
@@ -50,7 +50,11 @@ def main() -> None:
     job = json.loads((folder / "job.json").read_text())
     bpy = import_blender(job["bpy"])
     stage = Stage(job, folder)
-    write_whole(folder / "pixels", b"".join(stage.draw(shot).tobytes() for shot in job["shots"]))
+    with (folder / "pixels.part").open("wb") as file:  # its size tells the parent how far this is
+        for shot in job["shots"]:
+            file.write(stage.draw(shot).tobytes())
+            file.flush()
+    os.replace(folder / "pixels.part", folder / "pixels")
     write_whole(folder / "report.json", json.dumps({"bpy": bpy.app.version_string}).encode())
 
 

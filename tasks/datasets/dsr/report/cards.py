@@ -22,6 +22,7 @@ from tasks.datasets.dsr.report.film import Film, draw_film
 from tasks.datasets.dsr.report.settings import Settings
 from tasks.datasets.dsr.report.ssr_chart import ssr_chart
 from tasks.datasets.dsr.report.types import letter, type_name
+from tasks.engine.progress import counted
 from tasks.metrics.correctness import reaches
 from tasks.metrics.dsr_score import GAP_WEIGHTS
 from tasks.pages.colours import css
@@ -72,7 +73,7 @@ def make_cards(
     """One card a sample; writes the pictures below `folder`."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding and encoding release the GIL
         cards = pool.map(lambda rows: make_card(rows, settings, folder), read_samples(snapshot, manifest, clip_ids))
-        return {card.sample.clip_id: card for card in cards}
+        return {card.sample.clip_id: card for card in counted(cards, "clips", len(clip_ids))}
 
 
 def read_samples(snapshot: AnyPath, manifest: SnapshotManifest, clip_ids: Sequence[str]) -> list[SampleRows]:

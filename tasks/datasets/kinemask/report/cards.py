@@ -24,6 +24,7 @@ from tasks.datasets.kinemask.report.drawing import colour_of
 from tasks.datasets.kinemask.report.film import Film, draw_film
 from tasks.datasets.kinemask.report.speed_chart import MOVES_MPS, speed_chart
 from tasks.datasets.kinemask.report.top_view import top_view
+from tasks.engine.progress import counted
 from tasks.pages.marks import ARTICLES, Marked, find_phrase, mark_spans
 from tasks.pages.rows import accepted_clip_ids, read_rows, scan, shards_of, spread
 
@@ -125,7 +126,8 @@ class ClipRows:
 def make_cards(snapshot: AnyPath, manifest: SnapshotManifest, clip_ids: Sequence[str], folder: AnyPath) -> list[Card]:
     """One card a clip, in the given order; writes the pictures below `folder`."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding and encoding release the GIL
-        return list(pool.map(lambda rows: make_card(rows, folder), read_clips(snapshot, manifest, clip_ids)))
+        cards = pool.map(lambda rows: make_card(rows, folder), read_clips(snapshot, manifest, clip_ids))
+        return list(counted(cards, "clips", len(clip_ids)))
 
 
 def read_clips(snapshot: AnyPath, manifest: SnapshotManifest, clip_ids: Sequence[str]) -> list[ClipRows]:

@@ -20,6 +20,7 @@ from schemas.storage import AnyPath
 from tasks.datasets.matrix11k.report.captions import mark_nouns
 from tasks.datasets.matrix11k.report.charts import presence_bar
 from tasks.datasets.matrix11k.report.pictures import Pictures, draw_clip
+from tasks.engine.progress import counted
 from tasks.engine.work import Work
 from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.colours import css
@@ -76,7 +77,8 @@ def make_cards(
     """One card a clip, in the given order; writes the pictures below `folder`."""
     iou_of = {(s.clip_id, s.instance_id): s.iou for s in truth.instances} if truth else {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding and encoding release the GIL
-        return list(pool.map(lambda rows: make_card(rows, work, folder, iou_of), read_clips(snapshot, clip_ids)))
+        cards = pool.map(lambda rows: make_card(rows, work, folder, iou_of), read_clips(snapshot, clip_ids))
+        return list(counted(cards, "clips", len(clip_ids)))
 
 
 def read_clips(snapshot: AnyPath, clip_ids: Sequence[str]) -> list[ClipRows]:
