@@ -44,7 +44,7 @@ from tasks.datasets.dsr import grammar as generate_dsr_prompts
 from tasks.datasets.dsr import pairs as pair_samples
 from tasks.datasets.dsr.dataset import DSR
 from tasks.datasets.dsr.ledger import PromptLedger
-from tasks.datasets.dsr.report import write_dsr_report
+from tasks.datasets.dsr.report import write_report
 from tasks.datasets.dsr.tables import CLIP_STAGES
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
@@ -282,7 +282,7 @@ def pair_up(config: CurateDsr, prompts: list[DsrPrompt], shards: Done) -> tuple[
 
 
 def report_on(config: CurateDsr, snapshot: AnyPath) -> AnyPath:
-    return report_with(config, snapshot, write_dsr_report)
+    return report_with(config, snapshot, write_report)
 
 
 def main(arguments: list[str] | None = None) -> None:

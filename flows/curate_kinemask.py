@@ -31,7 +31,7 @@ from tasks import caption_clips, render_clips, simulate_scenes
 from tasks.backends.cycles import CyclesConfig
 from tasks.datasets.kinemask.dataset import KINEMASK
 from tasks.datasets.kinemask.ledger import SeedLedger
-from tasks.datasets.kinemask.report import write_scene_report
+from tasks.datasets.kinemask.report import write_report
 from tasks.datasets.kinemask.tables import CLIP_STAGES
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
@@ -154,7 +154,7 @@ def plan_seed_shards(parts: list[list[SceneSeed]], size: int) -> list[Shard[Scen
 
 
 def report_on(config: CurateKinemask, snapshot: AnyPath) -> AnyPath:
-    return report_with(config, snapshot, write_scene_report)
+    return report_with(config, snapshot, write_report)
 
 
 def main(arguments: list[str] | None = None) -> None:

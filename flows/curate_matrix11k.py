@@ -177,11 +177,7 @@ def read_listing(config: CurateMatrix11k) -> Listing:
 
 def report_on(config: CurateMatrix11k, snapshot: AnyPath) -> AnyPath:
     truth = compare_snapshot(snapshot, read_truths(config.truth)) if config.truth else None
-
-    def write(snapshot: AnyPath, folder: AnyPath, **spending: Any) -> AnyPath:
-        return write_report(snapshot, config.work, folder, truth, **spending)
-
-    return report_with(config, snapshot, write)
+    return report_with(config, snapshot, write_report, truth)
 
 
 # --- Planning --------------------------------------------------------------------------------

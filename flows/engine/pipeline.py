@@ -25,10 +25,12 @@ from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
 from tasks.engine.publish import LedgerError, publish_snapshot
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
-from tasks.engine.snapshots import read_snapshot
+from tasks.engine.snapshots import Snapshot, read_snapshot
 from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, full_disk_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
+from tasks.metrics.compare_truth import TruthReport
+from tasks.pages.page import PageContext
 from tasks.pages.usage import read_usage
 from tasks.readers.lines import ManifestError
 
@@ -192,12 +194,19 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> AnyPath:
         )
 
 
-def report_with(config: CurationConfig, snapshot: AnyPath, write: Callable[..., AnyPath]) -> AnyPath:
-    """A snapshot's page. write: (snapshot, folder, spent=..., prices=...) -> the page"""
+def report_with(
+    config: CurationConfig,
+    snapshot: AnyPath,
+    write: Callable[[Snapshot, AnyPath, PageContext], AnyPath],
+    truth: TruthReport | None = None,
+) -> AnyPath:
+    """A snapshot's page. write: that of its dataset; truth: how the result compares with the truth, if there is any"""
+    published = Snapshot(snapshot)
     payload = config.payload_of(config.product.clip_stages[0])
-    spent = read_usage(config.work, read_snapshot(snapshot).shards, config.clip_stages, payload)
+    spent = read_usage(config.work, published.manifest.shards, config.clip_stages, payload)
+    context = PageContext(config.work, spent, config.prices, truth)
     with full_disk_is_a_service_down("write_report", config.root):
-        return write(snapshot, config.root / "reports" / snapshot.name, spent=spent, prices=config.prices)
+        return write(published, config.root / "reports" / published.id, context)
 
 
 def show_yield(snapshot: AnyPath, report: AnyPath | None, log: Any) -> None:
