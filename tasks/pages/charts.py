@@ -134,10 +134,7 @@ class Plot:
 
     def band(self, start: float, end: float, classes: str) -> Markup:
         """An area from the top to the floor."""
-        x = self.x_of(start)
-        return tag(
-            "rect", class_=classes, x=x, y=self.top, width=self.x_of(end) - x, height=float(self.floor - self.top)
-        )
+        return self.bar((start, end), self.y, classes, gap=0)
 
     def bar(
         self, x: tuple[float, float], y: tuple[float, float], classes: str, gap: float = 2, **more: object

@@ -605,7 +605,7 @@ PRICES = TokenPrices(llm=TokenPrice(usd_per_mtok_prompt=1000, usd_per_mtok_compl
 
 
 def section_of(page: Page) -> str:
-    return page.text[page.text.index("What model servers were asked") : page.text.index("What failed, and how")]
+    return page.text[page.text.index("Every request to model servers") : page.text.index("What failed, and how")]
 
 
 def test_calls_and_tokens_are_told_by_stage_and_summed(world: World) -> None:
@@ -677,7 +677,7 @@ def test_shards_are_listed_up_to_a_bound_and_summed_over_all(world: World, monke
     page = Page(index.read_text())
     assert "all shards 2 of 2 clips accepted" in section_of(page)
     assert "4 3 0 0 300 0 150" in section_of(page)
-    assert "shard-x0 1 of 1 clip accepted asked nothing" in section_of(page)
+    assert "shard-x0 1 of 1 clip accepted no request that is not counted" in section_of(page)
     assert "shard-x2" not in section_of(page)
     assert "… and 1 more shards, all of them in usage.json" in section_of(page)
     kept = usage_of(index.parent)

@@ -203,7 +203,7 @@ def end_mean(plot: Plot, kind: str, mean: float, frames: Sequence[int]) -> list[
         return []
     left, right, y = plot.x_of(frames[0]), plot.x_of(frames[-1]), plot.y_of(mean)
     return [
-        tag("rect", class_=f"end {kind}", x=left - 2, y=plot.top, width=right - left + 4, height=plot.floor - plot.top),
+        plot.bar((frames[0], frames[-1]), plot.y, f"end {kind}", gap=-4),
         tag("circle", class_=f"mean {kind}", cx=(left + right) / 2, cy=y, r=4.5),
         tag(
             "text",
