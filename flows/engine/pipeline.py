@@ -32,7 +32,7 @@ from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, full_disk_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
 from tasks.metrics.compare_truth import TruthReport
-from tasks.pages.context import PageContext
+from tasks.pages.page import PageContext
 from tasks.pages.usage import read_usage
 
 WRITE = "write_shard"

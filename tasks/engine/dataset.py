@@ -18,7 +18,7 @@ import polars as pl
 
 from schemas.outcome import Kind, Outcome
 from schemas.record import Record
-from schemas.snapshot import FunnelStep, SnapshotManifest
+from schemas.snapshot import FunnelStep
 from schemas.storage import AnyPath
 from schemas.tables import Named
 from tasks.engine.shards import Row
@@ -46,7 +46,6 @@ class Dataset:
     main_table: str  # what `datasets.load_dataset` loads by default
     row_tables: Callable[[Work, Row[Any]], dict[str, list[Record]]]  # a row's rows of all tables, as far as it came
     statistics: Callable[[Path], Record]  # of a folder of tables, for the manifest
-    statistics_record: type[Record]
     headline: Callable[[Snapshot, Any], Iterator[str]]  # (snapshot, its TruthReport or None) -> the numbers that matter
     story: Story
     write_report: Callable[..., AnyPath]  # (snapshot, folder, context: tasks.pages.PageContext) -> the page
@@ -54,17 +53,12 @@ class Dataset:
     reading: str  # for the dataset card: how its tables hang together
     row_kind: Kind = "clip"  # of the rows that shards hold
     row_unit: str = "clips"  # what the yield calls them
-    export: Callable[[Snapshot, Path, int | None], str] | None = (
-        None  # (snapshot, folder, most rows) -> what was written
-    )
+    # (snapshot, folder, most rows) -> what was written
+    export: Callable[[Snapshot, Path, int | None], str] | None = None
 
     @property
     def flow(self) -> str:
         return f"curate-{self.name}"
-
-    def statistics_of(self, manifest: SnapshotManifest) -> Any:
-        """The statistics in a manifest, as this dataset's record."""
-        return self.statistics_record.model_validate(manifest.statistics)
 
 
 class Ledger(Protocol):

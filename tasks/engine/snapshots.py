@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from schemas.clip import Clip
 from schemas.local_copies import ContentChanged, local_copy
@@ -92,6 +93,13 @@ class Snapshot:
     @cached_property
     def manifest(self) -> SnapshotManifest:
         return SnapshotManifest.from_json((self.folder / MANIFEST).read_bytes())
+
+    def statistics(self, record: type[R]) -> R:
+        """What the accepted clips are like, as its flow counts it. Raises SnapshotError if another flow made it."""
+        try:
+            return record.model_validate(self.manifest.statistics)
+        except ValidationError as error:
+            raise SnapshotError(f"{self.id} is of {self.manifest.flow}: it has no {record.__name__}") from error
 
     def require_flow(self, flow: str) -> None:
         """Raises SnapshotError unless this flow made it."""

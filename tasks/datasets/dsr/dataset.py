@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from schemas.dsr import SHARD_TABLES, DsrStatistics
+from schemas.dsr import SHARD_TABLES
 from tasks.datasets.dsr.export import export_snapshot
-from tasks.datasets.dsr.report import write_dsr_report
+from tasks.datasets.dsr.report import write_report
 from tasks.datasets.dsr.statistics import headline, statistics
 from tasks.datasets.dsr.story import STORY
 from tasks.datasets.dsr.tables import row_tables
@@ -16,12 +16,9 @@ DSR = Dataset(
     main_table="samples",
     row_tables=row_tables,
     statistics=statistics,
-    statistics_record=DsrStatistics,
     headline=headline,
     story=STORY,
-    write_report=lambda snapshot, folder, context: write_dsr_report(
-        snapshot.folder, folder, spent=context.spent, prices=context.prices
-    ),
+    write_report=write_report,
     export=export_snapshot,
     about="Prompts in which an animal changes its place relative to a thing, videos generated for them, how well each\n"
     "video shows the change (DSR-Score), and winner and loser pairs for DPO: curated with Triptych after SpatialAlign\n"

@@ -58,7 +58,7 @@ def _bins(scores: np.ndarray) -> list[int]:
 
 def headline(snapshot: Snapshot, truth: Any = None) -> Iterator[str]:
     """What was measured."""
-    statistics = DsrStatistics.model_validate(snapshot.manifest.statistics)
+    statistics = snapshot.statistics(DsrStatistics)
     at = statistics.taus.index(HEADLINE_TAU)
     correct = {curve.name: curve for curve in statistics.curves}
     shares = [

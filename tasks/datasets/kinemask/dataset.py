@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from schemas.kinemask import SHARD_TABLES, KinemaskStatistics
+from schemas.kinemask import SHARD_TABLES
 from tasks.datasets.kinemask.export import export_snapshot
-from tasks.datasets.kinemask.report import write_scene_report
+from tasks.datasets.kinemask.report import write_report
 from tasks.datasets.kinemask.statistics import headline, statistics
 from tasks.datasets.kinemask.story import STORY
 from tasks.datasets.kinemask.tables import row_tables
@@ -16,12 +16,9 @@ KINEMASK = Dataset(
     main_table="clips",
     row_tables=row_tables,
     statistics=statistics,
-    statistics_record=KinemaskStatistics,
     headline=headline,
     story=STORY,
-    write_report=lambda snapshot, folder, context: write_scene_report(
-        snapshot.folder, folder, spent=context.spent, prices=context.prices
-    ),
+    write_report=write_report,
     export=export_snapshot,
     about="Rigid bodies that are pushed across textured floors and what they hit: rendered clips with exact masks\n"
     "and velocities of every object in every frame, simulated with Triptych after KineMask (sections 3.2, 3.3, 4.1).",

@@ -56,7 +56,7 @@ def _sectors(velocities: Sequence[Sequence[float]]) -> list[int]:
 
 def headline(snapshot: Snapshot, truth: Any = None) -> Iterator[str]:
     """What was made."""
-    statistics = KinemaskStatistics.model_validate(snapshot.manifest.statistics)
+    statistics = snapshot.statistics(KinemaskStatistics)
     n_objects = sum(n * clips for n, clips in enumerate(statistics.objects_per_clip))
     made = ", ".join(f"{part.n} {part.name}" for part in statistics.clips)
     rejected = ", ".join(f"{draw.n} {draw.name}" for draw in statistics.rejected_draws) or "none"

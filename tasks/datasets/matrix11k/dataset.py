@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.matrix11k import SHARD_TABLES, MatrixStatistics
+from schemas.matrix11k import SHARD_TABLES
 from tasks.datasets.matrix11k.report import write_report
 from tasks.datasets.matrix11k.statistics import headline, statistics
 from tasks.datasets.matrix11k.story import STORY
@@ -15,12 +15,9 @@ MATRIX11K = Dataset(
     main_table="clips",
     row_tables=row_tables,
     statistics=statistics,
-    statistics_record=MatrixStatistics,
     headline=headline,
     story=STORY,
-    write_report=lambda snapshot, folder, context: write_report(
-        snapshot.folder, context.work, folder, context.truth, spent=context.spent, prices=context.prices
-    ),
+    write_report=write_report,
     about="Who does what to whom, and where, in every frame: interaction triplets, described instances and\n"
     "one mask track an instance, curated with Triptych after MATRIX (section 3, appendix A).",
     reading="`clips`, `interactions`, `instances` and `mask_tracks` hold accepted clips only and join on `clip_id`.\n"

@@ -38,7 +38,7 @@ def statistics(folder: Path) -> MatrixStatistics:
 
 def headline(snapshot: Snapshot, truth: TruthReport | None) -> Iterator[str]:
     """What was found, against the truth where that is known."""
-    statistics = MatrixStatistics.model_validate(snapshot.manifest.statistics)
+    statistics = snapshot.statistics(MatrixStatistics)
     n_triplets, n_tracks = (
         sum(n * clips for n, clips in enumerate(per_clip))
         for per_clip in (statistics.interactions_per_clip, statistics.instances_per_clip)

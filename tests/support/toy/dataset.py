@@ -21,7 +21,8 @@ from tasks.engine.dataset import Dataset, Story, Ways, outcome_of, ranked, read_
 from tasks.engine.shards import Row
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Work
-from tasks.pages.context import PageContext
+from tasks.pages.funnel import ended_groups
+from tasks.pages.page import PageContext, write_page
 
 
 class Window(Subject):
@@ -126,7 +127,9 @@ def tell(snapshot: Snapshot, outcome: dict[str, Any]) -> Iterator[str]:
 
 
 def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> AnyPath:
-    raise NotImplementedError
+    ended = ended_groups(snapshot, WindowOutcome, ["text"])
+    rows = snapshot.rows(LettersRow)
+    return write_page(Path(__file__).parent, snapshot, folder, context, ["count"], ended, rows=rows)
 
 
 TOY = Dataset(
@@ -135,7 +138,6 @@ TOY = Dataset(
     main_table="windows",
     row_tables=row_tables,
     statistics=statistics,
-    statistics_record=ToyStatistics,
     headline=lambda snapshot, truth: iter([f"{snapshot.manifest.statistics['n_letters']} letters"]),
     story=Story(find, tell, lambda outcome: outcome["text"]),
     write_report=write_report,
