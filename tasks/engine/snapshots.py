@@ -218,8 +218,11 @@ class Snapshot:
 
 
 def ids_in(snapshots: AnyPath) -> list[str]:
-    """The ids of all that were published in a folder of snapshots."""
-    folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    """The ids of all that were published in a folder of snapshots; none if there is no such folder."""
+    try:
+        folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    except FileNotFoundError:
+        return []
     return sorted(folder.name for folder in folders if (folder / MANIFEST).is_file())
 
 
