@@ -51,7 +51,6 @@ from tasks.datasets.dsr.report.scores import score_chart
 from tasks.datasets.dsr.report.settings import Settings
 from tasks.datasets.dsr.report.ssr_chart import runs, ssr_chart
 from tasks.datasets.dsr.report.types import type_name
-from tasks.datasets.dsr.tables import CLIP_STAGES
 from tasks.engine.dataset import Ways, funnel_step
 from tasks.engine.snapshots import read_snapshot
 from tasks.media.video import encode_video, iter_frames
@@ -64,6 +63,7 @@ from tasks.pages.usage import StageUsage, usage_of
 from tasks.pages.wording import signed
 from tasks.score_dsr import ScoreConfig
 from tests.support.pages import Page
+from tests.support.stages import DSR_STAGES
 
 N_FRAMES, WIDTH, HEIGHT = 8, 120, 80
 END_FRAMES = 2
@@ -194,7 +194,7 @@ class World:
             VideoRow(clip_id=sample.clip_id, sha256=hashlib.sha256(video).hexdigest(), video=video)
         )
         self.rows["tracks"] += make_tracks(sample, share, hidden)
-        self.end(prompt, seed, "accepted", CLIP_STAGES[-1], None, drawn=sample.drawn)
+        self.end(prompt, seed, "accepted", DSR_STAGES[-1], None, drawn=sample.drawn)
         return sample.clip_id
 
     def end(
@@ -261,7 +261,7 @@ class World:
                 *_steps(outcomes),
             ],
             outcomes=[Count(status=s, stage=st, reason=r, n=n) for (s, st, r), n in sorted(ways.items(), key=str)],
-            statistics=DSR.statistics(snapshot),
+            statistics=DSR.statistics(snapshot).model_dump(mode="json"),
             shards=[ShardEntry(shard_id="shard-1", clip_ids=[o.row_id for o in outcomes])],
             files=[],
         )
@@ -270,8 +270,8 @@ class World:
 def _steps(outcomes: list[SampleOutcomeRow]) -> list[FunnelStep]:
     ways: Ways = Counter((row.kind, row.stage, row.status) for row in outcomes)
     steps: list[FunnelStep] = []
-    for stage in CLIP_STAGES:
-        steps.append(funnel_step(ways, stage, "clips", steps[-1].passed if steps else len(outcomes)))
+    for stage in DSR_STAGES:
+        steps.append(funnel_step(ways, "clip", stage, "clips", steps[-1].passed if steps else len(outcomes)))
     return steps
 
 
@@ -452,7 +452,7 @@ def test_the_report_of_another_dataset_is_refused(world: World) -> None:
     snapshot = world.publish()
     of_videos = MatrixStatistics(
         contact_dynamism=[], interactions_per_clip=[], instances_per_clip=[], top_verbs=[], top_nouns=[]
-    )
+    ).model_dump()
     manifest = read_snapshot(snapshot).model_copy(update={"flow": "curate-matrix11k", "statistics": of_videos})
     (snapshot / "manifest.json").write_bytes(manifest.to_json())
     with pytest.raises(ValueError, match="is of curate-matrix11k"):

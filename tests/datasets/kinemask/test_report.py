@@ -203,7 +203,7 @@ class World:
             n_failed=n["failed"],
             funnel=[_step("simulate_scenes", outcomes), _step("render_clips", outcomes)],
             outcomes=[Count(status=s, stage=st, reason=r, n=n) for (s, st, r), n in sorted(ways.items(), key=str)],
-            statistics=KINEMASK.statistics(snapshot),
+            statistics=KINEMASK.statistics(snapshot).model_dump(mode="json"),
             shards=[
                 ShardEntry(shard_id=f"shard-{number}", clip_ids=[o.row_id for o in shard])
                 for number, shard in enumerate(by_shard, start=1)
@@ -332,7 +332,7 @@ def test_the_report_of_another_dataset_is_refused(world: World) -> None:
     snapshot = world.publish()
     of_videos = MatrixStatistics(
         contact_dynamism=[], interactions_per_clip=[], instances_per_clip=[], top_verbs=[], top_nouns=[]
-    )
+    ).model_dump()
     manifest = read_snapshot(snapshot).model_copy(update={"flow": "curate-matrix11k", "statistics": of_videos})
     (snapshot / "manifest.json").write_bytes(manifest.to_json())
     with pytest.raises(ValueError, match="is of curate-matrix11k"):
