@@ -234,19 +234,6 @@ def _key_of(columns: Collection[str]) -> str:
 # --- Until every reader uses Snapshot ----------------------------------------------------------
 
 
-def latest_snapshot(snapshots: AnyPath) -> AnyPath | None:
-    found = Snapshot.latest(snapshots)
-    return found.folder if found else None
-
-
-def is_snapshot(folder: AnyPath) -> bool:
-    return Snapshot(folder).exists
-
-
-def all_snapshots(snapshots: AnyPath) -> list[str]:
-    return ids_in(snapshots)
-
-
 def read_snapshot(snapshot: AnyPath) -> SnapshotManifest:
     return Snapshot(snapshot).manifest
 
