@@ -36,7 +36,7 @@ from typing import TypeVar
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterStartTime
 
-from flows.curate_matrix11k import CLIP_STAGES, SOURCE_STAGES, CurateMatrix11k, curate_matrix11k
+from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
 from schemas.clip import Clip
 from schemas.extraction import Extraction
 from schemas.grounding import Grounding, Wanted
@@ -46,8 +46,8 @@ from schemas.source import Source
 from schemas.split import SplitResult
 from schemas.truth import read_truths
 from tasks.check_tracks import check_tracks
+from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.drawn_input import SCENES, draw_scenes
-from tasks.datasets.matrix11k.report import write_report
 from tasks.engine.shards import SHARD_SIZE
 from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import extract_triplets
@@ -65,7 +65,7 @@ from tasks.split_scenes import split_scenes
 REPEATS = 2
 SERVER_PATIENCE_S = 120
 REPORT = "write_report"  # the last task
-STAGES = SOURCE_STAGES + CLIP_STAGES
+STAGES = [step.stage for step in CurateMatrix11k.steps]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -118,7 +118,7 @@ def run_flow(manifest: Path, root: Path, server: int) -> Cost:
     published = Snapshot(snapshot)
     n_accepted = published.manifest.n_accepted
     report_cpu_s = time.process_time()
-    write_report(published, root / "report-again", PageContext(config.work))
+    MATRIX11K.write_report(published, root / "report-again", PageContext(config.work))
     report_cpu_s = time.process_time() - report_cpu_s
     return Cost(wall_s, cpu_s, server_cpu_s, task_seconds(started), n_accepted, report_cpu_s)
 

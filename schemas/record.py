@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
 from schemas.blob import BytesColumn, MayBeBlob, holds_bytes
-from schemas.storage import AnyPath, at_once, write_atomic
+from schemas.storage import AnyPath, write_atomic
 
 R = TypeVar("R", bound="Record")
 
@@ -207,10 +207,3 @@ def read_table(record: type[R], path: AnyPath) -> list[R]:
     if not table.schema.equals(record.arrow_schema(), check_metadata=False):
         raise SchemaError(f"{path}: columns are not those of {record.__name__} version {record.schema_version}")
     return [record.model_validate(row) for row in table.to_pylist()]
-
-
-def read_rows(record: type[R], folder: AnyPath) -> list[R]:
-    """All rows of a table: a folder of Parquet files, in the order of their names."""
-    files: list[AnyPath] = sorted(folder.glob("*.parquet"))
-    tables = at_once(folder, lambda path: read_table(record, path), files)
-    return [row for table in tables for row in table]

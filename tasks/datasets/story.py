@@ -18,7 +18,9 @@ SHOWN_REFUSALS = 3
 
 def one_line(text: str | None) -> str:
     """Untrusted text on one line: control characters would write to the terminal."""
-    return json.dumps(text or "", ensure_ascii=False)[1:-1]
+    escaped = json.dumps(text or "", ensure_ascii=False)[1:-1]
+    # JSON leaves DEL, 8-bit controls, line separators and turns of the writing direction as they are.
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
 
 
 def box_text(box_xyxy: Sequence[float]) -> str:

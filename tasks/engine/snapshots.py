@@ -226,8 +226,11 @@ class Snapshot:
 
 
 def ids_in(snapshots: AnyPath) -> list[str]:
-    """The ids of all that were published in a folder of snapshots."""
-    folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    """The ids of all that were published in a folder of snapshots; none if there is no such folder."""
+    try:
+        folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    except FileNotFoundError:
+        return []
     return sorted(folder.name for folder in folders if (folder / MANIFEST).is_file())
 
 
@@ -237,19 +240,6 @@ def _key_of(columns: Collection[str]) -> str:
 
 
 # --- Until every reader uses Snapshot ----------------------------------------------------------
-
-
-def latest_snapshot(snapshots: AnyPath) -> AnyPath | None:
-    found = Snapshot.latest(snapshots)
-    return found.folder if found else None
-
-
-def is_snapshot(folder: AnyPath) -> bool:
-    return Snapshot(folder).exists
-
-
-def all_snapshots(snapshots: AnyPath) -> list[str]:
-    return ids_in(snapshots)
 
 
 def read_snapshot(snapshot: AnyPath) -> SnapshotManifest:

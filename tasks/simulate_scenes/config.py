@@ -96,7 +96,3 @@ class SceneConfig(StageConfig):
         if self.n_bodies_interactions[0] < 2:
             raise ValueError("one body alone hits nothing; n_bodies_interactions starts at 2")
         return self
-
-    @property
-    def steps_per_frame(self) -> int:
-        return self.substeps_per_s // self.fps

@@ -46,7 +46,6 @@ from tasks.datasets.dsr.pairs import PairConfig, pair_samples, prompt_rows
 from tasks.datasets.dsr.report.charts import LARGE, agreement_chart, curve_chart, runs, score_chart, ssr_chart
 from tasks.datasets.dsr.report.examples import choose_examples
 from tasks.datasets.dsr.report.tables import NO_DIFFERENCE, NO_LOSER, NO_WINNER, TOO_FEW, curves_of, why_unpaired
-from tasks.datasets.dsr.tables import CLIP_STAGES
 from tasks.datasets.dsr.view import SampleView, Settings, sample_view, sample_views, type_letter, type_name
 from tasks.engine.dataset import Ways, funnel_step
 from tasks.engine.inputs import Inputs
@@ -62,6 +61,7 @@ from tasks.pages.usage import StageUsage, usage_of
 from tasks.pages.wording import signed
 from tasks.score_dsr import ScoreConfig
 from tests.support.pages import Page, tables_of
+from tests.support.stages import DSR_STAGES
 
 N_FRAMES, WIDTH, HEIGHT = 8, 120, 80
 END_FRAMES = 2
@@ -192,7 +192,7 @@ class World:
             VideoRow(clip_id=sample.clip_id, sha256=hashlib.sha256(video).hexdigest(), video=video)
         )
         self.rows["tracks"] += make_tracks(sample, share, hidden)
-        self.end(prompt, seed, "accepted", CLIP_STAGES[-1], None, drawn=sample.drawn)
+        self.end(prompt, seed, "accepted", DSR_STAGES[-1], None, drawn=sample.drawn)
         return sample.clip_id
 
     def end(
@@ -262,7 +262,7 @@ class World:
                 *_steps(outcomes),
             ],
             outcomes=[Count(status=s, stage=st, reason=r, n=n) for (s, st, r), n in sorted(ways.items(), key=str)],
-            statistics=DSR.statistics(snapshot),
+            statistics=DSR.statistics(snapshot).model_dump(mode="json"),
             shards=[ShardEntry(shard_id="shard-1", clip_ids=[o.row_id for o in outcomes])],
             **tables_of(snapshot, SHARD_TABLES | WHOLE_TABLES),
         )
@@ -271,8 +271,8 @@ class World:
 def _steps(outcomes: list[SampleOutcomeRow]) -> list[FunnelStep]:
     ways: Ways = Counter((row.kind, row.stage, row.status) for row in outcomes)
     steps: list[FunnelStep] = []
-    for stage in CLIP_STAGES:
-        steps.append(funnel_step(ways, stage, "clips", steps[-1].passed if steps else len(outcomes)))
+    for stage in DSR_STAGES:
+        steps.append(funnel_step(ways, "clip", stage, "clips", steps[-1].passed if steps else len(outcomes)))
     return steps
 
 
@@ -455,7 +455,7 @@ def test_the_report_of_another_dataset_is_refused(world: World) -> None:
     of_videos = MatrixStatistics(
         contact_dynamism=[], interactions_per_clip=[], instances_per_clip=[], top_verbs=[], top_nouns=[]
     )
-    changes = {"flow": "curate-matrix11k", "statistics": of_videos}
+    changes = {"flow": "curate-matrix11k", "statistics": of_videos.model_dump()}
     (folder / "manifest.json").write_bytes(Snapshot(folder).manifest.model_copy(update=changes).to_json())
     with pytest.raises(ValueError, match="is of curate-matrix11k"):
         report.write_report(Snapshot(folder), world.root / "report", PageContext(world.work))

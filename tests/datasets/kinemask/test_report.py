@@ -207,7 +207,7 @@ class World:
             n_failed=n["failed"],
             funnel=[_step("simulate_scenes", outcomes), _step("render_clips", outcomes)],
             outcomes=[Count(status=s, stage=st, reason=r, n=n) for (s, st, r), n in sorted(ways.items(), key=str)],
-            statistics=KINEMASK.statistics(snapshot),
+            statistics=KINEMASK.statistics(snapshot).model_dump(mode="json"),
             shards=[
                 ShardEntry(shard_id=f"shard-{number}", clip_ids=[o.row_id for o in shard])
                 for number, shard in enumerate(by_shard, start=1)
@@ -338,7 +338,7 @@ def test_the_report_of_another_dataset_is_refused(world: World) -> None:
     of_videos = MatrixStatistics(
         contact_dynamism=[], interactions_per_clip=[], instances_per_clip=[], top_verbs=[], top_nouns=[]
     )
-    changes = {"flow": "curate-matrix11k", "statistics": of_videos}
+    changes = {"flow": "curate-matrix11k", "statistics": of_videos.model_dump()}
     (folder / "manifest.json").write_bytes(Snapshot(folder).manifest.model_copy(update=changes).to_json())
     with pytest.raises(ValueError, match="is of curate-matrix11k"):
         report.write_report(Snapshot(folder), world.root / "report", PageContext(world.work))

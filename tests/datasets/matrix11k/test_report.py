@@ -202,7 +202,7 @@ class World:
                 instances_per_clip=[0, 0, 1],
                 top_verbs=[Named(name="kick", n=17)],
                 top_nouns=[Named(name="ball<b>", n=1)],
-            ),
+            ).model_dump(mode="json"),
             shards=[ShardEntry(shard_id="shard-1", clip_ids=clips)],
             **tables_of(snapshot, TABLES),
         )
