@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import os
+import random
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ from tests.support.builders import make_source
 from tests.support.s3_server import bucket, s3, s3_server  # noqa: F401 - fixtures
 
 KEY = "ab" * 16
-FILM, STILL = os.urandom(1000), b"a still picture"
+FILM, STILL = random.Random(0).randbytes(1000), b"a still picture"
 
 
 class Picture(Record):
@@ -330,7 +330,7 @@ def test_workers_that_write_the_same_blob_at_once_leave_it_whole(work: Work) -> 
 
 def test_what_was_read_is_kept_as_far_as_it_fits(work: Work, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "KEPT_BYTES", 2500)
-    films = [os.urandom(1000) for _ in range(3)]
+    films = [random.Random(seed).randbytes(1000) for seed in range(3)]
     keys = [f"{number:02}" * 16 for number in range(3)]
     for key, film in zip(keys, films, strict=True):
         work.save(Filmed, key, Made(result=FILMED.model_copy(update={"film": film})))
