@@ -15,13 +15,13 @@ BLENDER_PYTHON := $(abspath $(BLENDER_VENV))/bin/python
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
-	$(BIN)/python -m flows.commands.demo --folder $(DEMO)
+	$(BIN)/triptych demo --folder $(DEMO)
 
 demo-kinemask: $(VENV)/.kinemask $(BLENDER_VENV)/.blender  ## simulate and render a handful of clips with Blender
-	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m flows.commands.demo_kinemask --folder $(DEMO_KINEMASK)
+	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/triptych demo kinemask --folder $(DEMO_KINEMASK)
 
 demo-dsr: $(VENV)/.run  ## prompts, drawn samples, scores, preference pairs
-	$(BIN)/python -m flows.commands.demo_dsr --folder $(DEMO_DSR)
+	$(BIN)/triptych demo dsr --folder $(DEMO_DSR)
 
 test: $(VENV)/.dev  ## the fast tests, a file to a core at a time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -35,7 +35,7 @@ from typing import TypeVar
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterStartTime
 
-from flows.curate_matrix11k import CLIP_STAGES, SOURCE_STAGES, CurateMatrix11k, curate_matrix11k
+from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
 from schemas.clip import Clip
 from schemas.extraction import Extraction
 from schemas.grounding import Grounding, Wanted
@@ -45,16 +45,17 @@ from schemas.source import Source
 from schemas.split import SplitResult
 from schemas.truth import read_truths
 from tasks.check_tracks import check_tracks
+from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.drawn_input import SCENES, draw_scenes
-from tasks.datasets.matrix11k.report import write_report
 from tasks.engine.shards import SHARD_SIZE
-from tasks.engine.snapshots import read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import extract_triplets
 from tasks.extract_triplets import load_backend as load_reader
 from tasks.ground_instances import ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
 from tasks.ground_instances import makers as grounded_by
 from tasks.media.video import read_clip, read_frames, sample_indices
+from tasks.pages.page import PageContext
 from tasks.propagate_masks import load_backend as load_propagator
 from tasks.propagate_masks import propagate_masks
 from tasks.readers.read_manifest import read_manifest
@@ -63,7 +64,7 @@ from tasks.split_scenes import split_scenes
 REPEATS = 2
 SERVER_PATIENCE_S = 120
 REPORT = "write_report"  # the last task
-STAGES = SOURCE_STAGES + CLIP_STAGES
+STAGES = [step.stage for step in CurateMatrix11k.steps]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -113,9 +114,10 @@ def run_flow(manifest: Path, root: Path, server: int) -> Cost:
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_s
     server_cpu_s = cpu_of(server) - server_cpu_s
     snapshot = state.result()
-    n_accepted = read_snapshot(snapshot).n_accepted
+    published = Snapshot(snapshot)
+    n_accepted = published.manifest.n_accepted
     report_cpu_s = time.process_time()
-    write_report(snapshot, config.work, root / "report-again")
+    MATRIX11K.write_report(published, root / "report-again", PageContext(config.work))
     report_cpu_s = time.process_time() - report_cpu_s
     return Cost(wall_s, cpu_s, server_cpu_s, task_seconds(started), n_accepted, report_cpu_s)
 

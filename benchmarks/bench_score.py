@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 
 from schemas.candidate import Box
 from schemas.dsr import ANIMAL, OBJECT, ROLES, DsrLabels, DsrPrompt, DsrSample, SampleRow, TrackRow
-from schemas.record import write_table
 from schemas.relation import DSR_TYPES, RELATIONS
 from schemas.scores import Variant
 from tasks.datasets.dsr.rescore import read_boxes, score_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.metrics.dsr_score import END_FRAMES, GAP_WEIGHTS, ClipScores, directions_of, score_clips
+from tests.support.snapshots import write_snapshot
 
 N_CLIPS = 500 * 10 + 120 * 5  # prompts x seeds of training and test (SpatialAlign 4.1)
 N_FRAMES, HEIGHT, WIDTH = 81, 480, 832
@@ -169,16 +170,15 @@ def from_memory(n_clips: int, repeats: int) -> str:
 # --- From a snapshot -------------------------------------------------------------------------
 
 
-def write_snapshot(folder: Path, clips: Clips) -> None:
-    """Write the tables `samples` and `tracks`; columns that scoring does not read hold dummies."""
+def write_clips(folder: Path, clips: Clips) -> Snapshot:
+    """Write a snapshot with the tables `samples` and `tracks`; columns that scoring does not read hold dummies."""
     samples, tracks = [], []
     animals, objects = as_lists(clips.animal), as_lists(clips.object_)
     for number, (initial, final) in enumerate(clips.relations):
         sample = make_sample(number, initial, final)
         samples.append(make_row(sample, len(animals[number])))
         tracks += [make_track(sample, i, b[number]) for i, b in ((ANIMAL, animals), (OBJECT, objects))]
-    write_table(SampleRow, samples, folder / "samples" / "0.parquet")
-    write_table(TrackRow, tracks, folder / "tracks" / "0.parquet")
+    return write_snapshot(folder, "curate-dsr", {"samples": (SampleRow, samples), "tracks": (TrackRow, tracks)})
 
 
 def make_sample(seed: int, initial: str, final: str) -> DsrSample:
@@ -212,10 +212,10 @@ def make_track(sample: DsrSample, instance_id: str, boxes: Boxes) -> TrackRow:
     )
 
 
-def plain_snapshot(folder: Path) -> list[PlainScores]:
+def plain_snapshot(snapshot: Snapshot) -> list[PlainScores]:
     """The plain way from the same tables, reading the same columns as ours."""
-    samples = pq.read_table(folder / "samples" / "0.parquet", columns=["clip_id", "initial", "final"]).to_pylist()
-    tracks = pq.read_table(folder / "tracks" / "0.parquet", columns=["clip_id", "role", "box_xyxy"]).to_pylist()
+    samples = pq.read_table(snapshot.files("samples"), columns=["clip_id", "initial", "final"]).to_pylist()
+    tracks = pq.read_table(snapshot.files("tracks"), columns=["clip_id", "role", "box_xyxy"]).to_pylist()
     boxes = {(track["clip_id"], track["role"]): track["box_xyxy"] for track in tracks}
     return plain_clips(
         [boxes[sample["clip_id"], "animal"] for sample in samples],
@@ -226,15 +226,14 @@ def plain_snapshot(folder: Path) -> list[PlainScores]:
 
 def from_snapshot(n_clips: int, repeats: int) -> str:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_snapshot(folder, make_clips(n_clips))
-        scores = score_snapshot(folder)["dsr_score"].to_numpy()
-        np.testing.assert_allclose(scores, [p.score for p in plain_snapshot(folder)], rtol=0, atol=1e-9)
+        snapshot = write_clips(Path(name), make_clips(n_clips))
+        scores = score_snapshot(snapshot)["dsr_score"].to_numpy()
+        np.testing.assert_allclose(scores, [p.score for p in plain_snapshot(snapshot)], rtol=0, atol=1e-9)
         times = in_turns(
             {
-                "a plain loop over the tables' rows": lambda: plain_snapshot(folder),
-                "`score_snapshot`": lambda: score_snapshot(folder),
-                "of it, `read_boxes`": lambda: read_boxes(folder),
+                "a plain loop over the tables' rows": lambda: plain_snapshot(snapshot),
+                "`score_snapshot`": lambda: score_snapshot(snapshot),
+                "of it, `read_boxes`": lambda: read_boxes(snapshot),
             },
             repeats,
         )

@@ -9,57 +9,62 @@ already, generated elsewhere: --generate.generator folder --videos DIR --prompts
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
-from flows.engine.dispatch import crash_silent_parents, rearm_parent
+from flows.engine.command import CurationFlow
+from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
     Done,
+    Preview,
+    Profiles,
+    Step,
     curate_shards,
-    fill_from_profile,
-    publish,
-    report_with,
-    run_command,
-    run_shard,
-    show_yield,
+    finish,
+    preview,
+    shard_flow,
     through_stage,
+    warn_of,
 )
 from flows.engine.steps import run_logger, run_step
 from schemas.config import StageConfig
-from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow
+from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, Rewritten, SampleRow
+from schemas.generation import Generated
+from schemas.grounding import Grounding
+from schemas.mask_track import Tracks
 from schemas.outcome import Outcome
 from schemas.record import read_table
 from schemas.scene import Split
+from schemas.scores import Answers, Scored
 from schemas.storage import AnyPath, DataPath, at_once
 from tasks import ask_relations, generate_samples, ground_instances, propagate_masks, rewrite_prompts, score_dsr
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.datasets.dsr import grammar as generate_dsr_prompts
-from tasks.datasets.dsr import pairs as pair_samples
 from tasks.datasets.dsr.dataset import DSR
+from tasks.datasets.dsr.grammar import PromptConfig, generate_prompts, require_capacity
 from tasks.datasets.dsr.ledger import PromptLedger
-from tasks.datasets.dsr.report import write_dsr_report
-from tasks.datasets.dsr.tables import CLIP_STAGES
+from tasks.datasets.dsr.pairs import PairConfig, pair_samples, prompt_rows
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import plan_shards
-from tasks.engine.stage import Stage
+from tasks.engine.stage import AnyStage
 from tasks.engine.work import Work
+from tasks.media.footage import FootageOf
 from tasks.readers.lines import require_manifest
 from tasks.readers.read_prompts import read_prompts
 from tasks.readers.read_samples import plan_samples, read_samples
 
-PROMPT_STAGES = ("rewrite_prompts",)
-
 # What each profile sets where nothing else is asked for. The paper's: Wan2.1, then GroundingDINO on every frame with
 # the threshold of the authors' code, nobody who verifies its boxes, and SAM2.
-PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+PROFILES: Profiles = {
     "embedded": {},
     "paper": {
         "generate": {"generator": "diffusers"},
@@ -74,7 +79,31 @@ class CurateDsr(CurationConfig):
     """Everything the flow can be told. Defaults are the paper's where it states a number."""
 
     product: ClassVar[Dataset] = DSR
-    stage_names: ClassVar[tuple[str, ...]] = (*PROMPT_STAGES, *CLIP_STAGES)
+    profiles: ClassVar[Profiles] = PROFILES
+    first_options: ClassVar[Sequence[str]] = (
+        *("root", "grammar.n_train", "grammar.n_test", "profile", "limit"),
+        *("generate.generator", "prompts", "videos", "score.score"),
+    )
+    steps: ClassVar[Sequence[Step]] = (
+        Step(DsrPrompt, Rewritten, lambda c: rewrite_prompts.stage(c.work, c.rewrite, c.endpoint)),
+        Step(
+            DsrSample,
+            Generated,
+            lambda c: generate_samples.stage(c.work, c.generate, c.diffusers, c.torch),
+        ),
+        Step(
+            DsrSample,
+            Grounding,
+            lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch),
+        ),
+        Step(
+            DsrSample,
+            Tracks,
+            lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch),
+        ),
+        Step(DsrSample, Scored, lambda c: score_dsr.stage(c.work, c.score, c.ground)),
+        Step(DsrSample, Answers, lambda c: ask_relations.stage(c.work, c.ask, c.endpoint)),
+    )
 
     profile: Literal["embedded", "paper"] = Field(
         "embedded",
@@ -96,29 +125,24 @@ class CurateDsr(CurationConfig):
         "name them; a path or s3://bucket/prefix",
     )
 
-    grammar: generate_dsr_prompts.PromptConfig = generate_dsr_prompts.PromptConfig()
+    grammar: PromptConfig = PromptConfig()
     rewrite: rewrite_prompts.RewriteConfig = rewrite_prompts.RewriteConfig()
     generate: generate_samples.GenerateConfig = generate_samples.GenerateConfig()
     ground: ground_instances.GroundConfig = ground_instances.GroundConfig(n_frames=16)
     propagate: propagate_masks.PropagateConfig = propagate_masks.PropagateConfig()
     score: score_dsr.ScoreConfig = score_dsr.ScoreConfig()
     ask: ask_relations.AskConfig = ask_relations.AskConfig()
-    pair: pair_samples.PairConfig = pair_samples.PairConfig()
+    pair: PairConfig = PairConfig()
 
     diffusers: DiffusersConfig = Field(DiffusersConfig(), description="The text-to-video pipeline and its settings")
     dino: DinoConfig = Field(DinoConfig(), description="GroundingDINO's weights and settings")
     sam2: Sam2Config = Field(Sam2Config(), description="SAM2's weights and settings")
     torch: TorchConfig = Field(TorchConfig(), description="Where networks run")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_profile(cls, values: Any) -> Any:
-        return fill_from_profile(values, PROFILES)
-
     @field_validator("grammar")
     @classmethod
-    def _holds_so_many(cls, grammar: generate_dsr_prompts.PromptConfig) -> generate_dsr_prompts.PromptConfig:
-        generate_dsr_prompts.require_capacity(grammar)
+    def _holds_so_many(cls, grammar: PromptConfig) -> PromptConfig:
+        require_capacity(grammar)
         return grammar
 
     @model_validator(mode="after")
@@ -143,32 +167,16 @@ class CurateDsr(CurationConfig):
         return {"train": list(range(self.seeds_train)), "test": list(range(self.seeds_test))}
 
     @property
-    def stages(self) -> list[Stage[Any, Any]]:
-        return super().stages if self.rewrite.form == "rewritten" else self.clip_stages
+    def stages(self) -> list[AnyStage]:
+        return super().stages if self.rewrite.form == "rewritten" else self.shard_stages
 
     @property
     def settings(self) -> dict[str, StageConfig]:
         return {"generate_dsr_prompts": self.grammar, "pair_samples": self.pair}
 
-    def stage(self, name: str) -> Stage[Any, Any]:
-        footage = partial(generate_samples.sample_footage, self.work)
-        match name:
-            case "rewrite_prompts":
-                return rewrite_prompts.stage(self.work, self.rewrite, self.endpoint)
-            case "generate_samples":
-                return generate_samples.stage(self.work, self.generate, self.diffusers, self.torch)
-            case "ground_instances":
-                return ground_instances.stage(self.work, footage, self.ground, self.endpoint, self.dino, self.torch)
-            case "propagate_masks":
-                return propagate_masks.stage(self.work, footage, self.propagate, self.sam2, self.torch)
-            case "score_dsr":
-                return score_dsr.stage(self.work, self.score, self.ground)
-            case "ask_relations":
-                return ask_relations.stage(self.work, self.ask, self.endpoint)
-        raise ValueError(f"no stage {name!r}; there are {', '.join(self.stage_names)}")
-
-    def payload_of(self, stage: str) -> type[DsrPrompt]:
-        return DsrPrompt if stage in PROMPT_STAGES else DsrSample
+    @property
+    def footage(self) -> FootageOf:
+        return partial(generate_samples.sample_footage, self.work)
 
 
 @flow(name="curate-dsr", flow_run_name="curate {config.dataset}", validate_parameters=True)
@@ -188,7 +196,7 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
     ledger = PromptLedger(
         n_lines=len(given.prompts) + len(given.outcomes),
         n_videos=plan.n_videos,
-        last_step=PROMPT_STAGES[0] if config.rewrite.form == "rewritten" else "plan_samples",
+        last_step=Rewritten.stage_name if config.rewrite.form == "rewritten" else "plan_samples",
         prompts=given.prompts,
         samples=plan.samples,
         line_outcomes=given.outcomes,
@@ -197,19 +205,22 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
         prompt_rows=rows,
         pairs=pairs,
     )
-    snapshot = run_step("publish_snapshot", publish, config, ledger, shards)
-    report = run_step("write_report", report_on, config, snapshot) if config.report else None
-    show_yield(snapshot, report, log)
-    return snapshot
+    return finish(config, ledger, shards, log)
 
 
-@flow(name="curate-dsr-shard", flow_run_name="{shard.parent.name}", on_completion=[rearm_parent])
-def curate_dsr_shard(config: CurateDsr, shard: DataPath, stages: list[str]) -> None:
-    """One shard through some neighbouring stages; fails alone and is rerun alone.
+curate_dsr_shard = shard_flow(CurateDsr)
 
-    shard: the planned shard's file. Raises ServiceDown when no row of it can be done.
-    """
-    run_shard(config, shard, stages)
+
+def look_ahead(config: CurateDsr) -> list[Preview]:
+    """What a run would do, stage by stage; nothing is computed."""
+    prompts, n_open = plan_prompts(config).prompts, 0
+    lines: list[Preview] = []
+    if config.rewrite.form == "rewritten":
+        lines, rows = preview(config, [Rewritten.stage_name], prompts)
+        prompts, n_open = [rewrite_prompts.rewritten_prompt(config.work, row) for row in rows], lines[0].to_compute
+    elif config.rewrite.form is not None:
+        prompts = [rewrite_prompts.word_prompt(prompt, config.rewrite.form) for prompt in prompts]
+    return lines + preview(config, config.shard_stage_names, plan_videos(config, prompts).samples, n_open)[0]
 
 
 # --- Planning --------------------------------------------------------------------------------
@@ -229,12 +240,11 @@ class SamplePlan(NamedTuple):
 def plan_prompts(config: CurateDsr) -> GivenPrompts:
     """The prompts of the file, or of the grammar."""
     if config.prompts is None:
-        return GivenPrompts(generate_dsr_prompts.generate_prompts(config.grammar), [])
+        return GivenPrompts(generate_prompts(config.grammar)[: config.limit], [])
     log = run_logger()
-    listing = read_prompts(config.prompts, config.prompts_split)
+    listing = read_prompts(config.prompts, config.prompts_split, config.limit)
     log.info("%s: %d prompts, %d other lines", config.prompts, len(listing.prompts), len(listing.outcomes))
-    for outcome in listing.outcomes:
-        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
+    warn_of(listing.outcomes, log)
     return GivenPrompts(listing.prompts, listing.outcomes)
 
 
@@ -245,7 +255,7 @@ def word_prompts(config: CurateDsr, prompts: list[DsrPrompt], log: Any) -> tuple
         return prompts, []
     if form != "rewritten":
         return [rewrite_prompts.word_prompt(prompt, form) for prompt in prompts], []
-    rows = through_stage(config, curate_dsr_shard, "rewrite_prompts", prompts, log)
+    rows = through_stage(config, curate_dsr_shard, Rewritten.stage_name, prompts, log)
     read = [row for row in rows if row.outcome is None]
     worded = at_once(config.work.root, lambda row: rewrite_prompts.rewritten_prompt(config.work, row), read)
     return list(worded), [row.outcome for row in rows if row.outcome is not None]
@@ -259,8 +269,7 @@ def plan_videos(config: CurateDsr, prompts: list[DsrPrompt]) -> SamplePlan:
     listing = read_samples(config.videos, prompts, config.seeds, config.work.root / "known")
     n_found = sum(sample.video is not None for sample in listing.samples)
     log.info("%s: %d samples, %d of them with a video", config.videos, len(listing.samples), n_found)
-    for outcome in listing.outcomes:
-        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
+    warn_of(listing.outcomes, log)
     return SamplePlan(listing.samples, listing.outcomes, n_found + len(listing.outcomes))
 
 
@@ -277,17 +286,19 @@ def pair_up(config: CurateDsr, prompts: list[DsrPrompt], shards: Done) -> tuple[
     ]
     tables = at_once(work.root, lambda path: read_table(SampleRow, path), paths)
     samples = [sample for table in tables for sample in table]
-    pairs = pair_samples.pair_samples(samples, config.pair)
-    return pairs, pair_samples.prompt_rows(prompts, config.seeds, samples, pairs, config.pair)
+    pairs = pair_samples(samples, config.pair)
+    return pairs, prompt_rows(prompts, config.seeds, samples, pairs, config.pair)
 
 
-def report_on(config: CurateDsr, snapshot: AnyPath) -> AnyPath:
-    return report_with(config, snapshot, write_dsr_report)
+def demo(folder: Path) -> list[str]:
+    """The options of a few prompts and small samples of them, drawn well or badly on purpose."""
+    few = ["--grammar.n-train", "6", "--grammar.n-test", "6", "--seeds-train", "4", "--seeds-test", "2"]
+    small = ["--generate.width", "416", "--generate.height", "240", "--generate.n-frames", "41", "--generate.fps", "8"]
+    return [*few, *small, "--ground.n-frames", "8"]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    run_command(CurateDsr, curate_dsr, arguments)
+FLOW = CurationFlow(CurateDsr, curate_dsr, look_ahead, demo)
 
 
 if __name__ == "__main__":
-    main()
+    FLOW.main()

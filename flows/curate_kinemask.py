@@ -8,40 +8,43 @@ Read downward: simulate, render, caption, publish. A clip is a function of its s
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from prefect import flow
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from flows.engine.dispatch import crash_silent_parents, rearm_parent
+from flows.engine.command import CurationFlow
+from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
+    Preview,
+    Profiles,
+    Step,
     curate_shards,
-    fill_from_profile,
-    publish,
-    report_with,
-    run_command,
-    run_shard,
-    show_yield,
+    finish,
+    preview,
+    shard_flow,
 )
-from flows.engine.steps import run_logger, run_step
+from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
+from schemas.simulation import Captioned, Rendered, Simulation
 from schemas.storage import AnyPath, DataPath
 from tasks import caption_clips, render_clips, simulate_scenes
 from tasks.backends.cycles import CyclesConfig
 from tasks.datasets.kinemask.dataset import KINEMASK
 from tasks.datasets.kinemask.ledger import SeedLedger
-from tasks.datasets.kinemask.report import write_scene_report
-from tasks.datasets.kinemask.tables import CLIP_STAGES
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Shard, plan_shards
-from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.media.floors import Floors
 
 # What each profile sets where nothing else is asked for. The paper's: Blender, and captions by a VLM.
-PROFILES: dict[str, dict[str, dict[str, str]]] = {
+PROFILES: Profiles = {
     "embedded": {},
     "paper": {"render": {"renderer": "cycles"}, "caption": {"captioner": "openai"}},
 }
@@ -51,7 +54,16 @@ class CurateKinemask(CurationConfig):
     """Everything the flow can be told. Defaults are the paper's where it states a number."""
 
     product: ClassVar[Dataset] = KINEMASK
-    stage_names: ClassVar[tuple[str, ...]] = CLIP_STAGES
+    profiles: ClassVar[Profiles] = PROFILES
+    first_options: ClassVar[Sequence[str]] = (
+        *("root", "n_train", "n_test", "sets", "profile", "limit"),
+        *("render.renderer", "caption.captioner", "floors"),
+    )
+    steps: ClassVar[Sequence[Step]] = (
+        Step(SceneSeed, Simulation, lambda c: simulate_scenes.stage(c.work, c.scenes, c.floor_pictures)),
+        Step(SceneSeed, Rendered, lambda c: render_clips.stage(c.work, c.render, c.floor_pictures, c.cycles)),
+        Step(SceneSeed, Captioned, lambda c: caption_clips.stage(c.work, c.caption, c.endpoint)),
+    )
 
     profile: Literal["embedded", "paper"] = Field(
         "embedded",
@@ -77,11 +89,6 @@ class CurateKinemask(CurationConfig):
 
     cycles: CyclesConfig = Field(CyclesConfig(), description="Blender's settings and where it is")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_profile(cls, values: Any) -> Any:
-        return fill_from_profile(values, PROFILES)
-
     @field_validator("sets")
     @classmethod
     def _are_different(cls, sets: list[SceneSet]) -> list[SceneSet]:
@@ -94,19 +101,9 @@ class CurateKinemask(CurationConfig):
         work = self.root / "work"
         return Work(root=work, inputs=Inputs(folder=work))  # no file goes in
 
-    def stage(self, name: str) -> Stage[Any, Any]:
-        floors = Floors(folder=self.floors)
-        match name:
-            case "simulate_scenes":
-                return simulate_scenes.stage(self.work, self.scenes, floors)
-            case "render_clips":
-                return render_clips.stage(self.work, self.render, floors, self.cycles)
-            case "caption_clips":
-                return caption_clips.stage(self.work, self.caption, self.endpoint)
-        raise ValueError(f"no stage {name!r}; there are {', '.join(self.stage_names)}")
-
-    def payload_of(self, stage: str) -> type[SceneSeed]:
-        return SceneSeed
+    @property
+    def floor_pictures(self) -> Floors:
+        return Floors(folder=self.floors)
 
 
 @flow(name="curate-kinemask", flow_run_name="curate {config.dataset}", validate_parameters=True)
@@ -121,31 +118,29 @@ def curate_kinemask(config: CurateKinemask) -> AnyPath:
     parts = plan_seeds(config)
     shards = curate_shards(config, curate_kinemask_shard, plan_seed_shards(parts, config.shard_size), log)
     ledger = SeedLedger([seed for part in parts for seed in part])
-    snapshot = run_step("publish_snapshot", publish, config, ledger, shards)
-    report = run_step("write_report", report_on, config, snapshot) if config.report else None
-    show_yield(snapshot, report, log)
-    return snapshot
+    return finish(config, ledger, shards, log)
 
 
-@flow(name="curate-kinemask-shard", flow_run_name="{shard.parent.name}", on_completion=[rearm_parent])
-def curate_kinemask_shard(config: CurateKinemask, shard: DataPath, stages: list[str]) -> None:
-    """One range of seeds through some neighbouring stages; fails alone and is rerun alone.
+curate_kinemask_shard = shard_flow(CurateKinemask)
 
-    shard: the planned shard's file. Raises ServiceDown when no row of it can be done.
-    """
-    run_shard(config, shard, stages)
+
+def look_ahead(config: CurateKinemask) -> list[Preview]:
+    """What a run would do, stage by stage; nothing is computed."""
+    seeds = [seed for part in plan_seeds(config) for seed in part]
+    return preview(config, config.shard_stage_names, seeds)[0]
 
 
 def plan_seeds(config: CurateKinemask) -> list[list[SceneSeed]]:
-    """The seeds of each set and split, 0, 1, 2, ..."""
+    """The seeds of each set and split, 0, 1, 2, ...; the first `limit` of all."""
     splits: list[tuple[Split, int]] = [("train", config.n_train), ("test", config.n_test)]
-    floors = Floors(folder=config.floors)
-    drawn_from = {split: [config.scenes, floors.listing(split)] for split, _ in splits}
-    return [
-        [SceneSeed.of(drawn_from[split], set_, split, seed) for seed in range(n_clips)]
-        for set_ in config.sets
-        for split, n_clips in splits
-    ]
+    drawn_from = {split: [config.scenes, config.floor_pictures.listing(split)] for split, _ in splits}
+    parts = []
+    left = math.inf if config.limit is None else config.limit
+    for set_, (split, n_clips) in itertools.product(config.sets, splits):
+        n = int(min(n_clips, left))
+        left -= n
+        parts.append([SceneSeed.of(drawn_from[split], set_, split, seed) for seed in range(n)])
+    return parts
 
 
 def plan_seed_shards(parts: list[list[SceneSeed]], size: int) -> list[Shard[SceneSeed]]:
@@ -153,13 +148,14 @@ def plan_seed_shards(parts: list[list[SceneSeed]], size: int) -> list[Shard[Scen
     return [shard for seeds in parts for shard in plan_shards(seeds, size)]
 
 
-def report_on(config: CurateKinemask, snapshot: AnyPath) -> AnyPath:
-    return report_with(config, snapshot, write_scene_report)
+def demo(folder: Path) -> list[str]:
+    """The options of a handful of small clips, rendered by Blender."""
+    few, small = ["--n-train", "2", "--n-test", "1"], ["--scenes.width", "360", "--scenes.height", "240"]
+    return [*few, *small, "--render.renderer", "cycles"]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    run_command(CurateKinemask, curate_kinemask, arguments)
+FLOW = CurationFlow(CurateKinemask, curate_kinemask, look_ahead, demo)
 
 
 if __name__ == "__main__":
-    main()
+    FLOW.main()

@@ -9,54 +9,59 @@ commands, and the tests, call the same flow with the same config.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from prefect import flow
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from flows.engine.dispatch import crash_silent_parents, rearm_parent
+from flows.engine.command import CurationFlow
+from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
     Done,
+    Preview,
+    Profiles,
+    Step,
     curate_shards,
-    fill_from_profile,
-    publish,
-    report_with,
-    run_command,
-    run_shard,
-    show_yield,
+    finish,
+    preview,
+    shard_flow,
     through_stage,
+    warn_of,
 )
 from flows.engine.steps import run_logger, run_step
 from schemas.clip import Clip
+from schemas.extraction import Extraction
+from schemas.grounding import Grounding
+from schemas.mask_track import Tracks
 from schemas.source import Source
+from schemas.split import SplitResult
 from schemas.storage import AnyPath, DataPath, at_once
+from schemas.track_check import Checked
 from schemas.truth import read_truths
 from tasks import check_tracks, extract_triplets, ground_instances, propagate_masks, split_scenes
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.datasets.matrix11k.dataset import MATRIX11K
+from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.datasets.matrix11k.ledger import VideoLedger
-from tasks.datasets.matrix11k.report import write_report
-from tasks.datasets.matrix11k.tables import CLIP_STAGES
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, load_shard, plan_clip_shards
-from tasks.engine.snapshots import latest_snapshot, read_snapshot
-from tasks.engine.stage import Stage, state_path
+from tasks.engine.snapshots import Snapshot
+from tasks.engine.stage import state_path
 from tasks.engine.work import Work
-from tasks.media.footage import ClipFootage
-from tasks.metrics.compare_truth import compare_snapshot
+from tasks.media.footage import ClipFootage, FootageOf
+from tasks.metrics.compare_truth import TruthReport, compare_snapshot
 from tasks.readers.lines import require_manifest
 from tasks.readers.read_manifest import ManifestListing, inputs_folder, read_manifest
 
-SOURCE_STAGES = ("split_scenes",)
-
 # What each profile sets where nothing else is asked for. The paper's: an LLM and a VLM, GroundingDINO, SAM2.
-PROFILES: dict[str, dict[str, dict[str, str]]] = {
+PROFILES: Profiles = {
     "embedded": {},
     "paper": {
         "extract": {"llm": "openai"},
@@ -70,7 +75,22 @@ class CurateMatrix11k(CurationConfig):
     """Everything the flow can be told. Defaults are the paper's where it states a number."""
 
     product: ClassVar[Dataset] = MATRIX11K
-    stage_names: ClassVar[tuple[str, ...]] = (*SOURCE_STAGES, *CLIP_STAGES)
+    profiles: ClassVar[Profiles] = PROFILES
+    first_options: ClassVar[Sequence[str]] = (
+        *("manifest", "root", "profile", "limit", "dataset"),
+        *("extract.llm", "ground.grounding", "ground.vlm", "propagate.masks"),
+    )
+    steps: ClassVar[Sequence[Step]] = (
+        Step(Source, SplitResult, lambda c: split_scenes.stage(c.work, c.split)),
+        Step(Clip, Extraction, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint)),
+        Step(
+            Clip,
+            Grounding,
+            lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch),
+        ),
+        Step(Clip, Tracks, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
+        Step(Clip, Checked, lambda c: check_tracks.stage(c.work, c.check)),
+    )
 
     profile: Literal["embedded", "paper"] = Field(
         "embedded",
@@ -99,11 +119,6 @@ class CurateMatrix11k(CurationConfig):
     sam2: Sam2Config = Field(Sam2Config(), description="SAM2's weights and settings")
     torch: TorchConfig = Field(TorchConfig(), description="Where networks run")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_profile(cls, values: Any) -> Any:
-        return fill_from_profile(values, PROFILES)
-
     @field_validator("manifest")
     @classmethod
     def _manifest_is_named(cls, manifest: AnyPath) -> AnyPath:
@@ -119,23 +134,12 @@ class CurateMatrix11k(CurationConfig):
         inputs = Inputs(folder=inputs_folder(self.manifest), allow_outside=self.allow_outside)
         return Work(root=self.root / "work", inputs=inputs)
 
-    def stage(self, name: str) -> Stage[Any, Any]:
-        footage = partial(ClipFootage, self.work)
-        match name:
-            case "split_scenes":
-                return split_scenes.stage(self.work, self.split)
-            case "extract_triplets":
-                return extract_triplets.stage(self.work, self.extract, self.endpoint)
-            case "ground_instances":
-                return ground_instances.stage(self.work, footage, self.ground, self.endpoint, self.dino, self.torch)
-            case "propagate_masks":
-                return propagate_masks.stage(self.work, footage, self.propagate, self.sam2, self.torch)
-            case "check_tracks":
-                return check_tracks.stage(self.work, self.check)
-        raise ValueError(f"no stage {name!r}; there are {', '.join(self.stage_names)}")
+    @property
+    def footage(self) -> FootageOf:
+        return partial(ClipFootage, self.work)
 
-    def payload_of(self, stage: str) -> type[Source] | type[Clip]:
-        return Source if stage in SOURCE_STAGES else Clip
+    def compare_truth(self, snapshot: Snapshot) -> TruthReport | None:
+        return compare_snapshot(snapshot, read_truths(self.truth)) if self.truth else None
 
 
 @flow(name="curate-matrix11k", flow_run_name="curate {config.dataset}", validate_parameters=True)
@@ -150,38 +154,28 @@ def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
     listing = run_step("read_manifest", read_listing, config)
     ledger = split_sources(config, listing, log)
     shards = curate_clips(config, ledger, log)
-    snapshot = run_step("publish_snapshot", publish, config, ledger, shards)
-    report = run_step("write_report", report_on, config, snapshot) if config.report else None
-    show_yield(snapshot, report, log)
-    return snapshot
+    return finish(config, ledger, shards, log)
 
 
-@flow(name="curate-matrix11k-shard", flow_run_name="{shard.parent.name}", on_completion=[rearm_parent])
-def curate_matrix11k_shard(config: CurateMatrix11k, shard: DataPath, stages: list[str]) -> None:
-    """One shard through some neighbouring stages; fails alone and is rerun alone.
-
-    shard: the planned shard's file. Raises ServiceDown when no row of it can be done.
-    """
-    run_shard(config, shard, stages)
+curate_matrix11k_shard = shard_flow(CurateMatrix11k)
 
 
 def read_listing(config: CurateMatrix11k) -> ManifestListing:
     log = run_logger()
     known = config.work.root / "known"
-    listing = read_manifest(config.manifest, allow_outside=config.allow_outside, known=known)
+    listing = read_manifest(config.manifest, config.limit, allow_outside=config.allow_outside, known=known)
     log.info("%s: %d sources, %d other lines", config.manifest, len(listing.sources), len(listing.outcomes))
-    for outcome in listing.outcomes:
-        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
+    warn_of(listing.outcomes, log)
     return listing
 
 
-def report_on(config: CurateMatrix11k, snapshot: AnyPath) -> AnyPath:
-    truth = compare_snapshot(snapshot, read_truths(config.truth)) if config.truth else None
-
-    def write(snapshot: AnyPath, folder: AnyPath, **spending: Any) -> AnyPath:
-        return write_report(snapshot, config.work, folder, truth, **spending)
-
-    return report_with(config, snapshot, write)
+def look_ahead(config: CurateMatrix11k) -> list[Preview]:
+    """What a run would do, stage by stage; nothing is computed."""
+    listing = read_listing(config)
+    splitting, rows = preview(config, [SplitResult.stage_name], listing.sources)
+    clips = [clip for row in rows for clip in split_scenes.result_of(config.work, row).clips]
+    curating, _ = preview(config, config.shard_stage_names, clips, n_open=splitting[-1].to_compute)
+    return splitting + curating
 
 
 # --- Planning --------------------------------------------------------------------------------
@@ -189,10 +183,10 @@ def report_on(config: CurateMatrix11k, snapshot: AnyPath) -> AnyPath:
 
 def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -> VideoLedger:
     """Every source into clips."""
-    rows = through_stage(config, curate_matrix11k_shard, "split_scenes", listing.sources, log)
+    rows = through_stage(config, curate_matrix11k_shard, SplitResult.stage_name, listing.sources, log)
 
-    def split_of(row: Row[Source]) -> tuple[str, split_scenes.SplitResult]:
-        return row.payload.source_id, split_scenes.load_split(config.work, row)
+    def split_of(row: Row[Source]) -> tuple[str, SplitResult]:
+        return row.payload.source_id, split_scenes.result_of(config.work, row)
 
     return VideoLedger(
         n_lines=len(listing.sources) + len(listing.outcomes),
@@ -210,8 +204,8 @@ def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done
     """
 
     def curate(clips: list[Clip]) -> Done:
-        latest = latest_snapshot(config.snapshots)
-        earlier = [entry.clip_ids for entry in read_snapshot(latest).shards] if latest else []
+        latest = Snapshot.latest(config.snapshots)
+        earlier = [entry.clip_ids for entry in latest.manifest.shards] if latest else []
         return curate_shards(config, curate_matrix11k_shard, plan_clip_shards(clips, config.shard_size, earlier), log)
 
     shards = curate(ledger.clips)
@@ -223,7 +217,7 @@ def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done
 
 def cut_crowded(config: CurateMatrix11k, shards: Done, log: Any) -> dict[str, list[Clip]]:
     """The parts of each clip that names more instances than are tracked: {clip_id: parts}."""
-    work, extract = config.work, config.stage("extract_triplets")
+    work, extract = config.work, config.stage(Extraction.stage_name)
     parts = {}
     for shard, _ in shards:
         for row in load_shard(state_path(work, shard.shard_id, [extract]), Clip).rows:
@@ -235,9 +229,14 @@ def cut_crowded(config: CurateMatrix11k, shards: Done, log: Any) -> dict[str, li
     return parts
 
 
-def main(arguments: list[str] | None = None) -> None:
-    run_command(CurateMatrix11k, curate_matrix11k, arguments)
+def demo(folder: Path) -> list[str]:
+    """Draw a small captioned input with known masks; the options that curate it and compare the result with them."""
+    manifest = draw_scenes(folder / "input")
+    return ["--manifest", str(manifest), "--truth", str(manifest.parent)]
+
+
+FLOW = CurationFlow(CurateMatrix11k, curate_matrix11k, look_ahead, demo)
 
 
 if __name__ == "__main__":
-    main()
+    FLOW.main()

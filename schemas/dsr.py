@@ -19,6 +19,7 @@ from schemas.outcome import Kind, Outcome, Subject
 from schemas.provenance import MadeBy
 from schemas.record import Record, column, content_hash
 from schemas.relation import known_relation, type_code
+from schemas.result import StageResult
 from schemas.scene import Split
 from schemas.tables import CandidateRow, Named, OfClip
 
@@ -238,3 +239,13 @@ class TrueBoxes(Record):
 
     instance_id: str = column("Which")
     box_xyxy: list[Box | None] = column("One a frame: right and bottom exclusive; null where hidden", unit="px")
+
+
+class Rewritten(StageResult):
+    """A prompt in other words."""
+
+    schema_version: ClassVar[int] = 1
+    stage_name: ClassVar[str] = "rewrite_prompts"
+
+    text: str = column("The prompt as a generator is given it", min_length=1)
+    made_by: list[MadeBy] = column("The rewriter")

@@ -7,12 +7,13 @@ Relation(subject_id="id1", verb="kick", object_id="id2", ...) + Rating(contactne
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import ClassVar, Literal
 
 from schemas.instance import Instance
 from schemas.interaction import Interaction, InteractionType
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from schemas.result import StageResult
 
 Subjects = Literal["living", "any"]
 
@@ -51,8 +52,10 @@ class Rating(Record):
     confidence: float = column("The rater's own confidence", unit="0..1", ge=0, le=1)
 
 
-class Extraction(Record):
+class Extraction(StageResult):
     """What became of a clip's caption."""
+
+    stage_name: ClassVar[str] = "extract_triplets"
 
     interactions: list[Interaction] = column("Every interaction that was listed, kept or not")
     instances: list[Instance] = column("The entities that a kept interaction names")

@@ -12,7 +12,8 @@ from schemas.candidate import Box
 from schemas.dsr import TrueBoxes
 from schemas.instance import Instance
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
+from schemas.record import column
+from schemas.result import StageResult
 
 
 class VideoFormat(Protocol):
@@ -42,10 +43,11 @@ class Generation:
     drawn: str | None = None  # what was drawn on purpose, a short fixed word: 'as_asked', 'reversed', ...
 
 
-class Generated(Record):
+class Generated(StageResult):
     """A sample's video, and what is to be found in it."""
 
     schema_version: ClassVar[int] = 1
+    stage_name: ClassVar[str] = "generate_samples"
 
     video: bytes = column("The video file")
     video_sha256: str = column("SHA-256 of the video", unit="hex")

@@ -6,12 +6,13 @@ Wanted("A boy kicks a ball.", [id1 "boy", id2 "ball"], [("id1", "id2")])
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from schemas.candidate import Anchor, Box, Candidate
 from schemas.instance import Instance
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from schemas.result import StageResult
 
 
 class Wanted(NamedTuple):
@@ -38,8 +39,10 @@ class Answer(Record):
     rationale: str = column("A short reason")
 
 
-class Grounding(Record):
+class Grounding(StageResult):
     """What became of a clip's instances."""
+
+    stage_name: ClassVar[str] = "ground_instances"
 
     anchors: list[Anchor] = column("One for each instance that was found")
     candidates: list[Candidate] = column("Every proposal with its verdict, in the order they were looked at")

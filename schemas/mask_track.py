@@ -18,6 +18,7 @@ from pycocotools import mask as coco
 from schemas.candidate import Box
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from schemas.result import StageResult
 
 
 class MaskTrack(Record):
@@ -124,8 +125,10 @@ def _rle(counts: str, height: int, width: int) -> dict:
     return {"size": [height, width], "counts": counts.encode("ascii")}
 
 
-class Tracks(Record):
+class Tracks(StageResult):
     """A clip's mask tracks."""
+
+    stage_name: ClassVar[str] = "propagate_masks"
 
     tracks: list[MaskTrack] = column("One an anchor")
     made_by: list[MadeBy] = column("The propagator")

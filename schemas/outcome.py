@@ -12,7 +12,7 @@ from schemas.record import Record, column
 from schemas.service import ServiceDown as ServiceDown
 
 Status = Literal["accepted", "rejected", "failed"]
-Kind = Literal["source", "clip"]
+Kind = str  # "source", "clip"; a dataset may bring its own: "seed", "prompt", "window", "chain"
 
 
 class Subject(Record):

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
-from schemas.storage import AnyPath, at_once, write_atomic
+from schemas.blob import BytesColumn, MayBeBlob, holds_bytes
+from schemas.storage import AnyPath, write_atomic
 
 R = TypeVar("R", bound="Record")
 
@@ -37,7 +38,9 @@ class SchemaError(ValueError):
 def column(description: str, *, unit: str | None = None, default: Any = PydanticUndefined, **limits: Any) -> Any:
     """A described column. `limits` are Pydantic's own: ge, le, min_length, pattern, ..."""
     extra: dict[str, Any] | None = {"unit": unit} if unit else None
-    return Field(default, description=description, json_schema_extra=extra, **limits)
+    field: Any = Field(default, description=description, json_schema_extra=extra, **limits)
+    field.metadata.append(MayBeBlob())
+    return field
 
 
 class Record(BaseModel):
@@ -49,6 +52,12 @@ class Record(BaseModel):
 
     schema_version: ClassVar[int] = 1
     table_name: ClassVar[str | None] = None  # the table of a snapshot that holds such rows
+
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        for name, info in cls.model_fields.items():
+            if holds_bytes(info.annotation):
+                setattr(cls, name, BytesColumn(name))
 
     @classmethod
     def arrow_schema(cls) -> pa.Schema:
@@ -198,10 +207,3 @@ def read_table(record: type[R], path: AnyPath) -> list[R]:
     if not table.schema.equals(record.arrow_schema(), check_metadata=False):
         raise SchemaError(f"{path}: columns are not those of {record.__name__} version {record.schema_version}")
     return [record.model_validate(row) for row in table.to_pylist()]
-
-
-def read_rows(record: type[R], folder: AnyPath) -> list[R]:
-    """All rows of a table: a folder of Parquet files, in the order of their names."""
-    files: list[AnyPath] = sorted(folder.glob("*.parquet"))
-    tables = at_once(folder, lambda path: read_table(record, path), files)
-    return [row for table in tables for row in table]

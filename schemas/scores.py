@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 from schemas.dsr import Role
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
+from schemas.result import StageResult
 
 Variant = Literal["official", "paper"]
 
@@ -22,10 +23,11 @@ class RivalCount(Record):
     share: float = column("Of all sampled frames", unit="0..1", ge=0, le=1)
 
 
-class Scored(Record):
+class Scored(StageResult):
     """A sample's score, and what it comes from. In the evidence of a rejection it has the curves, but no score."""
 
     schema_version: ClassVar[int] = 1
+    stage_name: ClassVar[str] = "score_dsr"
 
     score: Variant = column("Which formula `dsr_score` is of")
     dsr_score: float | None = column("official: 0..1, paper: -0.25..1.25; null: the sample is not valid")
@@ -49,10 +51,11 @@ class Judgement(NamedTuple):
     rationale: str | None = None
 
 
-class Answers(Record):
+class Answers(StageResult):
     """What was answered."""
 
     schema_version: ClassVar[int] = 1
+    stage_name: ClassVar[str] = "ask_relations"
 
     initial_yes: bool = column("Is the animal initially in the initial relation to the object?")
     final_yes: bool = column("Is the animal finally in the final relation to the object?")

@@ -11,12 +11,15 @@ import numpy as np
 
 from schemas.mask_track import MaskTrack
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
+from schemas.record import column
+from schemas.result import StageResult
 from schemas.scene import Collision, RejectedDraw, Scene, Trajectory
 
 
-class Simulation(Record):
+class Simulation(StageResult):
     """A scene with its motion."""
+
+    stage_name: ClassVar[str] = "simulate_scenes"
 
     scene: Scene = column("What is simulated")
     trajectories: list[Trajectory] = column("One a body, in the scene's order")
@@ -32,10 +35,11 @@ class Rendering(NamedTuple):
     labels: np.ndarray  # (T, H, W) uint8: 0 the floor, k the visible pixels of bodies[k - 1]
 
 
-class Rendered(Record):
+class Rendered(StageResult):
     """A clip's pictures, as they are stored."""
 
     schema_version: ClassVar[int] = 1
+    stage_name: ClassVar[str] = "render_clips"
 
     video: bytes = column("H.264 in MP4, exactly the scene's frames")
     video_sha256: str = column("SHA-256 of the video", unit="hex")
@@ -43,10 +47,11 @@ class Rendered(Record):
     made_by: list[MadeBy] = column("The renderer")
 
 
-class Captioned(Record):
+class Captioned(StageResult):
     """A clip's caption."""
 
     schema_version: ClassVar[int] = 1
+    stage_name: ClassVar[str] = "caption_clips"
 
     caption: str = column("What is to be seen, moves, collides and becomes of it")
     faults: list[str] = column("What the caption says that the simulation did not do; what cannot be read is none")

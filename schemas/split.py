@@ -5,10 +5,11 @@ SplitResult(clips=[Clip(shot_index=0, ...)], dropped=[DroppedClip(reason="too_sh
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from schemas.clip import Clip
 from schemas.record import Record, column
+from schemas.result import StageResult
 
 
 class DroppedClip(Record):
@@ -19,8 +20,10 @@ class DroppedClip(Record):
     detail: str = column("Its length and the limit")
 
 
-class SplitResult(Record):
+class SplitResult(StageResult):
     """All pieces of a source: together they hold every frame of its span once."""
+
+    stage_name: ClassVar[str] = "split_scenes"
 
     clips: list[Clip] = column("The pieces to go on with, in order")
     dropped: list[DroppedClip] = column("The other pieces, in order")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from schemas.record import Record, column
+from schemas.result import StageResult
 
 
 class TrackCheck(Record):
@@ -23,8 +24,10 @@ class TrackCheck(Record):
     detail: str | None = column("What the number is about", default=None)
 
 
-class Checked(Record):
+class Checked(StageResult):
     """What became of a clip's tracks."""
+
+    stage_name: ClassVar[str] = "check_tracks"
 
     checks: list[TrackCheck] = column("Every measure of every track")
     kept_ids: list[str] = column("Instances whose tracks passed and that a kept interaction names")

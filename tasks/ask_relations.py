@@ -10,7 +10,7 @@ against the SSR-Scores, and are a reward to compare with (4.3).
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -20,8 +20,8 @@ from schemas.generation import Generated
 from schemas.provenance import MadeBy
 from schemas.scores import Answers, Judgement, Scored
 from schemas.storage import AnyPath
+from tasks import generate_samples, score_dsr
 from tasks.backends.openai.api import EndpointConfig
-from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 
@@ -59,33 +59,31 @@ def load_backend(config: AskConfig, endpoint: EndpointConfig, cache: AnyPath) ->
             return OpenAIRelations(endpoint, cache, config.n_frames)
 
 
-def stage(work: Work, config: AskConfig, endpoint: EndpointConfig) -> Stage[DsrSample, Answers]:
+class Asked(NamedTuple):
+    """What is read of a valid sample."""
+
+    sample: DsrSample
+    generated: Generated
+    scored: Scored
+
+
+def stage(work: Work, config: AskConfig, endpoint: EndpointConfig) -> Stage[DsrSample, Asked, Answers]:
     judge = load_backend(config, endpoint, work.root / "llm")
-    made_by = [MadeBy.of("ask_relations", judge.identity)]
+    made_by = [MadeBy.of(Answers.stage_name, judge.identity)]
 
-    def generated(row: Row[DsrSample]) -> Generated:
-        return work.result(row, "generate_samples", Generated)
-
-    def scored(row: Row[DsrSample]) -> Scored:
-        return work.result(row, "score_dsr", Scored)
-
-    def inputs(row: Row[DsrSample]) -> list[object]:
+    def key_of(asked: Asked) -> list[object]:
+        sample, generated, scored = asked
         if judge.watches_video:
-            sample = row.payload
-            return [sample.animal, sample.object, sample.initial, sample.final, generated(row).video_sha256]
-        return [scored(row).r_initial, scored(row).r_final]
-
-    def compute(row: Row[DsrSample]) -> Answers:
-        judgement = judge.judge(row.payload, generated(row), scored(row))
-        return Answers(**judgement._asdict(), made_by=made_by)
+            return [sample.animal, sample.object, sample.initial, sample.final, generated.video_sha256]
+        return [scored.r_initial, scored.r_final]
 
     return Stage(
-        name="ask_relations",
         version=1,
         result=Answers,
         config=config,
         made_by=made_by,
-        inputs=inputs,
-        compute=compute,
+        read=lambda row: Asked(row.payload, generate_samples.result_of(work, row), score_dsr.result_of(work, row)),
+        key_of=key_of,
+        compute=lambda asked: Answers(**judge.judge(*asked)._asdict(), made_by=made_by),
         concurrency=judge.concurrency,
     )

@@ -10,18 +10,19 @@ stored, and the review frames are chosen as the paper's are.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from schemas.clip import Clip
 from schemas.config import StageConfig
-from schemas.extraction import Extraction
 from schemas.grounding import still_named
 from schemas.instance import Instance
-from schemas.mask_track import MaskTrack, Tracks, mask_iou
+from schemas.mask_track import MaskTrack, mask_iou
 from schemas.outcome import RowRejected
 from schemas.track_check import Checked, TrackCheck
+from tasks import extract_triplets, propagate_masks
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -178,17 +179,24 @@ def _check(track: MaskTrack, measure: str, value: float, threshold: float, passe
     )
 
 
-def stage(work: Work, config: CheckConfig) -> Stage[Clip, Checked]:
-    def parts(row: Row[Clip]) -> tuple[list[MaskTrack], list[Instance], list[tuple[str, str]]]:
-        extraction = work.result(row, "extract_triplets", Extraction)
-        return work.result(row, "propagate_masks", Tracks).tracks, extraction.instances, extraction.pairs
+class Tracked(NamedTuple):
+    """What is read of a clip."""
+
+    tracks: list[MaskTrack]
+    instances: list[Instance]
+    pairs: list[tuple[str, str]]
+
+
+def stage(work: Work, config: CheckConfig) -> Stage[Clip, Tracked, Checked]:
+    def read(row: Row[Clip]) -> Tracked:
+        extraction = extract_triplets.result_of(work, row)
+        return Tracked(propagate_masks.result_of(work, row).tracks, extraction.instances, extraction.pairs)
 
     return Stage(
-        name="check_tracks",
         version=1,
         result=Checked,
         config=config,
         made_by=[],
-        inputs=parts,
-        compute=lambda row: check_tracks(*parts(row), config),
+        read=read,
+        compute=lambda seen: check_tracks(*seen, config),
     )

@@ -10,7 +10,7 @@ agree. Then the thresholds, the pruning of instances that no kept interaction na
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -198,12 +198,12 @@ def n_parts_of(work: Work, row: Row[Clip], config: ExtractConfig) -> int:
     """Into how many parts a clip is to be cut: 1 unless it was found crowded."""
     if row.outcome is None or row.outcome.reason != "crowded":
         return 1
-    extraction = work.result(row, "extract_triplets", Extraction)
+    extraction = result_of(work, row)
     return len(crowd_groups(extraction.interactions, config.max_instances))
 
 
 def makers(reader: CaptionReader) -> list[MadeBy]:
-    return [MadeBy.of("extract_triplets", reader.identity)]
+    return [MadeBy.of(Extraction.stage_name, reader.identity)]
 
 
 def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: AnyPath) -> CaptionReader:
@@ -218,17 +218,26 @@ def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: AnyPath
             return OpenAICaptions(endpoint, cache, config.subjects)
 
 
-def stage(work: Work, config: ExtractConfig, endpoint: EndpointConfig) -> Stage[Clip, Extraction]:
+class Told(NamedTuple):
+    """What is read of a clip: no picture."""
+
+    caption: str | None
+    part: int
+    n_parts: int
+
+
+def stage(work: Work, config: ExtractConfig, endpoint: EndpointConfig) -> Stage[Clip, Told, Extraction]:
     reader = load_backend(config, endpoint, work.root / "llm")
     return Stage(
-        name="extract_triplets",
         version=1,
         result=Extraction,
         config=config,
         made_by=makers(reader),
-        inputs=lambda row: [row.payload.caption, row.payload.part, row.payload.n_parts],
-        compute=lambda row: extract_triplets(
-            row.payload.caption, reader, config, row.payload.part, row.payload.n_parts
-        ),
+        read=lambda row: Told(row.payload.caption, row.payload.part, row.payload.n_parts),
+        compute=lambda told: extract_triplets(told.caption, reader, config, told.part, told.n_parts),
         concurrency=reader.concurrency,
     )
+
+
+def result_of(work: Work, row: Row[Clip]) -> Extraction:
+    return work.result(row, Extraction)

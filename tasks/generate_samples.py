@@ -30,7 +30,7 @@ from tasks.datasets.dsr.wording import with_article
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
-from tasks.media.video import decode_bytes, probe
+from tasks.media.video import decode_bytes, survey
 
 
 class GenerateConfig(StageConfig):
@@ -63,8 +63,7 @@ def store_generation(sample: DsrSample, generation: Generation, made_by: list[Ma
 
     Raises UnreadableVideo (a RowFailed) for damaged bytes, RowFailed for boxes that are not one a frame.
     """
-    info = probe(generation.video)
-    n_frames = len(decode_bytes(generation.video))
+    info, n_frames = survey(generation.video)
     for instance_id, boxes in generation.boxes.items():
         if len(boxes) != n_frames:
             detail = f"{instance_id}: {len(boxes)} boxes for {n_frames} frames"
@@ -119,12 +118,11 @@ class SampleFootage:
         return self.generated.n_frames
 
     def frames(self, indices: Sequence[int] | None = None) -> np.ndarray:
-        frames = decode_bytes(self.generated.video)
-        return frames if indices is None else frames[list(indices)]
+        return decode_bytes(self.generated.video, indices)
 
 
 def sample_footage(work: Work, row: Row[DsrSample]) -> SampleFootage:
-    return SampleFootage(row.payload.text, work.result(row, "generate_samples", Generated))
+    return SampleFootage(row.payload.text, result_of(work, row))
 
 
 def load_backend(config: GenerateConfig, work: Work, diffusers: DiffusersConfig, torch: TorchConfig) -> Generator:
@@ -145,22 +143,25 @@ def load_backend(config: GenerateConfig, work: Work, diffusers: DiffusersConfig,
 
 def stage(
     work: Work, config: GenerateConfig, diffusers: DiffusersConfig, torch: TorchConfig
-) -> Stage[DsrSample, Generated]:
+) -> Stage[DsrSample, DsrSample, Generated]:
     generator = load_backend(config, work, diffusers, torch)
-    made_by = [MadeBy.of("generate_samples", generator.identity)]
+    made_by = [MadeBy.of(Generated.stage_name, generator.identity)]
 
-    def inputs(row: Row[DsrSample]) -> list[object]:
-        sample = row.payload
-        labels = sample.model_dump(mode="json", exclude={"prompt_id", "split", "clip_id", "video"})
-        return [labels]  # the path is not among them: the bytes are
+    def key_of(sample: DsrSample) -> list[object]:
+        # The path is not among them: the bytes are.
+        return [sample.model_dump(mode="json", exclude={"prompt_id", "split", "clip_id", "video"})]
 
     return Stage(
-        name="generate_samples",
         version=1,
         result=Generated,
         config=config,
         made_by=made_by,
-        inputs=inputs,
-        compute=lambda row: store_generation(row.payload, generator.generate(row.payload), made_by),
+        read=lambda row: row.payload,
+        key_of=key_of,
+        compute=lambda sample: store_generation(sample, generator.generate(sample), made_by),
         concurrency=generator.concurrency,
     )
+
+
+def result_of(work: Work, row: Row[DsrSample]) -> Generated:
+    return work.result(row, Generated)

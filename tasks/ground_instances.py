@@ -31,10 +31,11 @@ from tasks.backends import use_one_opencv_thread
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.torch_runtime import TorchConfig
+from tasks.engine.progress import advance
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
-from tasks.media.footage import FootageOf
+from tasks.media.footage import Footage, FootageOf
 from tasks.media.video import sample_indices
 
 
@@ -104,9 +105,12 @@ def ground_instances(
         Search(i, candidate_pool(proposals.get(i.instance_id, []), config.max_candidates, width, height))
         for i in wanted.instances
     ]
+    n_asked = 0
     while asking := next_questions(searches, wanted.pairs, config.exclusion_iou):
         for search, answer in zip(asking, ask_all(verifier, asking, frames, wanted.caption), strict=True):
             search.take(answer, config.min_verdict_confidence)
+        n_asked += len(asking)
+        advance(n_asked, None, "candidates asked about")
     lost = lost_ids(searches)
     named = still_named(wanted.pairs, {s.instance.instance_id for s in searches if s.found is None})
     grounding = Grounding(
@@ -254,8 +258,8 @@ def _why_lost(searches: list[Search]) -> str:
 
 def makers(detector: Detector, verifier: Verifier) -> list[MadeBy]:
     return [
-        MadeBy.of("ground_instances.detector", detector.identity),
-        MadeBy.of("ground_instances.verifier", verifier.identity),
+        MadeBy.of(f"{Grounding.stage_name}.detector", detector.identity),
+        MadeBy.of(f"{Grounding.stage_name}.verifier", verifier.identity),
     ]
 
 
@@ -305,32 +309,29 @@ def stage(
     endpoint: EndpointConfig,
     dino: DinoConfig,
     torch: TorchConfig,
-) -> Stage[Any, Grounding]:
+) -> Stage[Any, Footage, Grounding]:
     detector, verifier = load_backends(config, endpoint, work.root / "llm", dino, torch)
     # The rows in flight are as many as the verifier can take, which mostly waits for its server.
     detecting = BoundedSemaphore(detector.concurrency)
 
-    def inputs(row: Row[Any]) -> list[object]:
-        seen = footage(row)
-        wanted = seen.wanted
-        return [seen.span, wanted.caption, wanted.instances, wanted.pairs]
-
-    def compute(row: Row[Any]) -> Grounding:
-        seen = footage(row)
-        wanted = seen.wanted
+    def compute(seen: Footage) -> Grounding:
         indices = sample_indices(seen.n_frames, config.n_frames)
         frames = seen.frames(indices)
         with detecting:
-            proposals = detector.propose(frames, wanted.instances)
-        return ground_instances(frames, indices, wanted, proposals, verifier, config, makers(detector, verifier))
+            proposals = detector.propose(frames, seen.wanted.instances)
+        return ground_instances(frames, indices, seen.wanted, proposals, verifier, config, makers(detector, verifier))
 
     return Stage(
-        name="ground_instances",
         version=2,
         result=Grounding,
         config=config,
         made_by=makers(detector, verifier),
-        inputs=inputs,
+        read=footage,
+        key_of=lambda seen: [seen.span, *seen.wanted],
         compute=compute,
         concurrency=verifier.concurrency,
     )
+
+
+def result_of(work: Work, row: Row[Any]) -> Grounding:
+    return work.result(row, Grounding)

@@ -8,24 +8,24 @@ mask; that is an answer, not a gap.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Anchor
 from schemas.config import StageConfig
-from schemas.grounding import Grounding
 from schemas.mask_track import MaskTrack, Tracks
 from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
+from tasks import ground_instances
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
-from tasks.media.footage import FootageOf
+from tasks.media.footage import Footage, FootageOf
 
 
 class PropagateConfig(StageConfig):
@@ -68,7 +68,7 @@ def propagate_masks(frames: np.ndarray, anchors: list[Anchor], propagator: Propa
 
 
 def makers(propagator: Propagator) -> list[MadeBy]:
-    return [MadeBy.of("propagate_masks", propagator.identity)]
+    return [MadeBy.of(Tracks.stage_name, propagator.identity)]
 
 
 def load_backend(config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) -> Propagator:
@@ -88,21 +88,28 @@ def load_backend(config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig) 
             return PortedSam2(sam2, torch)
 
 
+class Anchored(NamedTuple):
+    """What is read of a row."""
+
+    footage: Footage
+    anchors: list[Anchor]
+
+
 def stage(
     work: Work, footage: FootageOf, config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig
-) -> Stage[Any, Tracks]:
+) -> Stage[Any, Anchored, Tracks]:
     propagator = load_backend(config, sam2, torch)
-
-    def anchors(row: Row[Any]) -> list[Anchor]:
-        return work.result(row, "ground_instances", Grounding).anchors
-
     return Stage(
-        name="propagate_masks",
         version=1,
         result=Tracks,
         config=config,
         made_by=makers(propagator),
-        inputs=lambda row: [footage(row).span, anchors(row)],
-        compute=lambda row: propagate_masks(footage(row).frames(), anchors(row), propagator),
+        read=lambda row: Anchored(footage(row), ground_instances.result_of(work, row).anchors),
+        key_of=lambda seen: [seen.footage.span, seen.anchors],
+        compute=lambda seen: propagate_masks(seen.footage.frames(), seen.anchors, propagator),
         concurrency=propagator.concurrency,
     )
+
+
+def result_of(work: Work, row: Row[Any]) -> Tracks:
+    return work.result(row, Tracks)

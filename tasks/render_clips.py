@@ -9,7 +9,7 @@ Velocities are no picture: they are painted into the masks when they are needed 
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -18,7 +18,8 @@ from schemas.config import StageConfig
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.provenance import MadeBy
 from schemas.scene import Scene, SceneSeed, Trajectory
-from schemas.simulation import Rendered, Rendering, Simulation
+from schemas.simulation import Rendered, Rendering
+from tasks import simulate_scenes
 from tasks.backends.cycles import CyclesConfig
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
@@ -86,27 +87,36 @@ def load_backend(config: RenderConfig, cycles: CyclesConfig) -> Renderer:
             return CyclesRenderer(cycles)
 
 
-def stage(work: Work, config: RenderConfig, floors: Floors, cycles: CyclesConfig) -> Stage[SceneSeed, Rendered]:
+class Moving(NamedTuple):
+    """What is read of a simulated clip."""
+
+    scene: Scene
+    trajectories: list[Trajectory]
+    floor: str  # what the floor's picture is known by
+
+
+def stage(work: Work, config: RenderConfig, floors: Floors, cycles: CyclesConfig) -> Stage[SceneSeed, Moving, Rendered]:
     renderer = load_backend(config, cycles)
-    made_by = [MadeBy.of("render_clips", renderer.identity)]
+    made_by = [MadeBy.of(Rendered.stage_name, renderer.identity)]
 
-    def inputs(row: Row[SceneSeed]) -> list[object]:
-        simulation = work.result(row, "simulate_scenes", Simulation)
-        return [simulation.scene, simulation.trajectories, floors.identity(simulation.scene.floor)]
+    def read(row: Row[SceneSeed]) -> Moving:
+        simulation = simulate_scenes.result_of(work, row)
+        return Moving(simulation.scene, simulation.trajectories, floors.identity(simulation.scene.floor))
 
-    def compute(row: Row[SceneSeed]) -> Rendered:
-        simulation = work.result(row, "simulate_scenes", Simulation)
-        scene = simulation.scene
-        pictures = renderer.render(scene, simulation.trajectories, floors.picture(scene.floor))
-        return store_pictures(pictures, scene, config.crf, made_by)
+    def compute(seen: Moving) -> Rendered:
+        pictures = renderer.render(seen.scene, seen.trajectories, floors.picture(seen.scene.floor))
+        return store_pictures(pictures, seen.scene, config.crf, made_by)
 
     return Stage(
-        name="render_clips",
         version=1,
         result=Rendered,
         config=config,
         made_by=made_by,
-        inputs=inputs,
+        read=read,
         compute=compute,
         concurrency=renderer.concurrency,
     )
+
+
+def result_of(work: Work, row: Row[SceneSeed]) -> Rendered:
+    return work.result(row, Rendered)

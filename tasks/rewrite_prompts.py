@@ -10,15 +10,14 @@ more what the labels say (tasks/datasets/dsr/rewording.py) is asked for again, a
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
 from schemas.config import StageConfig
-from schemas.dsr import DsrLabels, DsrPrompt, Form
+from schemas.dsr import DsrLabels, DsrPrompt, Form, Rewritten
 from schemas.outcome import RowFailed
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import EndpointConfig
 from tasks.datasets.dsr.rewording import keeps_labels
@@ -50,20 +49,11 @@ class Rewriter(Protocol):
     identity: dict[str, str]
     concurrency: int
 
-    def rewrite(self, prompt: DsrPrompt, attempt: int) -> str:
+    def rewrite(self, labels: DsrLabels, attempt: int) -> str:
         """A text. Raises RowFailed or ServiceDown, never makes one up.
 
         attempt is 0 at first, then 1, 2, ...: another text is to be found, past any cache.
         """
-
-
-class Rewritten(Record):
-    """A prompt in other words."""
-
-    schema_version: ClassVar[int] = 1
-
-    text: str = column("The prompt as a generator is given it", min_length=1)
-    made_by: list[MadeBy] = column("The rewriter")
 
 
 def word_prompt(prompt: DsrPrompt, form: Form) -> DsrPrompt:
@@ -81,16 +71,15 @@ def word_prompt(prompt: DsrPrompt, form: Form) -> DsrPrompt:
 
 def rewritten_prompt(work: Work, row: Row[DsrPrompt]) -> DsrPrompt:
     """The prompt in the words that the stage found for it."""
-    rewritten = work.result(row, "rewrite_prompts", Rewritten)
-    return row.payload.model_copy(update={"form": "rewritten", "text": rewritten.text})
+    return row.payload.model_copy(update={"form": "rewritten", "text": work.result(row, Rewritten).text})
 
 
-def rewrite_prompt(prompt: DsrPrompt, rewriter: Rewriter, attempts: int, made_by: list[MadeBy]) -> Rewritten:
+def rewrite_prompt(labels: DsrLabels, rewriter: Rewriter, attempts: int, made_by: list[MadeBy]) -> Rewritten:
     """Ask until a text keeps the labels. Raises RowFailed("labels_lost") if none of them does."""
     lost = []
     for attempt in range(attempts):
-        text = " ".join(rewriter.rewrite(prompt, attempt).split())
-        why_not = rewording_fault(text, prompt)
+        text = " ".join(rewriter.rewrite(labels, attempt).split())
+        why_not = rewording_fault(text, labels)
         if why_not is None:
             return Rewritten(text=text, made_by=made_by)
         lost.append(f"{text[:200]!r}: {why_not}")
@@ -98,11 +87,11 @@ def rewrite_prompt(prompt: DsrPrompt, rewriter: Rewriter, attempts: int, made_by
     raise RowFailed("labels_lost", f"{attempts} times: {'; '.join(lost)}", retryable=False)
 
 
-def rewording_fault(text: str, prompt: DsrPrompt) -> str | None:
+def rewording_fault(text: str, labels: DsrLabels) -> str | None:
     """None, or why a text is no rewording of a prompt."""
-    if text.casefold().rstrip(".") == structured_text(prompt).casefold().rstrip("."):
+    if text.casefold().rstrip(".") == structured_text(labels).casefold().rstrip("."):
         return "it is worded as before"
-    return keeps_labels(text, prompt)
+    return keeps_labels(text, labels)
 
 
 def load_backend(config: RewriteConfig, endpoint: EndpointConfig, cache: AnyPath) -> Rewriter:
@@ -117,21 +106,21 @@ def load_backend(config: RewriteConfig, endpoint: EndpointConfig, cache: AnyPath
             return OpenAIRewriter(endpoint, cache)
 
 
-def stage(work: Work, config: RewriteConfig, endpoint: EndpointConfig) -> Stage[DsrPrompt, Rewritten]:
+def stage(work: Work, config: RewriteConfig, endpoint: EndpointConfig) -> Stage[DsrPrompt, DsrLabels, Rewritten]:
     rewriter = load_backend(config, endpoint, work.root / "llm")
-    made_by = [MadeBy.of("rewrite_prompts", rewriter.identity)]
+    made_by = [MadeBy.of(Rewritten.stage_name, rewriter.identity)]
 
-    def inputs(row: Row[DsrPrompt]) -> list[object]:
-        # Neither id nor split nor the words so far: the rewriter is told the labels.
-        return [row.payload.model_dump(mode="json", include=set(DsrLabels.model_fields))]
+    def read(row: Row[DsrPrompt]) -> DsrLabels:
+        """Neither id nor split nor the words so far: the rewriter is told the labels."""
+        return DsrLabels(**row.payload.model_dump(include=set(DsrLabels.model_fields)))
 
     return Stage(
-        name="rewrite_prompts",
         version=1,
         result=Rewritten,
         config=config,
         made_by=made_by,
-        inputs=inputs,
-        compute=lambda row: rewrite_prompt(row.payload, rewriter, config.attempts, made_by),
+        read=read,
+        key_of=lambda labels: [labels],
+        compute=lambda labels: rewrite_prompt(labels, rewriter, config.attempts, made_by),
         concurrency=rewriter.concurrency,
     )

@@ -33,6 +33,7 @@ from schemas.provenance import MadeBy
 from schemas.record import Rational
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
+from tasks.engine.progress import counted
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -126,7 +127,7 @@ def find_cuts(
     cut_ticks: list[int] = []
     last: DecodedFrame | None = None
     timecode: FrameTimecode | None = None
-    for last in decode_span(path, start, end):
+    for last in counted(decode_span(path, start, end), total=_about_n_frames(info, start, end)):
         ticks = round(last.time / info.time_base)
         frame_at[ticks] = len(times)
         times.append(last.time)
@@ -137,6 +138,12 @@ def find_cuts(
     cut_ticks += [cut.pts for cut in detector.post_process(timecode)]
     last_end = last.time + last.duration
     return Timeline(times, last_end if end is None else min(last_end, end)), [frame_at[ticks] for ticks in cut_ticks]
+
+
+def _about_n_frames(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> int | None:
+    """How many frames a span has, by its length; None where the container does not announce it."""
+    end = end if info.duration is None else min(end or info.duration, info.duration)
+    return None if end is None else max(0, round((end - (start or 0)) * info.fps))
 
 
 def shots_from_cuts(n_frames: int, cuts: Iterable[int]) -> list[range]:
@@ -309,27 +316,26 @@ def _first_tick(seconds: float | None, tick: Fraction) -> Fraction | None:
 # --- The stage -------------------------------------------------------------------------------
 
 
-def stage(work: Work, config: SplitConfig) -> Stage[Source, SplitResult]:
-    def compute(row: Row[Source]) -> SplitResult:
-        source = row.payload
+def stage(work: Work, config: SplitConfig) -> Stage[Source, Source, SplitResult]:
+    def compute(source: Source) -> SplitResult:
         return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config)
 
     model = f"{config.detector} detector, PySceneDetect {version('scenedetect-headless')}"
     return Stage(
-        name="split_scenes",
         version=1,
         result=SplitResult,
         config=config,
-        made_by=[MadeBy.of("split_scenes", {"backend": "scenedetect", "model": model, "av": version("av")})],
-        inputs=lambda row: row.payload.source_id,  # which is derived from the bytes, the span and the caption
+        made_by=[MadeBy.of(SplitResult.stage_name, {"backend": "scenedetect", "model": model, "av": version("av")})],
+        read=lambda row: row.payload,
+        key_of=lambda source: source.source_id,  # which is derived from the bytes, the span and the caption
         compute=compute,
         concurrency=2,  # decoding has threads of its own
     )
 
 
-def load_split(work: Work, row: Row[Source]) -> SplitResult:
+def result_of(work: Work, row: Row[Source]) -> SplitResult:
     """What a source was split into, under the path that it has now: the key knows no paths."""
-    split = work.result(row, "split_scenes", SplitResult)
+    split = work.result(row, SplitResult)
     path = {"video": row.payload.video}
     return SplitResult(
         clips=[clip.model_copy(update=path) for clip in split.clips],

@@ -265,8 +265,8 @@ def test_the_prompt_names_what_it_is_given() -> None:
 
 
 def make_row(work: Work, asked: Asked) -> Row[DsrSample]:
-    work.save("generate_samples", "generated", Made(result=asked.generated))
-    work.save("score_dsr", "scored", Made(result=asked.scored))
+    work.save(Generated, "generated", Made(result=asked.generated))
+    work.save(Scored, "scored", Made(result=asked.scored))
     return Row[DsrSample](payload=asked.sample, made={"generate_samples": "generated", "score_dsr": "scored"})
 
 
@@ -278,7 +278,7 @@ def work(tmp_path: Path) -> Work:
 @pytest.mark.parametrize("config", [AskConfig(), AskConfig(judge="openai", n_frames=2)])
 def test_the_stage_stores_the_answers_and_who_gave_them(work: Work, server: LocalEndpoint, config: AskConfig) -> None:
     made = stage(work, config, QUICK)
-    answers: Answers = made.compute(make_row(work, make_asked()))
+    answers: Answers = made.compute(made.read(make_row(work, make_asked())))
     assert (answers.initial_yes, answers.final_yes) == (True, False)
     assert (answers.rationale is None) == (config.judge == "boxes")
     assert [(maker.stage, maker.backend) for maker in answers.made_by] == [("ask_relations", config.judge)]
@@ -316,4 +316,4 @@ def test_a_row_whose_question_fails_is_failed_and_answered_when_it_is_run_again(
     assert (failed.outcome.status, failed.outcome.reason, failed.outcome.retryable) == ("failed", "server_error", True)
     assert "ask_relations" not in failed.made
     assert answered.outcome is None
-    assert work.result(answered, "ask_relations", Answers).initial_yes
+    assert work.result(answered, Answers).initial_yes

@@ -304,7 +304,7 @@ def make_row(work: Work, clip: SceneClip, **changes: str) -> Row[SceneSeed]:
         ("simulate_scenes", clip.simulation),
         ("render_clips", clip.rendered.model_copy(update=changes)),
     ):
-        work.save(name, name, Made(result=result))
+        work.save(type(result), name, Made(result=result))
     seed = SceneSeed(clip_id="clip-1", set="interactions", split="train", seed=0)
     return Row[SceneSeed](payload=seed, made={"simulate_scenes": "simulate_scenes", "render_clips": "render_clips"})
 
@@ -312,7 +312,7 @@ def make_row(work: Work, clip: SceneClip, **changes: str) -> Row[SceneSeed]:
 def test_the_stage_captions_a_row(tmp_path: Path) -> None:
     work = Work(root=tmp_path, inputs=Inputs(folder=tmp_path))
     made = stage(work, CaptionConfig(), EndpointConfig())
-    captioned: Captioned = made.compute(make_row(work, collided()))
+    captioned: Captioned = made.compute(made.read(make_row(work, collided())))
     assert captioned.caption == told(collided())
     assert (captioned.faults, captioned.made_by[0].backend) == ([], "events")
 

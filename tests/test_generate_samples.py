@@ -26,6 +26,7 @@ from tasks.generate_samples import (
     store_generation,
     wanted_instances,
 )
+from tasks.media import video
 from tasks.media.video import UnreadableVideo, encode_video
 from tests.support.dsr_rows import make_prompt
 
@@ -42,7 +43,7 @@ def work_in(folder: Path) -> Work:
     return Work(root=folder / "work", inputs=Inputs(folder=folder))
 
 
-def stage_in(folder: Path, config: GenerateConfig = TINY) -> Stage[DsrSample, Generated]:
+def stage_in(folder: Path, config: GenerateConfig = TINY) -> Stage[DsrSample, DsrSample, Generated]:
     return stage(work_in(folder), config, DiffusersConfig(), TorchConfig())
 
 
@@ -103,6 +104,21 @@ def test_footage_of_a_stored_video() -> None:
     assert footage.frames().shape == (4, 48, 64, 3)
     assert [round(frame.mean(), -1) for frame in footage.frames([1, 3])] == [80, 160]
     assert footage.span == [generated.video_sha256]
+
+
+def test_footage_decodes_up_to_the_last_asked_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies behind it may be anything: a video is looked at whole when it is stored, and then is known by hash."""
+    generated = store_generation(SAMPLE, Generation(encode_video([np.zeros((48, 64, 3), np.uint8)] * 12, 8)), [])
+    decoded = []
+    dated = video._Decoding._dated
+
+    def count(self: Any, *frame: Any) -> Any:
+        decoded.append(frame)
+        return dated(self, *frame)
+
+    monkeypatch.setattr(video._Decoding, "_dated", count)
+    SampleFootage(SAMPLE.text, generated).frames([0, 3])
+    assert len(decoded) == 4
 
 
 def test_footage_is_read_from_what_the_stage_made(tmp_path: Path) -> None:

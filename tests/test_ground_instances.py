@@ -14,6 +14,7 @@ from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from tasks.ground_instances import GroundConfig, candidate_pool, ground_instances
 from tests.support.builders import make_instance
+from tests.support.told import told_by
 
 FRAMES = np.zeros((2, 60, 80, 3), np.uint8)
 A, B, C = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (40.0, 0.0, 50.0, 10.0)
@@ -68,6 +69,12 @@ def test_candidates_are_asked_in_descending_confidence_until_one_is_accepted() -
     assert verifier.asked == [("id1", A), ("id2", B), ("id2", C)]
     assert verdicts(grounding, "id2") == [(9, B, "refused"), (3, C, "accepted"), (3, A, "not_asked")]
     assert [(a.instance_id, a.frame, a.box_xyxy) for a in grounding.anchors] == [("id1", 3, A), ("id2", 3, C)]
+
+
+def test_the_candidates_that_were_asked_about_are_told() -> None:
+    detector = Proposals(id1=[(0, A, 0.9)], id2=[(0, A, 0.2), (1, B, 0.8), (0, C, 0.5)])
+    told = told_by(ground, wanted(("id1", "id2")), detector, Verdicts(("id1", A), ("id2", C)))
+    assert told == ["2 candidates asked about", "3 candidates asked about"]
 
 
 def test_an_accepted_box_leaves_the_pools_of_its_class_on_every_frame() -> None:

@@ -131,7 +131,7 @@ def simulated(work: Work, seeds: range, **changes: Any) -> Shard[SceneSeed]:
         scene = tiny_scene(2, seed=seed, floor=PAINTED, camera=make_camera(48, 32), **changes)
         simulation = Simulation(scene=scene, trajectories=glide(scene), collisions=[], rejected_draws=[], made_by=[])
         key = content_hash(simulation)
-        work.save("simulate_scenes", key, Made[Simulation](result=simulation))
+        work.save(Simulation, key, Made[Simulation](result=simulation))
         payload = SceneSeed.of("config", "simple_motion", "train", seed)
         rows.append(Row[SceneSeed](payload=payload, made={"simulate_scenes": key}))
     return Shard[SceneSeed](shard_id="shard-1", rows=rows)
@@ -154,7 +154,7 @@ def run(
 
 def test_the_stage_stores_a_video_and_a_track_a_body(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = run(work, simulated(work, range(1)), monkeypatch)
-    stored = work.result(shard.rows[0], "render_clips", Rendered)
+    stored = work.result(shard.rows[0], Rendered)
     assert len(decode(stored.video)) == 2
     assert len(stored.tracks) == 2
     assert [made.backend for made in stored.made_by] == ["raster"]

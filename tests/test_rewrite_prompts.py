@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from schemas.dsr import DsrLabels, DsrPrompt
+from schemas.dsr import DsrLabels, DsrPrompt, Rewritten
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.provenance import MadeBy
 from tasks.backends.openai.api import EndpointConfig
@@ -25,7 +25,6 @@ from tasks.prompts import load_prompt
 from tasks.readers.parse_prompts import parse_prompt
 from tasks.rewrite_prompts import (
     RewriteConfig,
-    Rewritten,
     load_backend,
     rewording_fault,
     rewrite_prompt,
@@ -209,7 +208,7 @@ def test_a_shard_of_prompts(work: Work) -> None:
         worded = rewritten_prompt(work, row)
         assert (worded.form, worded.prompt_id) == ("rewritten", prompt.prompt_id)
         assert rewording_fault(worded.text, prompt) is None
-        [made_by] = work.result(row, "rewrite_prompts", Rewritten).made_by
+        [made_by] = work.result(row, Rewritten).made_by
         assert (made_by.stage, made_by.backend) == ("rewrite_prompts", "template")
 
 

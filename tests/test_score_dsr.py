@@ -18,12 +18,13 @@ from schemas.generation import Generated
 from schemas.grounding import Grounding
 from schemas.mask_track import MaskTrack, Tracks
 from schemas.outcome import RowFailed, RowRejected
-from schemas.record import Record, write_table
+from schemas.record import Record
 from schemas.relation import RELATIONS, SpatialRelation
 from schemas.scores import Scored, Variant
 from tasks.datasets.dsr.rescore import read_boxes, score_snapshot
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, Shard, load_shard
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.engine.stage import run_stage
 from tasks.engine.work import Made, Work
 from tasks.generate_samples import wanted_instances
@@ -32,6 +33,7 @@ from tasks.metrics.dsr_score import ClipScores, directions_of, dsr_scores, score
 from tasks.score_dsr import ScoreConfig, score_sample, stage
 from tasks.score_dsr.validity import has_rival
 from tests.support.builders import HEIGHT, WIDTH, make_track
+from tests.support.snapshots import write_snapshot
 
 NAN, INF = math.nan, math.inf
 ABSENT = (NAN,) * 4
@@ -503,7 +505,7 @@ def store(work: Work, sample: DsrSample, **made: Record) -> Row[DsrSample]:
     keys = {}
     for name, result in made.items():
         keys[name] = f"{sample.clip_id}-{len(list(work.root.rglob('*.json')))}"
-        work.save(name, keys[name], Made(result=result))
+        work.save(type(result), keys[name], Made(result=result))
     return Row[DsrSample](payload=sample, made=keys)
 
 
@@ -531,8 +533,8 @@ def test_the_stage_keeps_scores_and_rejections_with_their_evidence(work: Work) -
         ],
     )
     assert [row.outcome and row.outcome.reason for row in rows] == [None, "several_animals"]
-    assert work.result(rows[0], "score_dsr", Scored).dsr_score == pytest.approx(0.5)
-    evidence = work.result(rows[1], "score_dsr", Scored)
+    assert work.result(rows[0], Scored).dsr_score == pytest.approx(0.5)
+    evidence = work.result(rows[1], Scored)
     assert evidence.dsr_score is None
     assert evidence.rivals[0].frames == [0, 1, 2]
     assert evidence.rivals[0].share == 3 / SAMPLED
@@ -545,7 +547,7 @@ def test_a_short_video_is_sampled_whole(work: Work) -> None:
         ground_instances=make_grounding(candidate(FAR)),
     )
     rows = run(work, [store(work, make_sample(), **short)], ScoreConfig(min_found=4))
-    assert work.result(rows[0], "score_dsr", Scored).rivals[0].share == 1 / 4
+    assert work.result(rows[0], Scored).rivals[0].share == 1 / 4
 
 
 def test_a_row_is_scored_again_when_what_it_is_scored_by_changes(work: Work) -> None:
@@ -573,11 +575,11 @@ def test_a_row_is_scored_again_when_what_it_is_scored_by_changes(work: Work) -> 
 # --- Snapshots -------------------------------------------------------------------------------
 
 
-def write_rows(folder: Path, samples: list[SampleRow], tracks: list[TrackRow]) -> None:
-    """Two files a table, the tracks in another order than the samples."""
-    for number in range(2):
-        write_table(SampleRow, samples[number::2], folder / "samples" / f"{number}.parquet")
-        write_table(TrackRow, tracks[::-1][number::2], folder / "tracks" / f"{number}.parquet")
+def write_rows(folder: Path, samples: list[SampleRow], tracks: list[TrackRow]) -> Snapshot:
+    """Two shards, the tracks in another order than the samples."""
+    tables = {"samples": (SampleRow, samples), "tracks": (TrackRow, tracks[::-1])}
+    shards = {f"shard-{number}": [sample.clip_id for sample in samples[number::2]] for number in range(2)}
+    return write_snapshot(folder / "dsr-1", "curate-dsr", tables, shards)
 
 
 @pytest.mark.parametrize("variant", ["official", "paper"])
@@ -592,9 +594,9 @@ def test_a_snapshot_is_scored_again_by_either_variant(tmp_path: Path, variant: V
         samples.append(bench_score.make_row(sample, n_frames))
         tracks += [bench_score.make_track(sample, i, boxes) for i, boxes in ((ANIMAL, animal), (OBJECT, object_))]
         expected[sample.clip_id] = bench_score.plain_clip(animal, object_, sample.initial, sample.final, variant)
-    write_rows(tmp_path, samples, tracks)
+    snapshot = write_rows(tmp_path, samples, tracks)
     assert any(None in plain.ssr_initial for plain in expected.values())
-    scores = score_snapshot(tmp_path, variant)
+    scores = score_snapshot(snapshot, variant)
     assert scores["clip_id"].to_list() == ["clip-0", "clip-2", "clip-1"]
     for row in scores.iter_rows(named=True):
         plain = expected[row["clip_id"]]
@@ -607,16 +609,18 @@ def test_a_snapshot_is_scored_again_by_either_variant(tmp_path: Path, variant: V
 
 
 def test_a_snapshot_without_valid_samples_has_no_scores(tmp_path: Path) -> None:
-    write_rows(tmp_path, [], [])
-    assert score_snapshot(tmp_path).is_empty()
-    assert read_boxes(tmp_path).animal.shape[0] == 0
+    snapshot = write_rows(tmp_path, [], [])
+    assert score_snapshot(snapshot).is_empty()
+    assert read_boxes(snapshot).animal.shape[0] == 0
 
 
 def test_a_snapshot_that_lacks_what_is_scored_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is it a snapshot of dsr"):
-        score_snapshot(tmp_path)
+    with pytest.raises(SnapshotError, match="is no snapshot: give its folder"):
+        score_snapshot(Snapshot(tmp_path))
+    with pytest.raises(SnapshotError, match="made by curate-kinemask; give a snapshot of curate-dsr"):
+        score_snapshot(write_snapshot(tmp_path / "kinemask-1", "curate-kinemask", {}))
     sample = make_sample()
     track = bench_score.make_track(sample, ANIMAL, [FOX] * N)
-    write_rows(tmp_path, [bench_score.make_row(sample, N)], [track])
-    with pytest.raises(ValueError, match=rf"{sample.clip_id} has no track of its object"):
-        score_snapshot(tmp_path)
+    snapshot = write_rows(tmp_path, [bench_score.make_row(sample, N)], [track])
+    with pytest.raises(SnapshotError, match=rf"{sample.clip_id} has no track of its object"):
+        score_snapshot(snapshot)

@@ -588,7 +588,7 @@ def test_the_paper_is_the_default() -> None:
 def test_the_stage_simulates_and_says_with_what(tmp_path: Path, floors: Floors) -> None:
     step = stage(Work(root=tmp_path, inputs=Inputs(folder=tmp_path)), CONFIG, floors)
     rows = [Row[SceneSeed](payload=seed_of("interactions", number)) for number in (0, 1)]
-    assert step.compute(rows[0]) == simulate(rows[0].payload, CONFIG, floors)
+    assert step.compute(step.read(rows[0])) == simulate(rows[0].payload, CONFIG, floors)
     assert step.key(rows[0]) != step.key(rows[1])
     assert [(made.backend, made.model) for made in step.made_by] == [("bullet", "pybullet 3.2.7")]
 

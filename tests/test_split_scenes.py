@@ -34,6 +34,7 @@ from tasks.split_scenes import (
     split_scenes,
 )
 from tests.support import hostile
+from tests.support.told import told_by
 
 ANY_LENGTH = SplitConfig(min_clip_s=0)
 
@@ -130,6 +131,15 @@ def test_only_the_asked_span_is_cut(tmp_path: Path) -> None:
     clips = split_scenes(path, source_of(path, start_s=1.0, end_s=3.1), ANY_LENGTH).clips
     assert [(c.start.fraction, c.end.fraction, c.n_frames) for c in clips] == [(1, 2, 30), (2, Fraction(31, 10), 33)]
     assert [len(read_clip(path, clip)) for clip in clips] == [30, 33]
+
+
+@pytest.mark.parametrize(("span", "n_frames"), [({}, 120), ({"start_s": 1.0, "end_s": 3.1}, 63), ({"end_s": 9.0}, 120)])
+def test_the_frames_of_the_span_are_told_with_about_their_number(
+    tmp_path: Path, span: dict[str, float], n_frames: int
+) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([60, 60]))
+    told = told_by(split_scenes, path, source_of(path, **span), ANY_LENGTH)
+    assert (told[0], told[-1]) == (f"0 of {n_frames} frames", f"{n_frames} of {n_frames} frames")
 
 
 def test_a_span_that_ends_within_a_frame_stays_storable(tmp_path: Path) -> None:

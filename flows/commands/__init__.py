@@ -1,1 +1,1 @@
-"""The commands of `triptych`, one file each."""
+"""The commands of `triptych`, one file each; cli.py lists them."""

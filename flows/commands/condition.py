@@ -1,9 +1,9 @@
 """What a model trained on kinemask is given for a picture: velocity masks from arrows, and a prompt (KineMask 3.3).
 
-python -m flows.commands.condition --image photo.jpg --mask mug.png --arrow 120,200,260,180 --speed 1.2 --out folder
+triptych condition --image photo.jpg --mask mug.png --arrow 120,200,260,180 --speed 1.2 --out folder
     --mask, --arrow, --speed and --name once for each object that is set in motion
 
-python -m flows.commands.condition ... --name "blue mug" --scene "on a wooden table" \\
+triptych condition ... --name "blue mug" --scene "on a wooden table" \\
     --outcome openai --examples data/snapshots/kinemask-81b2c3d4e5f6
     a VLM (TRIPTYCH_VLM_BASE_URL, _MODEL, _API_KEY) predicts what happens, shown clips of the snapshot
 
@@ -44,6 +44,7 @@ from tasks.datasets.kinemask.condition_image import (
     read_picture,
 )
 from tasks.datasets.kinemask.examples import in_context_examples
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.media.velocity_masks import V_MAX_MPS, normalised
 
 MAX_MASK_BYTES = 2**31  # 49 frames of 2400 x 1500
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     try:
         condition_image(asked)
-    except (UnusableInput, RowFailed, ServiceDown) as error:
+    except (UnusableInput, SnapshotError, RowFailed, ServiceDown) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except OSError as error:
         sys.exit(f"{error.filename or asked.out}: {error.strerror or error}")
@@ -122,7 +123,7 @@ def outcome_prompt(
     if asked.outcome == "openai" and not (asked.examples and asked.name):
         raise UnusableInput("--outcome openai wants --examples, a snapshot of kinemask, and a --name for each object")
     predictor = load_backend(asked.outcome, EndpointConfig(), asked.out / "llm")
-    examples = in_context_examples(asked.examples) if asked.outcome == "openai" else []
+    examples = in_context_examples(Snapshot(asked.examples)) if asked.outcome == "openai" else []
     pushes = [
         Push(
             object=pushed.name,
@@ -165,7 +166,7 @@ def _arrow(text: str) -> tuple[Point, Point]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.commands.condition",
+        prog="triptych condition",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -183,7 +184,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--examples", type=parse_path, help="a snapshot of kinemask")
     parser.add_argument("--out", type=parse_path, required=True, help="the folder that is written")
     return parser
-
-
-if __name__ == "__main__":
-    main()

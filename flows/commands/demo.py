@@ -1,56 +1,54 @@
-"""The demo: draw a small captioned input whose true masks are known, curate it, report it against the truth.
+"""A small run from nothing to a page: makes its own input, needs no key, no weights and no server.
 
-python -m flows.commands.demo --folder demo        # or: make demo
+triptych demo                                     captioned videos, drawn, with known masks (matrix11k)
+triptych demo kinemask --render.renderer raster   simulated clips; without that option Blender renders them
+triptych demo dsr --folder demo-dsr               prompts, drawn samples, preference pairs
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import shlex
+import sys
 import time
 from pathlib import Path
 
-from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
-from schemas.truth import read_truths
-from tasks.datasets.matrix11k.drawn_input import draw_scenes
-from tasks.metrics.compare_truth import TruthReport, compare_snapshot
+from flows.engine.dispatch import ShardsFailed
+from flows.engine.steps import run_step
+from flows.registry import FLOWS, load_flow
+from schemas.outcome import ServiceDown
+from tasks.engine.snapshots import Snapshot
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m flows.commands.demo", description=__doc__.split("\n")[0])
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is put (default: demo)")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
-
-    started_s = time.monotonic()
-    folder: Path = arguments.folder
-    print("drawing the scenes ...", flush=True)
-    manifest = draw_scenes(folder / "input", seed=arguments.seed)
-    config = CurateMatrix11k(manifest=manifest, root=folder, dataset="demo", truth=folder / "input")
-    snapshot = curate_matrix11k(config)
-    truth = compare_snapshot(snapshot, read_truths(folder / "input"))
-    print(headline(truth))
-    print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
-    print((folder / "reports" / snapshot.name / "index.html").resolve().as_uri())
-
-
-def headline(truth: TruthReport) -> str:
-    """The numbers that matter, in three lines."""
-
-    def rate(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
-
-    return "\n".join(
-        [
-            f"masks against the truth: mean IoU {rate(truth.mean_iou)}, where visible {rate(truth.mean_visible_iou)}, "
-            f"{truth.instances_delivered} tracks, {rate(truth.instance_recall)} of the instances",
-            f"cuts: precision {rate(truth.cut_precision)}, recall {rate(truth.cut_recall)}; "
-            f"triplets: precision {rate(truth.triplet_precision)}, recall {rate(truth.triplet_recall)}",
-            f"rows that ended as expected: {truth.rows_met} of {truth.rows_expected}",
-        ]
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="triptych demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Other options are those of `triptych curate DATASET`.",
     )
-
-
-if __name__ == "__main__":
-    main()
+    parser.add_argument("dataset", nargs="?", choices=list(FLOWS), default=next(iter(FLOWS)))
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is put (default: demo)")
+    asked, options = parser.parse_known_args(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    started_s = time.monotonic()
+    flow = load_flow(asked.dataset)
+    options = [
+        "--root",
+        str(asked.folder),
+        "--dataset",
+        "demo",
+        *run_step("make_input", flow.demo, asked.folder),
+        *options,
+    ]
+    print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
+    config = flow.parse(options)
+    try:
+        snapshot = Snapshot(flow.curate(config))
+    except (ServiceDown, ShardsFailed) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(snapshot.manifest.tally)
+    print("\n".join(config.product.headline(snapshot, config.compare_truth(snapshot))))
+    print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
+    print((asked.folder / "reports" / snapshot.id / "index.html").resolve().as_uri())

@@ -1,40 +1,57 @@
 """What all curation flows share: the config's common part, shards through stages, publishing, the command.
 
-A flow file states its stages, where its clips come from and what its report is; the rest is here.
+A flow file is a table of its stages and says where their rows come from; the rest is here.
 """
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import CliApp
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, run_shards
+from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
+from flows.engine.display import listener_for
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
-from schemas.outcome import ServiceDown, Subject
+from schemas.outcome import Outcome, RowFailed, Subject
+from schemas.result import StageResult
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
-from tasks.engine.publish import LedgerError, publish_snapshot
+from tasks.engine.publish import publish_snapshot
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
-from tasks.engine.snapshots import read_snapshot
-from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
+from tasks.engine.snapshots import Snapshot
+from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, full_disk_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
+from tasks.metrics.compare_truth import TruthReport
+from tasks.pages.page import PageContext
 from tasks.pages.usage import read_usage
-from tasks.readers.lines import ManifestError
 
 WRITE = "write_shard"
 
 Done = list[tuple[Shard[Any], ShardDone]]
+Profiles = Mapping[str, Mapping[str, Mapping[str, Any]]]  # profile -> section of the config -> its values
+
+
+class Step(NamedTuple):
+    """A line of a flow's table: what becomes of which rows, and how the stage is built from the config."""
+
+    payload: type[Subject]  # what its rows are
+    result: type[StageResult]  # what it makes of one
+    build: Callable[[Any], AnyStage]
+
+    @property
+    def stage(self) -> str:
+        """Its name in routes and logs."""
+        return self.result.stage_name
 
 
 class CurationConfig(BaseModel):
@@ -43,17 +60,29 @@ class CurationConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     product: ClassVar[Dataset]
-    stage_names: ClassVar[tuple[str, ...]]  # all of them, those before the clips' as well
+    steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards
+    profiles: ClassVar[Profiles] = {}  # what each profile sets where nothing else is asked for
+    first_options: ClassVar[Sequence[str]]  # those that a newcomer needs, for the short help
 
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
     root: DataPath = Field(
         Path("data"), description="Folder for the work, the snapshots and the reports; a path or s3://bucket/prefix"
     )
+    limit: int | None = Field(None, ge=1, description="Take only the first so many rows of the input: for a trial")
     report: bool = Field(True, description="Write a page about the snapshot, with videos of some of its clips")
     shard_size: int = Field(SHARD_SIZE, ge=1, description="Clips a shard")
     endpoint: EndpointConfig = Field(EndpointConfig(), description="How LLM and VLM servers are asked")
     dispatch: DispatchConfig = Field(DispatchConfig(), description="Where shards run")
     prices: TokenPrices = Field(TokenPrices(), description="What tokens cost: told in the report, no part of any key")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_profile(cls, values: Any) -> Any:
+        """The raw values, with the profile's choices where nothing else is asked for."""
+        if not isinstance(values, dict) or not isinstance(values.get("profile"), str):
+            return values
+        choices = cls.profiles.get(values["profile"], {})
+        return values | {section: {**choice, **_given(values.get(section))} for section, choice in choices.items()}
 
     @field_validator("root", mode="before")
     @classmethod
@@ -61,6 +90,14 @@ class CurationConfig(BaseModel):
         if root == "":
             raise ValueError("the root is empty; name a folder (deployed: export it before `prefect deploy --all`)")
         return root
+
+    @field_validator("dispatch")
+    @classmethod
+    def _routes_are_stages(cls, dispatch: DispatchConfig) -> DispatchConfig:
+        names = [*(step.stage for step in cls.steps), WRITE]
+        if unknown := sorted(set(dispatch.routes) - set(names)):
+            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(names)}")
+        return dispatch
 
     @property
     @abstractmethod
@@ -71,22 +108,34 @@ class CurationConfig(BaseModel):
     def snapshots(self) -> AnyPath:
         return self.root / "snapshots"
 
-    @abstractmethod
-    def stage(self, name: str) -> Stage[Any, Any]:
+    def step(self, stage: str) -> Step:
+        """Raises ValueError if the table has no such stage."""
+        found = next((step for step in self.steps if step.stage == stage), None)
+        if found is None:
+            raise ValueError(f"no stage {stage!r}; there are {', '.join(step.stage for step in self.steps)}")
+        return found
+
+    def stage(self, name: str) -> AnyStage:
         """A stage with its config and backends. Raises ValueError if there is none of this name."""
-
-    @abstractmethod
-    def payload_of(self, stage: str) -> type[Subject]:
-        """What the rows of a stage's shards are."""
+        return self.step(name).build(self)
 
     @property
-    def stages(self) -> list[Stage[Any, Any]]:
+    def stages(self) -> list[AnyStage]:
         """Those that rows go through with this config, in order."""
-        return [self.stage(name) for name in self.stage_names]
+        return [step.build(self) for step in self.steps]
 
     @property
-    def clip_stages(self) -> list[Stage[Any, Any]]:
-        return [self.stage(name) for name in self.product.clip_stages]
+    def row_payload(self) -> type[Subject]:
+        """What the rows are that shards carry through to the tables."""
+        return self.steps[-1].payload
+
+    @property
+    def shard_stage_names(self) -> list[str]:
+        return [step.stage for step in self.steps if step.payload is self.row_payload]
+
+    @property
+    def shard_stages(self) -> list[AnyStage]:
+        return [self.stage(name) for name in self.shard_stage_names]
 
     def require_inputs(self) -> None:
         """Look before a server is started for it. Raises ManifestError if what the run would read is not there."""
@@ -96,12 +145,9 @@ class CurationConfig(BaseModel):
         """What is not a stage's and yet decides on what is published, by the name of what it is given to."""
         return {}
 
-
-def fill_from_profile(values: Any, profiles: dict[str, dict[str, dict[str, str]]]) -> Any:
-    """The config's raw values, with its profile's choices where nothing else is asked for."""
-    choices = profiles.get(str(values.get("profile")), {}) if isinstance(values, dict) else {}
-    filled = {section: choice | _given(values.get(section)) for section, choice in choices.items()}
-    return {**values, **filled} if choices else values
+    def compare_truth(self, snapshot: Snapshot) -> TruthReport | None:
+        """How a snapshot compares with the truth of its input, where that is known."""
+        return None
 
 
 def _given(section: BaseModel | dict[str, Any] | None) -> dict[str, Any]:
@@ -112,6 +158,26 @@ def _given(section: BaseModel | dict[str, Any] | None) -> dict[str, Any]:
 
 
 # --- Shards ----------------------------------------------------------------------------------
+
+
+def shard_flow(config_type: type[CurationConfig]) -> Any:
+    """The flow of one shard through some neighbouring stages: it fails alone and is rerun alone.
+
+    Its parameters: config; shard, the planned shard's file; stages, their names.
+    It raises ServiceDown when no row of it can be done.
+    """
+
+    def curate_shard(config: Any, shard: DataPath, stages: list[str]) -> None:
+        run_shard(config, shard, stages)
+
+    # Prefect reads parameters and their types from the function: each flow's has its own config.
+    curate_shard.__annotations__ |= {"config": config_type, "shard": DataPath, "stages": list[str]}
+    curate_shard.__name__ = curate_shard.__qualname__ = f"curate_{config_type.product.name}_shard"
+    curate_shard.__module__ = config_type.__module__
+    decorate = flow(
+        name=f"{config_type.product.flow}-shard", flow_run_name="{shard.parent.name}", on_completion=[rearm_parent]
+    )
+    return decorate(curate_shard)
 
 
 def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -> None:
@@ -125,17 +191,18 @@ def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -
 
 
 def run_shard_stage(config: CurationConfig, name: str, shard: AnyPath) -> AnyPath:
-    return run_stage(config.work, load_shard(shard, config.payload_of(name)), config.stage(name), run_logger())
+    log, rows = run_logger(), load_shard(shard, config.step(name).payload)
+    return run_stage(config.work, rows, config.stage(name), log, listener_for(log))
 
 
 def write_tables(config: CurationConfig, shard: AnyPath) -> None:
     with full_disk_is_a_service_down(WRITE, config.root):
-        write_shard(config.work, load_shard(shard, config.payload_of(WRITE)), config.product)
+        write_shard(config.work, load_shard(shard, config.row_payload), config.product)
 
 
 def shard_before(config: CurationConfig, planned: AnyPath, stage: str) -> AnyPath:
     """The shard's state before a stage: its plan, or what the stages before have left (on another machine)."""
-    order = (*config.product.clip_stages, WRITE)
+    order = (*config.shard_stage_names, WRITE)
     before = order[: order.index(stage)] if stage in order else ()
     stages = [config.stage(name) for name in before]
     return state_path(config.work, planned.parent.name, stages) if stages else planned
@@ -146,8 +213,14 @@ def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str]) -> 
     return Job(name=shard.shard_id, parameters={"config": config, "shard": path}, stages=list(stages))
 
 
+def warn_of(outcomes: Sequence[Outcome], log: Any) -> None:
+    """Say which lines and files of the input ended before they were rows."""
+    for outcome in outcomes:
+        log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
+
+
 def through_stage(config: CurationConfig, shard_flow: Any, name: str, rows: Sequence[Subject], log: Any) -> list[Row]:
-    """Rows through one stage before the clips': those known from an earlier run at once, the others in shards."""
+    """Rows through one stage before the shards': those known from an earlier run at once, the others in shards."""
     work, stage = config.work, config.stage(name)
     known = at_once(work.root, lambda row: recall(work, stage, Row[Any](payload=row)), rows)
     after = {row.row_id: ended for row, ended in zip(rows, known, strict=True)}
@@ -156,31 +229,78 @@ def through_stage(config: CurationConfig, shard_flow: Any, name: str, rows: Sequ
     shards = plan_shards(new, config.shard_size)
     run_shards(shard_flow, [job_of(config, shard, (name,)) for shard in shards], config.dispatch, log)
     for shard in shards:
-        for row in load_shard(state_path(work, shard.shard_id, [stage]), config.payload_of(name)).rows:
+        for row in load_shard(state_path(work, shard.shard_id, [stage]), config.step(name).payload).rows:
             after[row.payload.row_id] = row
     return [ended for row in rows if (ended := after[row.row_id]) is not None]
 
 
 def curate_shards(config: CurationConfig, shard_flow: Any, shards: list[Shard[Any]], log: Any) -> Done:
-    """Shards of clips through all stages; those that are done already are left as they are."""
-    work, chain = config.work, chain_of(config.clip_stages)
+    """Shards through all their stages; those that are done already are left as they are."""
+    work, chain = config.work, chain_of(config.shard_stages)
     done = at_once(work.root, lambda shard: find_done(work, shard.shard_id, chain), shards)
     todo = [shard for shard, d in zip(shards, done, strict=True) if d is None or d.retryable]
-    log.info("%d clips in %d shards, %d of them to do", sum(len(s.rows) for s in shards), len(shards), len(todo))
-    jobs = [job_of(config, shard, (*config.product.clip_stages, WRITE)) for shard in todo]
+    n_rows = sum(len(shard.rows) for shard in shards)
+    log.info("%d %s in %d shards, %d of them to do", n_rows, config.product.row_unit, len(shards), len(todo))
+    jobs = [job_of(config, shard, (*config.shard_stage_names, WRITE)) for shard in todo]
     run_shards(shard_flow, jobs, config.dispatch, log)
     return at_once(work.root, lambda shard: (shard, require_done(work, shard.shard_id, chain)), shards)
+
+
+# --- Looking ahead -----------------------------------------------------------------------------
+
+
+class Preview(NamedTuple):
+    """What a stage would do in a run."""
+
+    stage: str
+    known: int  # rows whose answer an earlier run has left
+    to_compute: int
+    open: int  # rows of the stages before that are to be computed: how many come here is not known
+
+
+def preview(
+    config: CurationConfig, stages: Sequence[str], payloads: Sequence[Subject], n_open: int = 0
+) -> tuple[list[Preview], list[Row[Any]]]:
+    """What neighbouring stages would do with rows, and the rows that are known to come out of the last one.
+
+    n_open: rows whose coming here depends on what earlier stages are still to compute
+    Reads keys and results, computes nothing.
+    """
+    rows = [Row[Any](payload=payload) for payload in payloads]
+    lines = []
+    for name in stages:
+        stage = config.stage(name)
+        known = [row for row in at_once(config.work.root, partial(_recalled, config.work, stage), rows) if row]
+        lines.append(Preview(name, len(known), len(rows) - len(known), n_open))
+        n_open += len(rows) - len(known)
+        rows = [row for row in known if row.outcome is None]
+    return lines, rows
+
+
+def _recalled(work: Work, stage: AnyStage, row: Row[Any]) -> Row[Any] | None:
+    try:
+        return recall(work, stage, row)
+    except RowFailed:  # what its key is made of is gone, so that it is computed again
+        return None
 
 
 # --- The snapshot ----------------------------------------------------------------------------
 
 
-def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> AnyPath:
-    """Publish what the shards left; returns the snapshot's folder. Raises LedgerError."""
+def finish(config: CurationConfig, ledger: Ledger, shards: Done, log: Any) -> AnyPath:
+    """The end of every flow: publish, write the page, tell the yield. Returns the snapshot's folder."""
+    snapshot = run_step("publish_snapshot", publish, config, ledger, shards)
+    report = run_step("write_report", report_on, config, snapshot) if config.report else None
+    show_yield(snapshot, report, log)
+    return snapshot.folder
+
+
+def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
+    """Publish what the shards left. Raises LedgerError."""
     stages = config.stages
     configs = {stage.name: stage.config for stage in stages} | config.settings
     with full_disk_is_a_service_down("publish_snapshot", config.root):
-        return publish_snapshot(
+        folder = publish_snapshot(
             config.work,
             config.snapshots,
             config.dataset,
@@ -188,28 +308,34 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> AnyPath:
             ledger,
             shards,
             configs={name: settings.model_dump(mode="json") for name, settings in configs.items()},
+            stages=config.shard_stage_names,
             made_by=[maker for stage in stages for maker in stage.made_by],
         )
+    return Snapshot(folder)
 
 
-def report_with(config: CurationConfig, snapshot: AnyPath, write: Callable[..., AnyPath]) -> AnyPath:
-    """A snapshot's page. write: (snapshot, folder, spent=..., prices=...) -> the page"""
-    payload = config.payload_of(config.product.clip_stages[0])
-    spent = read_usage(config.work, read_snapshot(snapshot).shards, config.clip_stages, payload)
+def report_on(config: CurationConfig, snapshot: Snapshot) -> AnyPath:
+    """Write a snapshot's page."""
+    context = PageContext(
+        work=config.work,
+        spent=read_usage(config.work, snapshot.manifest.shards, config.shard_stages, config.row_payload),
+        prices=config.prices,
+        truth=config.compare_truth(snapshot),
+    )
     with full_disk_is_a_service_down("write_report", config.root):
-        return write(snapshot, config.root / "reports" / snapshot.name, spent=spent, prices=config.prices)
+        return config.product.write_report(snapshot, config.root / "reports" / snapshot.id, context)
 
 
-def show_yield(snapshot: AnyPath, report: AnyPath | None, log: Any) -> None:
+def show_yield(snapshot: Snapshot, report: AnyPath | None, log: Any) -> None:
     """The yield funnel and where to look, in the log and as artifacts in the Prefect UI."""
-    manifest = read_snapshot(snapshot)
+    manifest = snapshot.manifest
     if in_run():
         steps = [step.model_dump() for step in manifest.funnel]
         create_table_artifact(steps, key="yield", description=f"Yield of {manifest.snapshot_id}, stage by stage")
         where = f"\n\nReport: {_link(report)}" if report else ""
         create_markdown_artifact(f"{manifest.snapshot_id}: {manifest.tally}{where}", key="snapshot")
     log.info("%s: %s", manifest.snapshot_id, manifest.tally)
-    log.info("snapshot %s", snapshot)
+    log.info("snapshot %s", snapshot.folder)
     if report:
         log.info("report %s", report)
 
@@ -217,16 +343,3 @@ def show_yield(snapshot: AnyPath, report: AnyPath | None, log: Any) -> None:
 def _link(page: AnyPath) -> str:
     # A browser opens no s3://.
     return str(page) if isinstance(page, ObjectPath) else f"[{page}]({page.resolve().as_uri()})"
-
-
-# --- The command line ------------------------------------------------------------------------
-
-
-def run_command(config_type: type[CurationConfig], curate: Any, arguments: list[str] | None = None) -> None:
-    """A curation flow as a command: its config as options, what a user can mend as one line on the way out."""
-    try:
-        config = CliApp.run(config_type, cli_args=arguments)
-        config.require_inputs()
-        curate(config)
-    except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+
+from flows.engine.display import step
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,9 +28,15 @@ def in_run() -> bool:
 
 def run_step(name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a function as a task of this name. Nothing is cached: storage knows what is done (tasks/engine/stage.py)."""
+
+    @wraps(function)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        with step(name, run_logger()):
+            return function(*args, **kwargs)
+
     if not in_run():
-        return function(*args, **kwargs)
-    return task(name=name, task_run_name=name, cache_policy=NO_CACHE)(function)(*args, **kwargs)
+        return told(*args, **kwargs)
+    return task(name=name, task_run_name=name, cache_policy=NO_CACHE)(told)(*args, **kwargs)
 
 
 def call_flow(flow: Any, **parameters: Any) -> str | None:

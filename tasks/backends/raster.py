@@ -20,6 +20,7 @@ import numpy as np
 
 from schemas.scene import Camera, Floor, Light, Scene, Trajectory
 from schemas.simulation import Rendering
+from tasks.engine.progress import counted
 from tasks.media.cast_rays import Pose, RayHits, Solid, Window, cast, poses_at, window_of, zoom
 from tasks.media.floors import texture_uv
 
@@ -46,7 +47,7 @@ class RasterRenderer:
         labels = np.empty((scene.n_frames, camera.height, camera.width), np.uint8)
         frames = np.empty((*labels.shape, 3), np.uint8)
         before: list[Pose] = []
-        for t in range(scene.n_frames):
+        for t in counted(range(scene.n_frames)):
             poses = poses_at(trajectories, t)
             if t == 0:
                 labels[t] = painter.label(poses)

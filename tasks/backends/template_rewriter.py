@@ -1,6 +1,6 @@
 """Prompts reworded by sentence patterns: the embedded Rewriter (tasks/rewrite_prompts.py).
 
-    TemplateRewriter().rewrite(prompt, attempt=0)
+    TemplateRewriter().rewrite(labels, attempt=0)
         -> "A fox waits on the left of a chair in a wood. Then it sprints to the right of the chair."
 
 The labels choose the pattern; another attempt takes the next one.
@@ -8,7 +8,7 @@ The labels choose the pattern; another attempt takes the next one.
 
 from __future__ import annotations
 
-from schemas.dsr import DsrLabels, DsrPrompt
+from schemas.dsr import DsrLabels
 from schemas.record import content_hash
 from schemas.relation import RELATIONS
 from tasks.datasets.dsr.wording import opened, with_article
@@ -35,10 +35,10 @@ class TemplateRewriter:
     def __init__(self) -> None:
         self.identity = {"backend": "template", "model": "sentence-patterns-1"}
 
-    def rewrite(self, prompt: DsrPrompt, attempt: int) -> str:
-        said = prompt.model_dump(mode="json", include=set(DsrLabels.model_fields))
+    def rewrite(self, labels: DsrLabels, attempt: int) -> str:
+        said = labels.model_dump(mode="json", include=set(DsrLabels.model_fields))
         place = (int(content_hash("template-rewriter", said), 16) + attempt) % (len(_OPENED) + len(_WITHIN))
-        return fill((*_OPENED, *_WITHIN)[place], prompt)
+        return fill((*_OPENED, *_WITHIN)[place], labels)
 
 
 def fill(pattern: str, labels: DsrLabels) -> str:

@@ -9,7 +9,7 @@ simulation, and every caption is checked: claims that did not happen are stored 
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -19,9 +19,9 @@ from schemas.provenance import MadeBy
 from schemas.scene import SceneSeed
 from schemas.simulation import Captioned, Rendered, Simulation
 from schemas.storage import AnyPath
+from tasks import render_clips, simulate_scenes
 from tasks.backends.openai.api import EndpointConfig
 from tasks.caption_clips.faults import caption_faults
-from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 
@@ -79,28 +79,29 @@ def load_backend(config: CaptionConfig, endpoint: EndpointConfig, cache: AnyPath
             return OpenAISceneCaptions(endpoint, cache, config.n_frames)
 
 
-def stage(work: Work, config: CaptionConfig, endpoint: EndpointConfig) -> Stage[SceneSeed, Captioned]:
+class Shown(NamedTuple):
+    """What is read of a rendered clip."""
+
+    simulation: Simulation
+    rendered: Rendered
+
+
+def stage(work: Work, config: CaptionConfig, endpoint: EndpointConfig) -> Stage[SceneSeed, Shown, Captioned]:
     captioner = load_backend(config, endpoint, work.root / "llm")
-    made_by = [MadeBy.of("caption_clips", captioner.identity)]
+    made_by = [MadeBy.of(Captioned.stage_name, captioner.identity)]
 
-    def read(row: Row[SceneSeed]) -> tuple[Simulation, Rendered]:
-        return work.result(row, "simulate_scenes", Simulation), work.result(row, "render_clips", Rendered)
-
-    def inputs(row: Row[SceneSeed]) -> list[object]:
-        simulation, rendered = read(row)
+    def key_of(shown: Shown) -> list[object]:
+        simulation, rendered = shown
         seen = [rendered.video_sha256] if captioner.watches_video else []
         return [simulation.scene, simulation.trajectories, simulation.collisions, rendered.tracks, *seen]
 
-    def compute(row: Row[SceneSeed]) -> Captioned:
-        return caption_clip(*read(row), captioner, config, made_by)
-
     return Stage(
-        name="caption_clips",
         version=1,
         result=Captioned,
         config=config,
         made_by=made_by,
-        inputs=inputs,
-        compute=compute,
+        read=lambda row: Shown(simulate_scenes.result_of(work, row), render_clips.result_of(work, row)),
+        key_of=key_of,
+        compute=lambda shown: caption_clip(*shown, captioner, config, made_by),
         concurrency=captioner.concurrency,
     )

@@ -1,58 +1,76 @@
-"""What tells one dataset from another once its stages are through: tables, ledger, statistics, card.
+"""What a dataset tells the engine: its tables, ledger, statistics, card, story, page and export.
 
-    MATRIX11K.clip_tables(work, row) -> {"clips": [...], "mask_tracks": [...], "outcomes": [...], ...}
+    TOY = Dataset(name="toy", shard_tables={"clips": ToyRow, "outcomes": ToyOutcome}, row_tables=toy_tables, ...)
 
-One file a dataset, each ending with its `Dataset`. Writing shards and publishing are the same for all:
-tasks/engine/write_shard.py, tasks/engine/publish.py.
+Each dataset has a room in tasks/datasets/ that ends in such an object; tasks/datasets/registry.py names them all, and
+the engine names none. What is the same for all lies beside this file: write_shard.py, publish.py, snapshots.py.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
 
-from schemas.dsr import DsrStatistics
-from schemas.kinemask import KinemaskStatistics
-from schemas.matrix11k import MatrixStatistics
-from schemas.outcome import Outcome
+from schemas.outcome import Kind, Outcome
 from schemas.record import Record
-from schemas.snapshot import FlowName, FunnelStep
+from schemas.snapshot import FunnelStep
+from schemas.storage import AnyPath
 from schemas.tables import Named
 from tasks.engine.shards import Row
+from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Work
 
-Ways = Counter[tuple[str, str, str]]  # (kind, stage, status) -> how many rows ended so
+Ways = Counter[tuple[Kind, str, str]]  # (kind, stage, status) -> how many rows ended so
+
+
+@dataclass(frozen=True)
+class Story:
+    """How `triptych ask` finds a row and tells what happened to it. A row is a line of the table `outcomes`."""
+
+    find: Callable[[Snapshot, str], pl.DataFrame]  # the rows that a user's name means, in the order they are told
+    tell: Callable[[Snapshot, dict[str, Any]], Iterator[str]]  # a row's way through the stages, line by line
+    name_of: Callable[[dict[str, Any]], str]  # what people call a row; empty: only its id
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What becomes of rows that are done."""
+    """A dataset, as far as the engine has to know it."""
 
-    flow: FlowName
-    clip_stages: Sequence[str]  # in order; what is left after the last is accepted
+    name: str  # `triptych curate NAME`; its flow is curate-NAME
     shard_tables: Mapping[str, type[Record]]  # one file a shard; `outcomes` is among them
-    main_table: str  # what `datasets.load_dataset` loads unless it is told otherwise
-    clip_tables: Callable[[Work, Row[Any]], dict[str, list[Record]]]  # all rows of one clip, as far as it came
-    statistics: Callable[[Path], MatrixStatistics | KinemaskStatistics | DsrStatistics]  # of a folder of tables
+    main_table: str  # what `datasets.load_dataset` loads by default
+    row_tables: Callable[[Work, Row[Any]], dict[str, list[Record]]]  # a row's rows of all tables, as far as it came
+    statistics: Callable[[Path], Record]  # of a folder of tables, for the manifest
+    headline: Callable[[Snapshot, Any], Iterator[str]]  # (snapshot, its TruthReport or None) -> the numbers that matter
+    story: Story
+    write_report: Callable[..., AnyPath]  # (snapshot, folder, context: tasks.pages.PageContext) -> the page
     about: str  # for the dataset card: what it is
     reading: str  # for the dataset card: how its tables hang together
+    row_kind: Kind = "clip"  # of the rows that shards hold
+    row_unit: str = "clips"  # what the yield calls them
+    # (snapshot, folder, most rows) -> what was written
+    export: Callable[[Snapshot, Path, int | None], str] | None = None
+
+    @property
+    def flow(self) -> str:
+        return f"curate-{self.name}"
 
 
 class Ledger(Protocol):
-    """Everything that went in, and what is known of how it ended before any clip was looked at."""
+    """Everything that went in, and how it ended where that was before any shard."""
 
     @property
     def n_given(self) -> int:
         """Lines of a manifest, seeds, or prompts."""
 
     @property
-    def clip_ids(self) -> list[str]:
-        """Every clip that must be in a shard."""
+    def row_ids(self) -> list[str]:
+        """Every row that must be in a shard."""
 
     def problems(self) -> list[str]:
         """Where the numbers do not add up by themselves."""
@@ -64,12 +82,14 @@ class Ledger(Protocol):
         """Tables of the whole snapshot that no shard writes, {name: (record, rows)}."""
 
     def first_steps(self, ways: Ways) -> list[FunnelStep]:
-        """The yield before the clips' stages."""
+        """The yield before the shards."""
 
 
-def funnel_step(ways: Ways, stage: str, unit: str, given: int, made: int | None = None) -> FunnelStep:
-    """How many of the rows that a stage was given it passed on; made: what came of them, if not as many."""
-    kind = "clip" if unit == "clips" else "source"
+def funnel_step(ways: Ways, kind: Kind, stage: str, unit: str, given: int, made: int | None = None) -> FunnelStep:
+    """How many rows a stage was given and how they left it.
+
+    made: what came of the rows that it passed on, if not one each
+    """
     rejected, failed = ways[kind, stage, "rejected"], ways[kind, stage, "failed"]
     passed = given - rejected - failed
     return FunnelStep(
@@ -83,20 +103,10 @@ def funnel_step(ways: Ways, stage: str, unit: str, given: int, made: int | None 
     )
 
 
-def made_of(work: Work, row: Row[Any], stage: str, record: type[Any]) -> Any:
-    """The stage's result, its evidence if it ended the row, or None if the row never came there."""
-    if stage not in row.made:
-        return None
-    made = work.load(stage, row.made[stage], record)
-    if made is None:
-        raise FileNotFoundError(f"{work.result_path(stage, row.made[stage])} is gone; run the shard again")
-    return made.result
-
-
-def outcome_of(row: Row[Any], last_stage: str) -> Outcome:
-    """The row's outcome; accepted by the last stage if nothing ended it before."""
+def outcome_of(row: Row[Any]) -> Outcome:
+    """The row's outcome; accepted by its last stage if nothing ended it before."""
     return row.outcome or Outcome(
-        row_id=row.payload.row_id, kind=row.payload.kind, status="accepted", stage=last_stage, retryable=False
+        row_id=row.payload.row_id, kind=row.payload.kind, status="accepted", stage=[*row.made][-1], retryable=False
     )
 
 

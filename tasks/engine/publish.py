@@ -26,6 +26,7 @@ from schemas.snapshot import Count, DataFile, FunnelStep, ShardEntry, SnapshotMa
 from schemas.storage import AnyPath, Draft, open_draft, write_atomic
 from schemas.tables import Named
 from tasks.engine.dataset import Dataset, Ledger, funnel_step, read_columns
+from tasks.engine.progress import counted
 from tasks.engine.shards import Shard
 from tasks.engine.snapshots import LATEST, MANIFEST
 from tasks.engine.work import Work
@@ -46,16 +47,17 @@ def publish_snapshot(
     ledger: Ledger,
     shards: Sequence[tuple[Shard[Any], ShardDone]],
     configs: dict[str, Any],
+    stages: Sequence[str],
     made_by: Sequence[MadeBy],
 ) -> AnyPath:
     """Publish and return the snapshot's folder.
 
-    name: what its user calls the dataset
+    name: what its user calls the dataset; stages: those that the shards went through, in order
     Raises LedgerError if inputs are not accepted + rejected + failed; then nothing was published.
     """
     check_ledger(ledger, [shard for shard, _ in shards])
     with open_draft(snapshots) as draft:
-        manifest = _assemble(draft, work, name, dataset, ledger, shards, configs, made_by)
+        manifest = _assemble(draft, work, name, dataset, ledger, shards, configs, stages, made_by)
         folder: AnyPath = draft.publish(manifest.snapshot_id, last=MANIFEST)
     write_atomic(snapshots / LATEST, f"{manifest.snapshot_id}\n".encode())
     return folder
@@ -69,6 +71,7 @@ def _assemble(
     ledger: Ledger,
     shards: Sequence[tuple[Shard[Any], ShardDone]],
     configs: dict[str, Any],
+    stages: Sequence[str],
     made_by: Sequence[MadeBy],
 ) -> SnapshotManifest:
     """Fill the draft with all that the snapshot will hold."""
@@ -106,11 +109,11 @@ def _assemble(
         "n_accepted": n_by_status["accepted"],
         "n_rejected": n_by_status["rejected"],
         "n_failed": n_by_status["failed"],
-        "funnel": funnel(ledger, dataset.clip_stages, outcomes),
+        "funnel": funnel(ledger, dataset, stages, outcomes),
         "outcomes": count_outcomes(outcomes),
-        "statistics": dataset.statistics(folder),
+        "statistics": dataset.statistics(folder).model_dump(mode="json"),
         "shards": [ShardEntry(shard_id=s.shard_id, clip_ids=[r.payload.row_id for r in s.rows]) for s, _ in shards],
-        "files": [_data_file(path, folder) for path in sorted(folder.rglob("*.parquet"))],
+        "files": [_data_file(path, folder) for path in counted(sorted(folder.rglob("*.parquet")), "files")],
     }
     manifest = SnapshotManifest(snapshot_id=f"{name}-{content_hash(content, length=12)}", **content)
     write_atomic(folder / "README.md", dataset_card(manifest, dataset).encode())
@@ -133,10 +136,10 @@ def _data_file(path: Path, folder: Path) -> DataFile:
 def check_ledger(ledger: Ledger, shards: Sequence[Shard[Any]]) -> None:
     """Every input is there exactly once."""
     problems = ledger.problems()
-    due = Counter(ledger.clip_ids)
+    due = Counter(ledger.row_ids)
     in_shards = Counter(row.payload.row_id for shard in shards for row in shard.rows)
     if due != in_shards:
-        problems.append(f"clips that are in no shard or in two: {_differences(due, in_shards)}")
+        problems.append(f"rows that are in no shard or in two: {_differences(due, in_shards)}")
     if problems:
         raise LedgerError("; ".join(problems))
 
@@ -159,13 +162,13 @@ def count_outcomes(outcomes: pl.DataFrame) -> list[Count]:
     return [Count(**row) for row in counts.to_dicts()]
 
 
-def funnel(ledger: Ledger, clip_stages: Sequence[str], outcomes: pl.DataFrame) -> list[FunnelStep]:
+def funnel(ledger: Ledger, dataset: Dataset, stages: Sequence[str], outcomes: pl.DataFrame) -> list[FunnelStep]:
     """How many rows each stage was given, and how they left it."""
     ways = Counter(outcomes.select("kind", "stage", "status").iter_rows())
     steps = ledger.first_steps(ways)
-    given = len(ledger.clip_ids)
-    for stage in clip_stages:
-        steps.append(funnel_step(ways, stage, "clips", given))
+    given = len(ledger.row_ids)
+    for stage in stages:
+        steps.append(funnel_step(ways, dataset.row_kind, stage, dataset.row_unit, given))
         given = steps[-1].passed
     return steps
 

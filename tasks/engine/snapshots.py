@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from schemas.clip import Clip
 from schemas.local_copies import ContentChanged, local_copy
@@ -92,6 +93,13 @@ class Snapshot:
     @cached_property
     def manifest(self) -> SnapshotManifest:
         return SnapshotManifest.from_json((self.folder / MANIFEST).read_bytes())
+
+    def statistics(self, record: type[R]) -> R:
+        """What the accepted clips are like, as its flow counts it. Raises SnapshotError if another flow made it."""
+        try:
+            return record.model_validate(self.manifest.statistics)
+        except ValidationError as error:
+            raise SnapshotError(f"{self.id} is of {self.manifest.flow}: it has no {record.__name__}") from error
 
     def require_flow(self, flow: str) -> None:
         """Raises SnapshotError unless this flow made it."""
@@ -218,8 +226,11 @@ class Snapshot:
 
 
 def ids_in(snapshots: AnyPath) -> list[str]:
-    """The ids of all that were published in a folder of snapshots."""
-    folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    """The ids of all that were published in a folder of snapshots; none if there is no such folder."""
+    try:
+        folders = [folder for folder in snapshots.iterdir() if not folder.name.startswith(".")]
+    except FileNotFoundError:
+        return []
     return sorted(folder.name for folder in folders if (folder / MANIFEST).is_file())
 
 
@@ -229,19 +240,6 @@ def _key_of(columns: Collection[str]) -> str:
 
 
 # --- Until every reader uses Snapshot ----------------------------------------------------------
-
-
-def latest_snapshot(snapshots: AnyPath) -> AnyPath | None:
-    found = Snapshot.latest(snapshots)
-    return found.folder if found else None
-
-
-def is_snapshot(folder: AnyPath) -> bool:
-    return Snapshot(folder).exists
-
-
-def all_snapshots(snapshots: AnyPath) -> list[str]:
-    return ids_in(snapshots)
 
 
 def read_snapshot(snapshot: AnyPath) -> SnapshotManifest:

@@ -1,50 +1,71 @@
 """Stages over the rows of a shard: content-keyed results, and the loop that makes them.
 
-A stage turns each row of a shard into a result (a Record) or an outcome. What it makes is kept under the hash of
+A stage turns each row of a shard into a result (a StageResult) or an outcome. What it makes is kept under the hash of
 everything that went into it (tasks/engine/work.py), so a killed run goes on where it stopped, a changed prompt
 recomputes exactly what depends on it, and nothing is computed twice.
+
+    Stage(
+        result=Tracks,                  # says the stage's name
+        read=anchored,                  # row -> Anchored(footage, anchors), the only look at the row
+        key_of=lambda seen: [seen.footage.span, seen.anchors],
+        compute=lambda seen: propagate_masks(seen.footage.frames(), seen.anchors, propagator),
+        ...
+    )
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
 from schemas.provenance import MadeBy
-from schemas.record import Record, content_hash
+from schemas.record import content_hash
+from schemas.result import StageResult
 from schemas.storage import AnyPath, is_full_disk
-from schemas.usage import Meter, ModelUsage, Usage
+from schemas.usage import Meter, ModelUsage
+from tasks.engine.progress import LOOK_EVERY_S, AtWork, Listener, LogLines, Tally
 from tasks.engine.shards import Row, Shard
 from tasks.engine.work import Made, Work, full_disk_is_a_service_down
 
 logger = logging.getLogger(__name__)
 
 P = TypeVar("P", bound=Subject)
-R = TypeVar("R", bound=Record)
+X = TypeVar("X")  # what a stage sees of a row
+R = TypeVar("R", bound=StageResult)
 
-PROGRESS_EVERY_S = 5.0
+
+def _all_of_it(seen: Any) -> Any:
+    return seen
 
 
 @dataclass(frozen=True)
-class Stage(Generic[P, R]):
-    """One step of a flow, with everything that its answers depend on."""
+class Stage(Generic[P, X, R]):
+    """One step of a flow, with everything that its answers depend on.
 
-    name: str
+    A row is read once, and what was read is given to both `key_of` and `compute`: what is computed sees no more of
+    the row than what its key was made of. Where nothing else is said, that is the key: then no answer depends on
+    anything that its key leaves out. `key_of` is for what cannot be hashed (pictures: their span is), or is not to
+    count (paths).
+    """
+
     version: int  # bumped when the code's answer to the same question changes
     result: type[R]
     config: StageConfig
     made_by: Sequence[MadeBy]  # the backends' names, models and prompts
-    inputs: Callable[[Row[P]], Any]  # exactly what compute reads of the row: hashed into the key
-    compute: Callable[[Row[P]], R]
+    read: Callable[[Row[P]], X]  # cheap: planning reads rows, too; neither decodes nor loads a video
+    compute: Callable[[X], R]
+    key_of: Callable[[X], Any] = _all_of_it  # JSON values, records: hashed into the key
     concurrency: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.result.stage_name
 
     @property
     def fingerprint(self) -> str:
@@ -52,84 +73,66 @@ class Stage(Generic[P, R]):
         return content_hash(self.name, self.version, self.result.schema_version, self.config, list(self.made_by))
 
     def key(self, row: Row[P]) -> str:
-        return content_hash(self.fingerprint, self.inputs(row))
+        return self.key_for(self.read(row))
+
+    def key_for(self, seen: X) -> str:
+        return content_hash(self.fingerprint, self.key_of(seen))
 
 
-def chain_of(stages: Sequence[Stage[Any, Any]]) -> str:
+AnyStage = Stage[Any, Any, Any]
+
+
+def chain_of(stages: Sequence[AnyStage]) -> str:
     """The `chain` of a planned shard that has been through these stages."""
     return reduce(extend_chain, stages, "")
 
 
-def state_path(work: Work, shard_id: str, stages: Sequence[Stage[Any, Any]]) -> AnyPath:
+def state_path(work: Work, shard_id: str, stages: Sequence[AnyStage]) -> AnyPath:
     """Where a shard's state lies after these stages; after none, its plan."""
     return work.state_path(shard_id, len(stages), chain_of(stages))
 
 
-def extend_chain(chain: str, stage: Stage[Any, Any]) -> str:
+def extend_chain(chain: str, stage: AnyStage) -> str:
     return content_hash(chain, stage.fingerprint, length=12)
 
 
-@dataclass
-class Tally:
-    """How a stage's rows ended, for the log and the shard's summary."""
-
-    total: int
-    started_s: float = field(default_factory=time.monotonic)
-    counts: Counter[str] = field(default_factory=Counter)
-    usage: Usage = field(default_factory=Usage)
-
-    def add(self, end: RowEnd) -> None:
-        self.counts[end.how] += 1
-        self.usage = sum((spent.usage for spent in end.spent), self.usage)
-
-    @property
-    def done(self) -> int:
-        return sum(self.counts.values())
-
-    def line(self) -> str:
-        seconds = time.monotonic() - self.started_s
-        rest = seconds / self.done * (self.total - self.done) if self.done else 0.0
-        parts = [f"{n} {what}" for what, n in sorted(self.counts.items())]
-        left = f", about {rest:.0f} s left" if self.done < self.total else f" in {seconds:.1f} s"
-        asked = f"; {self.usage.line()}" if self.usage != Usage() else ""
-        return f"{self.done}/{self.total} rows ({', '.join(parts) or 'none yet'}){left}{asked}"
-
-
-def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger) -> AnyPath:
+def run_stage(
+    work: Work, shard: Shard[P], stage: Stage[P, X, R], log: Any = logger, listener: Listener | None = None
+) -> AnyPath:
     """Run a stage over a shard's living rows and return where the shard's new state is stored.
 
+    listener: told how far the stage is; None: lines in the log
     A row that cannot be done ends as an outcome and the others go on. ServiceDown (and a full disk)
     ends the stage at once; what was done by then stays done.
     """
     rows = list(shard.rows)
     waiting = [place for place, row in enumerate(rows) if row.outcome is None]
-    tally = Tally(total=len(waiting))
+    tally = Tally(f"{stage.name} {shard.shard_id}", total=len(waiting))
     waiting.reverse()
     unexpected: list[Exception] = []
-    last_line = time.monotonic()
     with (
         full_disk_is_a_service_down(stage.name, work.root),
+        (listener or LogLines(log)).follow(tally) as look,
         ThreadPoolExecutor(max_workers=max(1, stage.concurrency), thread_name_prefix=stage.name) as pool,
     ):
-        running: dict[Future[RowEnd], int] = {}
+        running: dict[Future[RowEnd], tuple[int, AtWork]] = {}
         while waiting or running:
             # Rows are handed out as threads come free, so that a dead service stops the rest.
             while waiting and len(running) < max(1, stage.concurrency):
                 place = waiting.pop()
-                running[pool.submit(_run_row, work, stage, rows[place])] = place
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                at_work = tally.begin(rows[place].payload.row_id)
+                running[pool.submit(at_work.run, _run_row, work, stage, rows[place])] = place, at_work
+            finished, _ = wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             for future in finished:
-                place = running.pop(future)
+                place, at_work = running.pop(future)
                 end = future.result()
                 rows[place] = end.row
-                tally.add(end)
+                tally.end(at_work, end.how, end.spent)
                 if end.error is not None:
                     unexpected.append(end.error)
                     log.error("%s %s: %r", stage.name, end.row.payload.row_id, end.error, exc_info=end.error)
-            if time.monotonic() - last_line > PROGRESS_EVERY_S:
-                last_line = time.monotonic()
-                log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
-        log.info("%s %s: %s", stage.name, shard.shard_id, tally.line())
+            look()
+        log.info("%s: %s", tally.name, tally.line())
         if len(unexpected) > 1 and len(unexpected) == tally.total - tally.counts["reused"]:
             raise ServiceDown(
                 f"{stage.name}: all {len(unexpected)} rows failed, the first with {unexpected[0]!r}. "
@@ -139,10 +142,10 @@ def run_stage(work: Work, shard: Shard[P], stage: Stage[P, R], log: Any = logger
         return work.save_shard(shard.model_copy(update={"rows": rows, "step": shard.step + 1, "chain": chain}))
 
 
-def recall(work: Work, stage: Stage[P, R], row: Row[P]) -> Row[P] | None:
-    """The row after the stage if its answer is known already, else None."""
+def recall(work: Work, stage: Stage[P, X, R], row: Row[P]) -> Row[P] | None:
+    """The row after the stage if its answer is known already, else None. Reads no blob: whole datasets are planned."""
     key = stage.key(row)
-    made = work.load(stage.name, key, stage.result)
+    made = work.load(stage.result, key, read_blobs=False)
     return None if made is None else _after(stage.name, row, key, made)
 
 
@@ -155,16 +158,17 @@ class RowEnd(NamedTuple):
     spent: Sequence[ModelUsage] = ()
 
 
-def _run_row(work: Work, stage: Stage[P, R], row: Row[P]) -> RowEnd:
+def _run_row(work: Work, stage: Stage[P, X, R], row: Row[P]) -> RowEnd:
     meter = Meter()
     try:
-        key = stage.key(row)
-        made = work.load(stage.name, key, stage.result)
+        seen = stage.read(row)
+        key = stage.key_for(seen)
+        made = work.load(stage.result, key)
         if made is not None:
             return RowEnd(_after(stage.name, row, key, made), "reused")
         with work.meter(stage.name, key) as meter:
-            made = _judge(stage, row)
-        work.save(stage.name, key, made)
+            made = _judge(stage, row, seen)
+        work.save(stage.result, key, made)
         how = made.outcome.status if made.outcome else "done"
         return RowEnd(_after(stage.name, row, key, made), how, spent=meter.spent)
     except RowFailed as error:
@@ -180,10 +184,10 @@ def _run_row(work: Work, stage: Stage[P, R], row: Row[P]) -> RowEnd:
         return RowEnd(ended, "failed", error, meter.spent)
 
 
-def _judge(stage: Stage[P, R], row: Row[P]) -> Made[Any]:
+def _judge(stage: Stage[P, X, R], row: Row[P], seen: X) -> Made[Any]:
     """Compute, and tell what is final (worth keeping) from what is worth another try (raised)."""
     try:
-        return Made(result=stage.compute(row))
+        return Made(result=stage.compute(seen))
     except RowRejected as error:
         ended = _ended(stage.name, row, "rejected", error.reason, error.detail, retryable=False)
         return Made(result=error.evidence, outcome=ended.outcome)

@@ -1,6 +1,7 @@
 """The folder of everything that is computed on the way to a snapshot, by content.
 
 work/rows/<stage>/<k[:2]>/<key>.json         one row's result, or the outcome that ended it
+work/blobs/<s[:2]>/<sha256>                  the bytes of results (tasks/engine/blobs.py)
 work/usage/<stage>/<k[:2]>/<key>.<try>.json  what a try at it asked of model servers; tries that failed
                                              or were killed are paid for, too
 work/shards/<shard_id>/<n>-<chain>.json      the shard's rows after n stages: the reference that crosses
@@ -20,16 +21,16 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from schemas.outcome import Outcome, RowFailed, ServiceDown
-from schemas.record import Record
+from schemas.result import StageResult
 from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, write_atomic
 from schemas.usage import Meter, ModelUsage
+from tasks.engine.blobs import BlobLost, Blobs
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import P, Row, Shard
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=Record)
-
+R = TypeVar("R", bound=StageResult)
 
 _USAGE = TypeAdapter(list[ModelUsage])
 
@@ -52,31 +53,63 @@ class Work(BaseModel):
     root: DataPath
     inputs: Inputs
 
-    def result_path(self, stage: str, key: str) -> AnyPath:
-        return self.root / "rows" / stage / key[:2] / f"{key}.json"
+    def result_path(self, record: type[StageResult], key: str) -> AnyPath:
+        return self.root / "rows" / record.stage_name / key[:2] / f"{key}.json"
 
-    def save(self, stage: str, key: str, made: Made[Any]) -> None:
-        write_atomic(self.result_path(stage, key), made.model_dump_json().encode())
+    def save(self, record: type[R], key: str, made: Made[R]) -> None:
+        """Store what the record's stage made; its bytes first, which the row's JSON refers to."""
+        blobs = Blobs(self.root / "blobs")
+        text = made.model_dump_json(context=blobs)
+        blobs.write()
+        write_atomic(self.result_path(record, key), text.encode())
 
-    def load(self, stage: str, key: str, record: type[R]) -> Made[R] | None:
-        """What the stage made under this key, or None if nothing (or nothing readable) is there."""
-        path = self.result_path(stage, key)
+    def load(self, record: type[R], key: str, *, read_blobs: bool = True) -> Made[R] | None:
+        """What the record's stage made under this key, or None if nothing (or nothing whole) is there.
+
+        read_blobs: False leaves it at whether they are there
+        """
+        blobs = Blobs(self.root / "blobs")
+        made = self._read(record, key, blobs)
         try:
-            return Made[record].model_validate_json(path.read_bytes())  # type: ignore[valid-type]
+            blobs.check(read=read_blobs)
+        except BlobLost as error:
+            logger.warning("%s is made again: %s", self.result_path(record, key), error.what)
+            return None
+        return made
+
+    def result(self, row: Row[Any], record: type[R]) -> R:
+        """What an earlier stage made of this row; its bytes are read when they are looked at.
+
+        Raises RowFailed("result_missing").
+        """
+        key = row.made[record.stage_name]
+        made = self._read(record, key, Blobs(self.root / "blobs"))
+        if made is None or made.result is None:
+            path = self.result_path(record, key)
+            raise RowFailed("result_missing", f"{path} is gone; run again", retryable=True)
+        return made.result
+
+    def find_result(self, row: Row[Any], record: type[R]) -> R | None:
+        """As `result`; the evidence of a stage that ended the row, and None if the row never came there."""
+        key = row.made.get(record.stage_name)
+        if key is None:
+            return None
+        made = self._read(record, key, Blobs(self.root / "blobs"))
+        if made is None:
+            raise FileNotFoundError(f"{self.result_path(record, key)} is gone; run the shard again")
+        return made.result
+
+    def _read(self, record: type[R], key: str, blobs: Blobs) -> Made[R] | None:
+        """What a row's JSON says, or None. blobs: learns what it refers to"""
+        path = self.result_path(record, key)
+        try:
+            return Made[record].model_validate_json(path.read_bytes(), context=blobs)  # type: ignore[valid-type]
         except FileNotFoundError:
             return None
         except ValidationError as error:
             # A power cut can leave an empty file behind a finished rename.
             logger.warning("%s cannot be read and is made again (%d errors)", path, error.error_count())
             return None
-
-    def result(self, row: Row[Any], stage: str, record: type[R]) -> R:
-        """What an earlier stage made of this row."""
-        made = self.load(stage, row.made[stage], record)
-        if made is None or made.result is None:
-            path = self.result_path(stage, row.made[stage])
-            raise RowFailed("result_missing", f"{path} is gone; run again", retryable=True)
-        return made.result
 
     def meter(self, stage: str, key: str) -> Meter:
         """Counts what a try at a result asks of model servers, and stores it from call to call."""

@@ -50,7 +50,7 @@ def require_done(work: Work, shard_id: str, chain: str) -> ShardDone:
 def write_shard(work: Work, shard: Shard[Any], dataset: Dataset) -> ShardDone:
     """Write a finished shard's tables. Same rows, same bytes."""
     tables: dict[str, list[Any]] = {name: [] for name in dataset.shard_tables}
-    for of_clip in at_once(work.root, lambda row: dataset.clip_tables(work, row), shard.rows):
+    for of_clip in at_once(work.root, lambda row: dataset.row_tables(work, row), shard.rows):
         for name, rows in of_clip.items():
             tables[name] += rows
     folder = "tables-" + content_hash([r.model_dump(mode="json") for r in shard.rows], length=12)

@@ -4,13 +4,15 @@
     footage = partial(sample_footage, work)    a generated video, its prompt's two things    curate-dsr
     footage(row).frames([0, 40, 80])           (3, H, W, 3) uint8 RGB
 
-ground_instances and propagate_masks are given one of these and know neither videos nor captions' readers.
+ground_instances and propagate_masks are given one of these and know neither videos nor captions' readers. Nothing is
+decoded before frames are asked for: keys are made of `span` and `wanted`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,9 +58,9 @@ class ClipFootage:
     def span(self) -> list[object]:
         return self.row.payload.video_span
 
-    @property
+    @cached_property
     def wanted(self) -> Wanted:
-        extraction = self.work.result(self.row, "extract_triplets", Extraction)
+        extraction = self.work.result(self.row, Extraction)
         return Wanted(self.row.payload.caption or "", extraction.instances, extraction.pairs)
 
     @property

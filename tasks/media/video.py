@@ -31,6 +31,7 @@ from av.video.reformatter import VideoReformatter
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
+from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
@@ -86,20 +87,25 @@ def probe(video: Path | bytes) -> VideoInfo:
     """Read a video's headers and its first frame. Raises UnreadableVideo; RowFailed if there is no such file."""
     with _opened(video) as (container, stream):
         decoding = _Decoding(container, stream)
-        first = next(decoding.frames()).picture
-        rotation = round(first.rotation / 90) * 90 % 360
-        sideways = rotation in (90, 270)
-        # The stream's size rather than the frame's: it holds for every frame, should the size change.
-        width, height = stream.codec_context.width, stream.codec_context.height
-        return VideoInfo(
-            width=height if sideways else width,
-            height=width if sideways else height,
-            rotation=rotation,
-            fps=decoding.fps,
-            time_base=_fraction(stream.time_base),
-            duration=decoding.announced_s,
-            codec=stream.codec_context.name,
-        )
+        return decoding.info(next(decoding.frames()).picture)
+
+
+def survey(video: Path | bytes) -> tuple[VideoInfo, int]:
+    """What `probe` tells, and how many frames the whole video has: one pass that keeps no frame.
+
+    Raises UnreadableVideo for the first damaged frame, an early end, or a pixel format that cannot be converted;
+    RowFailed if the frames would exceed MAX_CLIP_BYTES.
+    """
+    with _opened(video) as (container, stream):
+        decoding = _Decoding(container, stream)
+        frames = decoding.frames()
+        first = next(frames).picture
+        info = decoding.info(first)
+        painter = _Painter(info, None)
+        painter.rgb(first)  # the only one that is converted: the others are of the same format
+        n_frames = 1 + sum(1 for _ in itertools.islice(frames, painter.most))
+        painter.require_room(n_frames)
+        return info, n_frames
 
 
 def decode_span(
@@ -153,7 +159,8 @@ def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | 
     pictures = _allocate(clip, len(indices), painter.height, painter.width)
     wanted = {frame: row for row, frame in enumerate(indices)}
     n_seen = 0
-    for frame in decode_span(path, clip.start.fraction, clip.end.fraction):
+    n_read = clip.n_frames if len(indices) == clip.n_frames else indices[-1] + 1
+    for frame in counted(decode_span(path, clip.start.fraction, clip.end.fraction), "frames read", n_read):
         if n_seen in wanted:
             pictures[wanted[n_seen]] = painter.rgb(frame.picture)
         n_seen += 1
@@ -168,39 +175,27 @@ def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | 
     return pictures
 
 
-def decode_bytes(data: bytes) -> np.ndarray:
-    """All frames of a video that is held in memory: (N, H, W, 3) uint8 RGB.
+def decode_bytes(data: bytes, indices: Sequence[int] | None = None) -> np.ndarray:
+    """Frames of a video that is held in memory: (N, H, W, 3) uint8 RGB, all or the asked ones.
 
-    Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES.
+    indices: increasing; decodes up to the last one, so that damage behind it is not noticed
+    Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES; IndexError if the video ends before
+    the last one.
     """
-    painter = _Painter(probe(data), None)
-    most = MAX_CLIP_BYTES // (painter.height * painter.width * 3)
     with _opened(data) as (container, stream):
-        decoded = itertools.islice(_Decoding(container, stream).frames(), most + 1)
-        pictures = [painter.rgb(frame.picture) for frame in decoded]
-    if len(pictures) > most:
-        raise RowFailed(
-            "clip_too_large",
-            f"a video of {painter.width}x{painter.height} has more than {most} frames, which are "
-            f"{MAX_CLIP_BYTES / 2**30:.1f} GiB decoded",
-            retryable=False,
-        )
-    return np.stack(pictures)
+        decoding = _Decoding(container, stream)
+        frames = decoding.frames()
+        first = next(frames)
+        return _paint(itertools.chain([first], frames), _Painter(decoding.info(first.picture), None), indices)
 
 
 def read_video(video: ClipVideo, indices: Sequence[int] | None = None, max_side: int | None = None) -> np.ndarray:
     """Frames of a published clip: (N, H, W, 3) uint8 RGB, all or the asked ones.
 
-    video: of `Snapshot.video`; indices: increasing; decodes up to the last one
-    Raises UnreadableVideo; IndexError if the clip ends before the last one.
+    video: of `Snapshot.video`; indices and errors: as `decode_bytes` has them
     """
-    wanted = None if indices is None else set(indices)
-    stop = None if indices is None else max(indices, default=-1) + 1
-    frames = itertools.islice(iter_frames(video.source, video.start, video.end, max_side=max_side), stop)
-    kept = [frame for number, (_, frame) in enumerate(frames) if wanted is None or number in wanted]
-    if not kept or (indices is not None and len(kept) != len(indices)):
-        raise IndexError(f"asked for frames {'all' if indices is None else list(indices)}, found {len(kept)}")
-    return np.stack(kept)
+    painter = _Painter(probe(video.source), max_side)
+    return _paint(decode_span(video.source, video.start, video.end), painter, indices)
 
 
 def sample_indices(n_frames: int, t: int) -> list[int]:
@@ -301,6 +296,22 @@ class _Decoding:
         self._n_packets = 0
         self._n_frames = 0
         self._reached: dict[int, int] = {}  # end of each stream's last packet, in its own ticks
+
+    def info(self, first: av.VideoFrame) -> VideoInfo:
+        """first: the video's first frame"""
+        rotation = round(first.rotation / 90) * 90 % 360
+        sideways = rotation in (90, 270)
+        # The stream's size rather than the frame's: it holds for every frame, should the size change.
+        width, height = self._stream.codec_context.width, self._stream.codec_context.height
+        return VideoInfo(
+            width=height if sideways else width,
+            height=width if sideways else height,
+            rotation=rotation,
+            fps=self.fps,
+            time_base=self._tick,
+            duration=self.announced_s,
+            codec=self._stream.codec_context.name,
+        )
 
     def seek(self, target: Fraction) -> tuple[DecodedFrame | None, Iterator[DecodedFrame]]:
         """Go to a keyframe at or before `target`, as far as the container can tell: (first frame, later ones).
@@ -420,6 +431,20 @@ def _fraction(value: Fraction | None) -> Fraction:
 # --- Pictures --------------------------------------------------------------------------------
 
 
+def _paint(frames: Iterable[DecodedFrame], painter: _Painter, indices: Sequence[int] | None) -> np.ndarray:
+    """(N, H, W, 3) uint8 RGB: all frames, or the asked ones; those between are decoded and not converted."""
+    wanted = None if indices is None else set(indices)
+    stop = None if indices is None else max(indices, default=-1) + 1
+    pictures: list[np.ndarray] = []
+    for number, frame in enumerate(itertools.islice(frames, stop)):
+        if wanted is None or number in wanted:
+            painter.require_room(len(pictures) + 1)
+            pictures.append(painter.rgb(frame.picture))
+    if not pictures or (indices is not None and len(pictures) != len(indices)):
+        raise IndexError(f"asked for frames {'all' if indices is None else list(indices)}, found {len(pictures)}")
+    return np.stack(pictures)
+
+
 class Scaler:
     """Turns decoded pictures into (height, width, 3) uint8 arrays of one size."""
 
@@ -447,6 +472,21 @@ class _Painter:
         coded = (self.height, self.width) if self._quarter_turns % 2 else (self.width, self.height)
         smaller = self.width < info.width or self.height < info.height
         self._scaler = Scaler(*coded, pixels="rgb24", interpolation="AREA" if smaller else "BICUBIC")
+
+    @property
+    def most(self) -> int:
+        """How many frames do not exceed MAX_CLIP_BYTES."""
+        return MAX_CLIP_BYTES // (self.height * self.width * 3)
+
+    def require_room(self, n_frames: int) -> None:
+        """Raises RowFailed for more frames than `most`."""
+        if n_frames > self.most:
+            raise RowFailed(
+                "clip_too_large",
+                f"a video of {self.width}x{self.height} has more than {self.most} frames, which are "
+                f"{MAX_CLIP_BYTES / 2**30:.1f} GiB decoded",
+                retryable=False,
+            )
 
     def rgb(self, picture: av.VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8."""

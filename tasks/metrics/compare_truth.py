@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from schemas.interaction import Interaction
 from schemas.mask_track import MaskTrack, encode_mask, mask_iou
 from schemas.matrix11k import InstanceRow, InteractionRow, MaskTrackRow, OutcomeRow
 from schemas.outcome import Outcome
-from schemas.record import Record, column, read_rows
+from schemas.record import Record, column
 from schemas.source import Source
-from schemas.storage import AnyPath
 from schemas.truth import Expectation, TrueInstance, Truth
+from tasks.engine.snapshots import Snapshot
 from tasks.media.drawing.canvas import COLOURS
 
 # The colours of drawn things, and others that a wrong description may name.
@@ -140,32 +140,19 @@ def compare_truth(truths: Sequence[Truth], curated: Curated, cut_tolerance: int 
     )
 
 
-def compare_snapshot(snapshot: AnyPath, truths: Sequence[Truth]) -> TruthReport:
+def compare_snapshot(snapshot: Snapshot, truths: Sequence[Truth]) -> TruthReport:
     """Compare a published snapshot with the truth of its input."""
-    instances, interactions, tracks = (
-        _by_clip(read_rows(record, snapshot / table))
-        for table, record in (
-            ("instances", InstanceRow),
-            ("interactions", InteractionRow),
-            ("mask_tracks", MaskTrackRow),
-        )
-    )
+    clips = snapshot.rows(Clip)
+    clip_ids = [clip.clip_id for clip in clips]
     curated = Curated(
-        sources=read_rows(Source, snapshot / "sources"),
-        clips=read_rows(Clip, snapshot / "all_clips"),
-        outcomes=read_rows(OutcomeRow, snapshot / "outcomes"),
-        instances=instances,
-        interactions=interactions,
-        tracks=tracks,
+        sources=snapshot.rows(Source),
+        clips=clips,
+        outcomes=snapshot.rows(OutcomeRow),
+        instances=snapshot.rows_by_clip(InstanceRow, clip_ids),
+        interactions=snapshot.rows_by_clip(InteractionRow, clip_ids),
+        tracks=snapshot.rows_by_clip(MaskTrackRow, clip_ids),
     )
     return compare_truth(truths, curated)
-
-
-def _by_clip(rows: Sequence[Any]) -> dict[str, list[Any]]:
-    grouped: dict[str, list[Any]] = {}
-    for row in rows:
-        grouped.setdefault(row.clip_id, []).append(row)
-    return grouped
 
 
 # --- Which truth a clip belongs to -----------------------------------------------------------

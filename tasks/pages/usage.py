@@ -2,7 +2,7 @@
 
 read_usage(work, manifest.shards, stages)
 ->  [StageUsage(shard_id="shard-3f9c...", stage="extract_triplets", rows=64, role="LLM", usage=Usage(calls=231, ...))]
-usage_report(snapshot, manifest, spent, prices, count_verdicts(snapshot))
+usage_report(snapshot, spent, prices)
 ->  UsageReport(shards=[ShardUsage(n_clips=64, n_accepted=41, lines=[...], ...)], whole=ShardUsage(...))
 """
 
@@ -14,13 +14,13 @@ from typing import Any
 
 from schemas.outcome import ServiceDown, Subject
 from schemas.record import Record, column
-from schemas.snapshot import ShardEntry, SnapshotManifest
+from schemas.snapshot import ShardEntry
 from schemas.storage import AnyPath, at_once
 from schemas.usage import ModelRole, TokenPrices, Usage
 from tasks.engine.shards import Row, load_shard
-from tasks.engine.stage import Stage, state_path
+from tasks.engine.snapshots import Snapshot
+from tasks.engine.stage import AnyStage, state_path
 from tasks.engine.work import Work
-from tasks.pages.rows import accepted_clip_ids, scan
 from tasks.pages.wording import ratio, usd
 
 USAGE_FILE = "usage.json"  # beside a report's page
@@ -112,7 +112,7 @@ def usage_of(report: AnyPath) -> UsageReport | None:
 
 
 def read_usage(
-    work: Work, shards: Sequence[ShardEntry], stages: Sequence[Stage[Any, Any]], payload: type[Subject]
+    work: Work, shards: Sequence[ShardEntry], stages: Sequence[AnyStage], payload: type[Subject]
 ) -> list[StageUsage]:
     """What the clips of finished shards have cost on their way through all the stages, shard by shard.
 
@@ -139,13 +139,13 @@ def read_usage(
     return spent
 
 
-def _keys(stage: Stage[Any, Any], rows: Sequence[Row[Any]]) -> list[str]:
+def _keys(stage: AnyStage, rows: Sequence[Row[Any]]) -> list[str]:
     """The keys of what the stage made of rows, or tried to make."""
     keys = [row.made.get(stage.name) or _failed_key(stage, row) for row in rows]
     return [key for key in keys if key is not None]
 
 
-def _failed_key(stage: Stage[Any, Any], row: Row[Any]) -> str | None:
+def _failed_key(stage: AnyStage, row: Row[Any]) -> str | None:
     """The key under which the stage tried in vain, or None if the row did not come to the stage."""
     if row.outcome is None or row.outcome.stage != stage.name:
         return None
@@ -160,20 +160,13 @@ def _failed_key(stage: Stage[Any, Any], row: Row[Any]) -> str | None:
 # --- What is told of it ----------------------------------------------------------------------
 
 
-def usage_report(
-    snapshot: AnyPath,
-    manifest: SnapshotManifest,
-    spent: Sequence[StageUsage],
-    prices: TokenPrices,
-    verdicts: Verdicts | None = None,
-) -> UsageReport | None:
-    """None if no model server was asked.
-
-    verdicts: what came of candidates, in a dataset whose VLM is asked about candidates
-    """
+def usage_report(snapshot: Snapshot, spent: Sequence[StageUsage], prices: TokenPrices) -> UsageReport | None:
+    """None if no model server was asked."""
     if not spent:
         return None
-    accepted = set(accepted_clip_ids(snapshot, manifest))
+    manifest = snapshot.manifest
+    accepted = set(snapshot.accepted_ids())
+    verdicts = count_verdicts(snapshot) if "candidates" in snapshot.tables else None
 
     def of(shard_id: str | None, clip_ids: Sequence[str], spent: Sequence[StageUsage]) -> ShardUsage:
         lines = usage_lines(spent, prices)
@@ -230,9 +223,9 @@ def cost_of(spent: Sequence[StageUsage], prices: TokenPrices) -> Cost | None:
     return Cost(usd=sum(costs), is_whole=is_whole)
 
 
-def count_verdicts(snapshot: AnyPath) -> Verdicts:
+def count_verdicts(snapshot: Snapshot) -> Verdicts:
     counted: Verdicts = defaultdict(Counter)
-    for clip_id, verdict, n in scan(snapshot, "candidates").group_by("clip_id", "verdict").len().collect().iter_rows():
+    for clip_id, verdict, n in snapshot.scan("candidates").group_by("clip_id", "verdict").len().collect().iter_rows():
         counted[clip_id][verdict] = n
     return counted
 

@@ -13,17 +13,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from schemas.local_copies import Content, fetch, file_sha256
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column
 from schemas.source import ManifestRow, Source
-from schemas.storage import AnyPath, ObjectPath, at_once, list_files, write_atomic
+from schemas.storage import REQUESTS_AT_ONCE, AnyPath, ObjectPath, at_once, list_files, write_atomic
 from tasks.engine.inputs import Inputs
+from tasks.engine.progress import counted
 from tasks.readers.lines import (
     MANIFEST_SUFFIXES,
     EndedLines,
@@ -39,6 +41,9 @@ STAGE = "read_manifest"
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 
 class ManifestListing(Record):
     """A manifest, read: every line is a source or an outcome."""
@@ -47,24 +52,22 @@ class ManifestListing(Record):
     outcomes: list[Outcome] = column("Lines that ended here: unusable, or a repetition of an earlier one")
 
 
-def read_manifest(manifest: AnyPath, *, allow_outside: bool = False, known: AnyPath | None = None) -> ManifestListing:
+def read_manifest(
+    manifest: AnyPath, limit: int | None = None, *, allow_outside: bool = False, known: AnyPath | None = None
+) -> ManifestListing:
     """Read a manifest file or a folder of videos.
 
+    limit: read only this many lines
     known: folder that caches each object's hash: only new objects are fetched
     Raises ManifestError if there is no manifest.
     """
     inputs = Inputs(folder=inputs_folder(manifest), allow_outside=allow_outside)
-    lines = list(_lines(manifest))
+    lines = list(islice(_lines(manifest), limit))
 
     def read_line(line: InputLine) -> Source | RowFailed:
         return _read_line(line, inputs, lambda path: content_of(path, known))
 
-    if isinstance(manifest, ObjectPath):
-        read = at_once(manifest, read_line, lines)
-    else:
-        with ThreadPoolExecutor(max_workers=4) as pool:  # reading and hashing release the GIL
-            read = list(pool.map(read_line, lines))
-
+    read = read_each(manifest, read_line, lines, "lines")
     sources: dict[str, Source] = {}
     ended = EndedLines(STAGE)
     for line, found in zip(lines, read, strict=True):
@@ -86,6 +89,13 @@ def inputs_folder(manifest: AnyPath) -> AnyPath:
     if isinstance(manifest, ObjectPath):  # called often, and asking a store is slow
         return manifest.parent if manifest.suffix.lower() in MANIFEST_SUFFIXES else manifest
     return manifest if manifest.is_dir() else manifest.parent
+
+
+def read_each(place: AnyPath, read: Callable[[T], U], items: Sequence[T], unit: str) -> list[U]:
+    """[read(item), ...], several at a time, with progress. place: their storage."""
+    n_at_once = REQUESTS_AT_ONCE if isinstance(place, ObjectPath) else 4  # reading and hashing release the GIL
+    with ThreadPoolExecutor(n_at_once) as pool:
+        return list(counted(pool.map(read, items), unit, len(items)))
 
 
 def content_of(path: AnyPath, known: AnyPath | None) -> Content:

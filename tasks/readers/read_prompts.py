@@ -13,6 +13,7 @@ and must keep them (tasks/datasets/dsr/rewording.py).
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from pydantic import AliasChoices, ValidationError, field_validator, model_validator
@@ -108,8 +109,8 @@ class PromptListing(Record):
     outcomes: list[Outcome] = column("Lines that ended here: unusable, or a repetition of an earlier one")
 
 
-def read_prompts(path: AnyPath, split: Split = "train") -> PromptListing:
-    """Read a file of prompts. split: for lines without one.
+def read_prompts(path: AnyPath, split: Split = "train", limit: int | None = None) -> PromptListing:
+    """Read a file of prompts, or its first `limit` lines. split: for lines without one.
 
     Raises ManifestError if the file is missing or of another kind.
     """
@@ -120,7 +121,7 @@ def read_prompts(path: AnyPath, split: Split = "train") -> PromptListing:
     line_of_id: dict[str, int] = {}
     line_of_text: dict[str, int] = {}
     ended = EndedLines(STAGE)
-    for line in read_lines(path):
+    for line in islice(read_lines(path), limit):
         try:
             prompt = _read_line(line, split)
             _reject_repetition(prompt, line_of_id, line_of_text)

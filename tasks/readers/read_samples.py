@@ -19,10 +19,10 @@ from schemas.dsr import DsrPrompt, DsrSample
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column, content_hash
 from schemas.scene import Split
-from schemas.storage import AnyPath, at_once, list_files
+from schemas.storage import AnyPath, list_files
 from tasks.engine.inputs import Inputs
 from tasks.readers.lines import ManifestError, outcome_of
-from tasks.readers.read_manifest import VIDEO_SUFFIXES, content_of
+from tasks.readers.read_manifest import VIDEO_SUFFIXES, content_of, read_each
 
 STAGE = "read_samples"
 NAMING = "{prompt_id}_F{frames}_seed{NN}.mp4"
@@ -72,7 +72,7 @@ def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, kn
     asked = {Asked(prompt.prompt_id, seed): prompt for prompt in prompts for seed in seeds[prompt.split]}
     chosen, ends = choose_files([os.fspath(path.relative_to(folder)) for path in list_files(folder)], set(asked))
     inputs = Inputs(folder=folder)
-    read = at_once(folder, lambda name: _read_file(inputs, name, known), list(chosen.values()))
+    read = read_each(folder, lambda name: _read_file(inputs, name, known), list(chosen.values()), "files")
     videos = {sample: found for sample, found in zip(chosen, read, strict=True) if isinstance(found, Video)}
     ends |= {name: end for name, end in zip(chosen.values(), read, strict=True) if not isinstance(end, Video)}
     samples = [DsrSample.of(prompt, sample.seed, *videos.get(sample, ())) for sample, prompt in asked.items()]

@@ -14,6 +14,7 @@ An invalid sample has a reason, never a score. Published samples are scored by t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +27,7 @@ from schemas.grounding import Grounding
 from schemas.mask_track import Tracks
 from schemas.outcome import RowFailed, RowRejected
 from schemas.scores import Scored, Variant
+from tasks import generate_samples, ground_instances, propagate_masks
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -34,7 +36,7 @@ from tasks.media.video import sample_indices
 from tasks.metrics.dsr_score import END_FRAMES, ClipScores, directions_of, score_clips
 from tasks.score_dsr.validity import SEVERAL, count_rivals
 
-__all__ = ["ScoreConfig", "score_clips", "score_sample", "stage"]
+__all__ = ["ScoreConfig", "result_of", "score_clips", "score_sample", "stage"]
 
 InstanceBoxes = dict[str, list[Box | None]]  # {instance_id: one a frame}
 
@@ -169,32 +171,45 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def stage(work: Work, config: ScoreConfig, ground: GroundConfig) -> Stage[DsrSample, Scored]:
+class Tracked(NamedTuple):
+    """What is read of a sample."""
+
+    generated: Generated
+    grounding: Grounding
+    tracks: Tracks
+    labels: DsrLabels
+    n_sampled: int  # frames that ground_instances looked at
+
+
+def stage(work: Work, config: ScoreConfig, ground: GroundConfig) -> Stage[DsrSample, Tracked, Scored]:
     """ground: as ground_instances has it; it says how many frames the candidates were looked for on."""
 
-    def read(row: Row[DsrSample]) -> tuple[Generated, Grounding, Tracks]:
-        return (
-            work.result(row, "generate_samples", Generated),
-            work.result(row, "ground_instances", Grounding),
-            work.result(row, "propagate_masks", Tracks),
-        )
+    def read(row: Row[DsrSample]) -> Tracked:
+        generated = generate_samples.result_of(work, row)
+        n_sampled = len(sample_indices(generated.n_frames, ground.n_frames))
+        grounding, tracks = ground_instances.result_of(work, row), propagate_masks.result_of(work, row)
+        return Tracked(generated, grounding, tracks, row.payload, n_sampled)
 
-    def n_sampled(generated: Generated) -> int:
-        return len(sample_indices(generated.n_frames, ground.n_frames))
-
-    def inputs(row: Row[DsrSample]) -> list[object]:
-        sample = row.payload
-        generated, grounding, tracks = read(row)
+    def key_of(seen: Tracked) -> list[object]:
+        labels = seen.labels
         return [
-            [sample.animal, sample.object],  # for the details of a rejection
-            [directions_of([relation]).tolist() for relation in (sample.initial, sample.final)],
-            [generated.n_frames, n_sampled(generated), generated.true_boxes],
-            grounding.candidates,
-            [[track.instance_id, track.box_xyxy] for track in tracks.tracks],
+            [labels.animal, labels.object],  # for the details of a rejection
+            [directions_of([relation]).tolist() for relation in (labels.initial, labels.final)],
+            [seen.generated.n_frames, seen.n_sampled, seen.generated.true_boxes],
+            seen.grounding.candidates,
+            [[track.instance_id, track.box_xyxy] for track in seen.tracks.tracks],
         ]
 
-    def compute(row: Row[DsrSample]) -> Scored:
-        generated, grounding, tracks = read(row)
-        return score_sample(generated, grounding, tracks, row.payload, config, n_sampled(generated))
+    return Stage(
+        version=1,
+        result=Scored,
+        config=config,
+        made_by=[],
+        read=read,
+        key_of=key_of,
+        compute=lambda seen: score_sample(*seen[:4], config, seen.n_sampled),
+    )
 
-    return Stage(name="score_dsr", version=1, result=Scored, config=config, made_by=[], inputs=inputs, compute=compute)
+
+def result_of(work: Work, row: Row[DsrSample]) -> Scored:
+    return work.result(row, Scored)

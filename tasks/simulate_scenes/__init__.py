@@ -23,6 +23,7 @@ from schemas.scene import RejectedDraw, Scene, SceneSeed, Split
 from schemas.simulation import Simulation
 from tasks.backends import bullet
 from tasks.backends.bullet import Bullet
+from tasks.engine.progress import counted
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -34,7 +35,7 @@ from tasks.simulate_scenes.judge import Simulated, find_fault
 from tasks.simulate_scenes.layout import Crowded
 from tasks.simulate_scenes.trajectories import trajectories
 
-__all__ = ["SceneConfig", "run_scene", "simulate", "stage"]
+__all__ = ["SceneConfig", "result_of", "run_scene", "simulate", "stage"]
 
 
 def simulate(seed: SceneSeed, config: SceneConfig, floors: Floors) -> Simulation:
@@ -45,7 +46,7 @@ def simulate(seed: SceneSeed, config: SceneConfig, floors: Floors) -> Simulation
     engine = bullet.load()
     rejected: list[RejectedDraw] = []
     last: Simulation | None = None
-    for attempt in range(config.max_draws):
+    for attempt in counted(range(config.max_draws), "draws"):
         try:
             scene = draw_scene(seed, attempt, config, floors)
         except Crowded as error:
@@ -76,24 +77,24 @@ def run_scene(engine: Bullet, scene: Scene, substeps_per_s: int) -> Simulated:
 
 
 def makers() -> list[MadeBy]:
-    return [MadeBy.of("simulate_scenes", bullet.identity())]
+    return [MadeBy.of(Simulation.stage_name, bullet.identity())]
 
 
-def stage(work: Work, config: SceneConfig, floors: Floors) -> Stage[SceneSeed, Simulation]:
-    def inputs(row: Row[SceneSeed]) -> list[object]:
-        seed = row.payload
-        return [seed.set, seed.split, seed.seed, _floors_of(floors, seed.split)]
-
+def stage(work: Work, config: SceneConfig, floors: Floors) -> Stage[SceneSeed, SceneSeed, Simulation]:
     return Stage(
-        name="simulate_scenes",
         version=1,
         result=Simulation,
         config=config,
         made_by=makers(),
-        inputs=inputs,
-        compute=lambda row: simulate(row.payload, config, floors),
+        read=lambda row: row.payload,
+        key_of=lambda seed: [seed.set, seed.split, seed.seed, _floors_of(floors, seed.split)],
+        compute=lambda seed: simulate(seed, config, floors),
         concurrency=1,  # PyBullet keeps the interpreter's lock
     )
+
+
+def result_of(work: Work, row: Row[SceneSeed]) -> Simulation:
+    return work.result(row, Simulation)
 
 
 def _floors_of(floors: Floors, split: Split) -> list[tuple[FloorTexture, str]]:

@@ -29,6 +29,7 @@ from tasks.backends.cycles.renderer import CyclesRenderer, blender_job, interpre
 from tasks.backends.raster import RasterRenderer, decode_srgb
 from tasks.media.cast_rays import Window, cast, poses_at, zoom
 from tests.support.scenes import BLUE, checkerboard, glide, make_body, make_camera, tiny_scene
+from tests.support.told import told_by
 
 blender = pytest.mark.blender
 
@@ -225,6 +226,19 @@ def test_what_the_process_writes_is_what_comes_back(stand_in: StandIn, scratch: 
     """)
     assert process.draw(program, JOB, FLOOR, timeout_s=30).tolist() == [[7, 8, 9, 2]] * 12
     assert list(scratch.iterdir()) == []
+
+
+def test_how_far_the_process_is_is_told(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LOOK_EVERY_S", 0.02)
+    program = stand_in(f"""
+        for n_pixels in (0, 11, 12):
+            (folder / "pixels.part").write_bytes(bytes([7, 8, 9, 2]) * n_pixels)
+            time.sleep(0.5)
+        os.replace(folder / "pixels.part", folder / "pixels")
+        (folder / "report.json").write_text({REPORT!r})
+    """)
+    told = told_by(process.draw, program, JOB, FLOOR, timeout_s=30)
+    assert sorted(set(told)) == ["0 of 1 parts of frames", "1 of 1 parts of frames"]
 
 
 def test_a_crash_fails_the_row_and_tells_the_last_words(stand_in: StandIn, scratch: Path) -> None:

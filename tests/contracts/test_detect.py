@@ -16,6 +16,7 @@ from tasks.backends.torch_runtime import TorchConfig
 from tasks.ground_instances import Detector
 from tests.support.drawn_room import BLUE_BALL, BOY, GREEN_BOX, instance, room_with_push
 from tests.support.tiny_dino import save_native, save_port
+from tests.support.told import told_by
 
 ROOM = np.stack([room_with_push(x)[0] for x in (60, 120, 180)])
 INSTANCES = [BOY, GREEN_BOX, BLUE_BALL]
@@ -104,6 +105,10 @@ def test_same_frames_same_bytes_in_any_thread(detector: Detector) -> None:
     first = propose(INSTANCES)
     with ThreadPoolExecutor(3) as pool:
         assert {first} == set(pool.map(propose, [INSTANCES] * 4))
+
+
+def test_it_tells_how_many_frames_are_searched(detector: Detector) -> None:
+    assert told_by(detector.propose, ROOM, INSTANCES)[-1] == "3 of 3 frames searched"
 
 
 def test_the_frames_are_left_alone(detector: Detector) -> None:

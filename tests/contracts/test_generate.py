@@ -19,6 +19,7 @@ from tasks.generate_samples import GenerateConfig, Generator, store_generation
 from tasks.media.video import decode_bytes, encode_video
 from tests.support.dsr_rows import make_prompt
 from tests.support.tiny_wan import tiny_wan
+from tests.support.told import told_by
 
 N_FRAMES, WIDTH, HEIGHT = 9, 96, 64
 SIZE = {"n_frames": N_FRAMES, "width": WIDTH, "height": HEIGHT}
@@ -77,6 +78,12 @@ def test_boxes_are_those_of_the_two_things_one_a_frame_within_the_picture(genera
         for left, top, right, bottom in filter(None, boxes):
             assert 0 <= left < right <= WIDTH
             assert 0 <= top < bottom <= HEIGHT
+
+
+def test_it_tells_how_far_it_is(generator: Generator) -> None:
+    units = {"drawn": f"{N_FRAMES} of {N_FRAMES} frames", "diffusers": "2 of 2 denoising steps"}
+    expected = units.get(generator.identity["backend"])  # a folder's are there already
+    assert told_by(generator.generate, sample())[-1:] == ([expected] if expected else [])
 
 
 def test_it_says_what_it_is(generator: Generator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from schemas.outcome import RowFailed
 from tasks.backends.optical_flow import FlowPropagator
 from tasks.propagate_masks import Propagator
 from tests.support.tiny_sam2 import tiny_sam2
+from tests.support.told import told_by
 
 SAM2 = [
     pytest.param((library, precision), marks=pytest.mark.models, id=f"{library}-{precision}")
@@ -103,6 +105,13 @@ def test_same_input_same_bytes_in_any_thread(propagator):
     with ThreadPoolExecutor(2) as pool:
         others = list(pool.map(lambda _: propagator.propagate(frames, anchors), range(2)))
     assert [first, first] == others
+
+
+def test_it_tells_how_far_it_is_both_ways(propagator):
+    anchors = [square("red", 64, 64), Anchor(instance_id="scene", frame=3, box_xyxy=(10, 10, 60, 50))]
+    told = told_by(propagator.propagate, clip(5, 64, 64), anchors)
+    assert "5 of 5 frames forward" in told
+    assert re.fullmatch(r"(\d) of \1 frames backward", told[-1])
 
 
 def test_the_frames_are_left_alone(propagator):

@@ -15,6 +15,7 @@ from tasks.backends.raster import RasterRenderer
 from tasks.media.cast_rays import cast, poses_at
 from tasks.render_clips import Renderer
 from tests.support.scenes import checkerboard, glide, make_body, make_camera, tiny_scene
+from tests.support.told import told_by
 
 
 @pytest.fixture(scope="module", params=["raster", pytest.param("cycles", marks=pytest.mark.blender)])
@@ -46,6 +47,12 @@ def test_one_frame_and_one_label_map_a_pose(renderer: Renderer, n_frames: int, w
     assert pictures.frames.shape == (n_frames, height, width, 3)
     assert pictures.labels.shape == (n_frames, height, width)
     assert pictures.frames.dtype == pictures.labels.dtype == np.uint8
+
+
+def test_the_ray_caster_tells_each_frame() -> None:
+    scene = tiny_scene(3)
+    told = told_by(RasterRenderer().render, scene, glide(scene), checkerboard())
+    assert told == [f"{n} of 3 frames" for n in range(4)]
 
 
 def test_a_pixel_is_a_bodys_if_its_middle_is(renderer: Renderer) -> None:

@@ -29,10 +29,12 @@ from tasks.datasets.matrix11k.ledger import VideoLedger
 from tasks.engine.inputs import Inputs
 from tasks.engine.publish import LedgerError, dataset_card, publish_snapshot
 from tasks.engine.shards import Row, Shard, plan_clip_shards, plan_shards
-from tasks.engine.snapshots import latest_snapshot, read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Made, Work
 from tasks.engine.write_shard import find_done, write_shard
 from tests.support.builders import box_mask, make_clip, make_instance, make_source, make_track
+from tests.support.snapshots import latest_folder
+from tests.support.stages import MATRIX11K_STAGES
 
 BOX = (10, 10, 30, 30)
 CHECK = TrackCheck(instance_id="id1", measure="presence", value=0.5, threshold=0.3, passed=True)
@@ -80,7 +82,7 @@ def accepted_row(work: Work, clip: Clip) -> Row[Clip]:
         "check_tracks": Checked(checks=[CHECK], kept_ids=["id1", "id2"], review_frames=[0, 1]),
     }
     for stage, result in made.items():
-        work.save(stage, f"{stage}-{clip.clip_id}", Made(result=result))
+        work.save(type(result), f"{stage}-{clip.clip_id}", Made(result=result))
     return Row[Clip](payload=clip, made={stage: f"{stage}-{clip.clip_id}" for stage in made})
 
 
@@ -94,10 +96,10 @@ def ended_row(clip: Clip, status: str = "rejected") -> Row[Clip]:
 class Case:
     """Two sources with three clips (one accepted, one rejected, one too short), a third that broke, a bad line."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, video: str = "v.mp4") -> None:
         self.work = work
         self.snapshots = work.root.parent / "snapshots"
-        self.sources = [make_source("one"), make_source("two", line=2), make_source("three", line=3)]
+        self.sources = [make_source(text, line=n, video=video) for n, text in enumerate(("one", "two", "three"), 1)]
         clips = [make_clip(self.sources[0]), make_clip(self.sources[1])]
         short = make_clip(self.sources[1], index=1, n_frames=2)
         self.ledger = VideoLedger(
@@ -121,7 +123,10 @@ class Case:
 
     def publish(self) -> Path:
         done = [(shard, write_shard(self.work, shard, MATRIX11K)) for shard in self.shards]
-        return publish_snapshot(self.work, self.snapshots, "toy", MATRIX11K, self.ledger, done, {"split": {"x": 1}}, [])
+        configs = {"split": {"x": 1}}
+        return publish_snapshot(
+            self.work, self.snapshots, "toy", MATRIX11K, self.ledger, done, configs, MATRIX11K_STAGES, []
+        )
 
 
 @pytest.fixture
@@ -130,7 +135,7 @@ def case(work: Work) -> Case:
 
 
 def test_every_input_is_accounted_for(case: Case) -> None:
-    manifest = read_snapshot(case.publish())
+    manifest = Snapshot(case.publish()).manifest
     assert manifest.tally == "5 inputs = 1 accepted + 2 rejected + 2 failed"
     funnel = {(s.stage, s.unit): (s.given, s.passed, s.rejected, s.failed, s.made) for s in manifest.funnel}
     assert funnel["read_manifest", "lines"] == (4, 3, 0, 1, 3)
@@ -141,7 +146,7 @@ def test_every_input_is_accounted_for(case: Case) -> None:
 
 
 def test_statistics_of_figure_10(case: Case) -> None:
-    statistics = read_snapshot(case.publish()).statistics
+    statistics = MATRIX11K.statistics_of(Snapshot(case.publish()).manifest)
     assert statistics.contact_dynamism[4][3] == sum(map(sum, statistics.contact_dynamism)) == 1
     assert (statistics.interactions_per_clip, statistics.instances_per_clip) == ([0, 1], [0, 0, 1])
     assert [(v.name, v.n) for v in statistics.top_verbs] == [("kick", 1)]
@@ -163,7 +168,7 @@ def test_a_ledger_that_does_not_add_up_publishes_nothing(case: Case, spoil: Any)
     spoil(case)
     with pytest.raises(LedgerError):
         case.publish()
-    assert latest_snapshot(case.snapshots) is None
+    assert Snapshot.latest(case.snapshots) is None
     assert not case.snapshots.exists() or list(case.snapshots.iterdir()) == []
 
 
@@ -188,7 +193,7 @@ def test_a_kill_while_publishing_leaves_nothing_that_looks_published(
     monkeypatch.setattr("tasks.engine.publish.dataset_card", die)
     with pytest.raises(Killed):
         case.publish()
-    assert latest_snapshot(case.snapshots) is None
+    assert Snapshot.latest(case.snapshots) is None
     monkeypatch.undo()
     for name, age_s in (("old", 100_000), ("young", 0)):  # what a SIGKILL leaves behind, and a run that lives
         folder = case.snapshots / f".{name}.incomplete"
@@ -203,8 +208,8 @@ def test_an_older_snapshot_stays_readable(case: Case) -> None:
     case.ledger.line_outcomes.append(Case.early("line-2", "read_manifest"))
     case.ledger.n_lines += 1
     new = case.publish()
-    assert latest_snapshot(case.snapshots) == new != old
-    assert read_snapshot(old).n_inputs == 5
+    assert latest_folder(case.snapshots) == new != old
+    assert Snapshot(old).manifest.n_inputs == 5
     assert len(pl.read_parquet(old / "clips" / "*.parquet")) == 1
 
 
@@ -214,7 +219,7 @@ def test_a_snapshot_of_format_1_stays_readable(case: Case) -> None:
     del manifest["flow"]
     manifest |= {"format_version": 1, "n_lines": manifest.pop("n_given")}
     (snapshot / "manifest.json").write_text(json.dumps(manifest))
-    read = read_snapshot(snapshot)
+    read = Snapshot(snapshot).manifest
     assert (read.flow, read.n_given, read.format_version) == ("curate-matrix11k", 4, 1)
 
 
@@ -260,7 +265,7 @@ def test_the_manifest_and_card_tell_versions_and_hold_no_path(case: Case, tmp_pa
     snapshot = case.publish()
     text = (snapshot / "manifest.json").read_text() + (snapshot / "README.md").read_text()
     assert str(tmp_path) not in text
-    manifest = read_snapshot(snapshot)
+    manifest = Snapshot(snapshot).manifest
     assert {v.name: v.n for v in manifest.record_versions}["clips"] == 1
     assert json.loads(manifest.configs) == {"split": {"x": 1}}
     assert sum(f.rows for f in manifest.files if f.table == "outcomes") == manifest.n_inputs

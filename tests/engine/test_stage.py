@@ -6,14 +6,15 @@ import errno
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
 from schemas.config import StageConfig
 from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
+from schemas.record import column, content_hash
+from schemas.result import StageResult
 from schemas.source import Source
 from schemas.usage import Usage, count_usage
 from tasks.engine.inputs import Inputs
@@ -22,8 +23,10 @@ from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work
 
 
-class Length(Record):
+class Length(StageResult):
     """How long a caption is."""
+
+    stage_name: ClassVar[str] = "measure"
 
     n: int = column("Characters")
 
@@ -44,8 +47,7 @@ class Counter:
         self.does = does
         self.concurrency = concurrency
 
-    def compute(self, row: Row[Source]) -> Length:
-        caption = row.payload.caption or ""
+    def compute(self, caption: str) -> Length:
         self.calls.append(caption)
         act = self.does.get(caption)
         if isinstance(act, BaseException):
@@ -54,14 +56,13 @@ class Counter:
             act()
         return Length(n=len(caption))
 
-    def stage(self, factor: int = 1, model: str = "m", version: int = 1) -> Stage[Source, Length]:
+    def stage(self, factor: int = 1, model: str = "m", version: int = 1) -> Stage[Source, str, Length]:
         return Stage(
-            name="measure",
             version=version,
             result=Length,
             config=Config(factor=factor),
             made_by=[MadeBy.of("measure", {"backend": "b", "model": model})],
-            inputs=lambda row: row.payload.caption,
+            read=lambda row: row.payload.caption or "",
             compute=self.compute,
             concurrency=self.concurrency,
         )
@@ -83,7 +84,63 @@ def test_the_same_key_is_never_computed_twice(work: Work) -> None:
     second = run(work, counter, "cab")  # another shard of the same rows
     assert counter.calls == ["a", "b", "c"]
     assert {r.payload.source_id: r.made for r in first.rows} == {r.payload.source_id: r.made for r in second.rows}
-    assert work.result(first.rows[0], "measure", Length) == Length(n=1)
+    assert work.result(first.rows[0], Length) == Length(n=1)
+
+
+def test_a_row_is_read_once_and_what_was_read_is_both_hashed_and_computed_from(work: Work) -> None:
+    seen: list[tuple[str, object]] = []
+
+    def read(row: Row[Source]) -> Source:
+        seen.append(("read", row.payload))
+        return row.payload
+
+    def key_of(source: Source) -> list[object]:
+        seen.append(("key", source))
+        return [source.caption]
+
+    def compute(source: Source) -> Length:
+        seen.append(("compute", source))
+        return Length(n=len(source.caption or ""))
+
+    stage = Stage(version=1, result=Length, config=Config(), made_by=[], read=read, key_of=key_of, compute=compute)
+    shard = Shard[Source].of([source("ab")])
+    run_stage(work, shard, stage)
+    assert [what for what, _ in seen] == ["read", "key", "compute"]
+    assert all(value is seen[0][1] for _, value in seen)
+    seen.clear()
+    run_stage(work, shard, stage)
+    assert recall(work, stage, shard.rows[0]) is not None
+    assert [what for what, _ in seen] == ["read", "key"] * 2
+
+
+def test_where_no_key_is_named_all_that_is_read_is_the_key(work: Work) -> None:
+    class Read(NamedTuple):
+        caption: str | None
+        source: Source
+
+    def stage(**how: Any) -> Stage[Source, Any, Length]:
+        return Stage(
+            version=1, result=Length, config=Config(), made_by=[], compute=lambda seen: Length(n=len(seen)), **how
+        )
+
+    row = Row[Source](payload=source("ab"))
+    whole = stage(read=lambda row: Read(row.payload.caption, row.payload))
+    named = stage(read=lambda row: row, key_of=lambda row: [row.payload.caption, row.payload])
+    assert whole.key(row) == named.key(row) == content_hash(whole.fingerprint, ["ab", row.payload])
+    assert whole.key(Row[Source](payload=source("ab").model_copy(update={"line": 2}))) != whole.key(row)
+
+
+def test_the_result_names_the_stage() -> None:
+    assert Counter().stage().name == Length.stage_name == "measure"
+
+
+def test_a_result_is_found_where_the_row_came_and_only_there(work: Work) -> None:
+    shard = run(work, Counter(b=RowRejected("dull", evidence=Length(n=7)), c=RowRejected("dull")), "abc")
+    rows = [*shard.rows, Row[Source](payload=source("z"))]
+    assert [work.find_result(row, Length) for row in rows] == [Length(n=1), Length(n=7), None, None]
+    work.result_path(Length, rows[0].made["measure"]).unlink()
+    with pytest.raises(FileNotFoundError, match="run the shard again"):
+        work.find_result(rows[0], Length)
 
 
 @pytest.mark.parametrize("change", [{"factor": 2}, {"model": "other"}, {"version": 2}])
@@ -113,7 +170,7 @@ def test_a_bad_row_ends_alone_and_a_verdict_is_kept_with_its_evidence(work: Work
         ("failed", "broken", False),
         None,
     ]
-    made = work.load("measure", shard.rows[1].made["measure"], Length)
+    made = work.load(Length, shard.rows[1].made["measure"])
     assert made is not None
     assert made.result == Length(n=7)
     run(work, counter, "abcd")
@@ -186,7 +243,7 @@ def test_rows_keep_their_order_whatever_the_threads_do(work: Work) -> None:
 def test_an_unreadable_result_is_made_again(work: Work, caplog: pytest.LogCaptureFixture) -> None:
     counter = Counter()
     shard = run(work, counter, "a")
-    work.result_path("measure", shard.rows[0].made["measure"]).write_bytes(b"")
+    work.result_path(Length, shard.rows[0].made["measure"]).write_bytes(b"")
     run(work, counter, "a")
     assert counter.calls == ["a", "a"]
     assert "made again" in caplog.text
@@ -194,9 +251,9 @@ def test_an_unreadable_result_is_made_again(work: Work, caplog: pytest.LogCaptur
 
 def test_a_lost_result_of_an_earlier_stage_is_a_passing_failure(work: Work) -> None:
     shard = run(work, Counter(), "a")
-    work.result_path("measure", shard.rows[0].made["measure"]).unlink()
+    work.result_path(Length, shard.rows[0].made["measure"]).unlink()
     with pytest.raises(RowFailed, match="result_missing"):
-        work.result(shard.rows[0], "measure", Length)
+        work.result(shard.rows[0], Length)
 
 
 def test_recall_answers_only_what_is_known(work: Work) -> None:

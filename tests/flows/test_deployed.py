@@ -20,12 +20,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k
+from flows.curate_matrix11k import CurateMatrix11k
 from flows.engine.dispatch import DispatchConfig
 from schemas.clip import Clip
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.shards import load_shard
-from tasks.engine.snapshots import latest_snapshot, read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import ExtractConfig
 from tests.support.dsr_runs import sample_here, tiny_samples
 from tests.support.endpoint import Answers, LocalEndpoint
@@ -54,6 +54,8 @@ from tests.support.prefect_stack import (
 )
 from tests.support.reader import holding_endpoint, read_caption
 from tests.support.scene_runs import simulate_here, tiny_scenes
+from tests.support.snapshots import latest_folder
+from tests.support.stages import MATRIX11K_STAGES
 
 pytestmark = pytest.mark.slow
 
@@ -75,9 +77,7 @@ class Deployed(NamedTuple):
 
     @property
     def snapshot(self) -> Path:
-        snapshot = latest_snapshot(self.config.snapshots)
-        assert snapshot is not None
-        return snapshot
+        return latest_folder(self.config.snapshots)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,8 @@ class Case(NamedTuple):
 
     @property
     def snapshot(self) -> Path | None:
-        return latest_snapshot(self.config.snapshots)
+        latest = Snapshot.latest(self.config.snapshots)
+        return latest.folder if latest else None
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def name_scenes(folder: Path, scenes: Sequence[Scene]) -> Path:
 
 def clip_shards(stack: PrefectStack, parent_id: str) -> list[Run]:
     """The parent's flow runs that take clips through the stages."""
-    return [run for run in stack.shards_of(parent_id) if run["parameters"]["stages"][0] == CLIP_STAGES[0]]
+    return [run for run in stack.shards_of(parent_id) if run["parameters"]["stages"][0] == MATRIX11K_STAGES[0]]
 
 
 # --- Runs that nothing disturbs ----------------------------------------------------------------
@@ -160,9 +161,7 @@ def test_the_deployed_run_publishes_what_the_command_publishes(
     command = start_command(program, {"PREFECT_API_URL": deployed.stack.api})
     log, _ = command.communicate(timeout=180)
     assert command.returncode == 0, log
-    here = latest_snapshot(tmp_path / "snapshots")
-    assert here is not None
-    assert_same_snapshot(published, here)
+    assert_same_snapshot(published, latest_folder(tmp_path / "snapshots"))
     assert [end[0] for end in ends(published).values()] == ["accepted"] * 2
 
 
@@ -171,7 +170,7 @@ def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, publis
     found = {artifact["key"]: artifact for artifact in deployed.stack.post("/artifacts/filter", by_key)}
     steps = json.loads(found["yield"]["data"])
     assert found["yield"]["type"] == "table"
-    assert [step["stage"] for step in steps if step["unit"] == "clips"] == ["split_scenes", *CLIP_STAGES]
+    assert [step["stage"] for step in steps if step["unit"] == "clips"] == ["split_scenes", *MATRIX11K_STAGES]
     links = re.findall(r"\(file://(.+?)\)", found["snapshot"]["data"])
     assert [Path(unquote(link)).name for link in links] == ["index.html"]
     assert all(Path(unquote(link)).is_file() for link in links)
@@ -191,9 +190,7 @@ def test_simulated_clips_are_rendered_by_another_pools_worker(deployed: Deployed
     asked = Counter(tuple(run["parameters"]["stages"]) for run in stack.shards_of(parent))
     before, after = ("simulate_scenes",), ("caption_clips", "write_shard")
     assert asked == {before: 2, ("render_clips",): 2, after: 2}
-    there = latest_snapshot(config.snapshots)
-    assert there is not None
-    assert_same_snapshot(there, simulate_here(tiny_scenes(tmp_path / "here", n_test=0)))
+    assert_same_snapshot(latest_folder(config.snapshots), simulate_here(tiny_scenes(tmp_path / "here", n_test=0)))
 
 
 def test_samples_are_generated_and_tracked_by_a_resident_worker(deployed: Deployed, tmp_path: Path) -> None:
@@ -209,9 +206,10 @@ def test_samples_are_generated_and_tracked_by_a_resident_worker(deployed: Deploy
     stack.wait_for(parent, "COMPLETED")
     asked = Counter(tuple(run["parameters"]["stages"]) for run in stack.shards_of(parent))
     assert asked == {("rewrite_prompts",): 2, on_gpu: 2, ("score_dsr", "ask_relations", "write_shard"): 2}
-    there = latest_snapshot(config.snapshots)
-    assert there is not None
-    assert_same_snapshot(there, sample_here(tiny_samples(tmp_path / "here", **few, rewrite={"form": "rewritten"})))
+    assert_same_snapshot(
+        latest_folder(config.snapshots),
+        sample_here(tiny_samples(tmp_path / "here", **few, rewrite={"form": "rewritten"})),
+    )
 
 
 def test_wrong_parameters_are_refused_with_their_name(deployed: Deployed) -> None:
@@ -230,13 +228,13 @@ def test_the_nightly_refresh_is_on_the_schedule(deployed: Deployed) -> None:
 
 
 def test_a_refresh_computes_only_what_is_new(deployed: Deployed, published: Path) -> None:
-    stack, earlier = deployed.stack, read_snapshot(published)
+    stack, earlier = deployed.stack, Snapshot(published).manifest
     name_scenes(deployed.inputs, SCENES)
     with watch(deployed.config) as computed:
         refresh = stack.start(NIGHTLY)
         stack.wait_for(refresh, "COMPLETED")
-    assert computed.counts == dict.fromkeys(("split_scenes", *CLIP_STAGES), 1)
-    refreshed = read_snapshot(deployed.snapshot)
+    assert computed.counts == dict.fromkeys(("split_scenes", *MATRIX11K_STAGES), 1)
+    refreshed = Snapshot(deployed.snapshot).manifest
     assert refreshed.n_accepted == 3
     old, new = {s.shard_id for s in earlier.shards}, {s.shard_id for s in refreshed.shards}
     assert old < new
@@ -304,7 +302,7 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
 
     asked = json.dumps(reader.requests)
     assert [caption in asked for caption in (first, second, third)] == [False, True, True]
-    assert computed.counts == {"extract_triplets": 2} | dict.fromkeys(CLIP_STAGES[1:], 3)
+    assert computed.counts == {"extract_triplets": 2} | dict.fromkeys(MATRIX11K_STAGES[1:], 3)
     assert [run["run_count"] for run in clip_shards(stack, parent)] == [3, 3]
     assert case.snapshot is not None
     assert [end[0] for end in ends(case.snapshot).values()] == ["accepted"] * 3

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from schemas.clip import Clip
-from schemas.record import read_rows
-from tasks.engine.snapshots import read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import ExtractConfig
 from tests.support.flow_runs import Scene, assert_same_snapshot, carry, draw_input, ends, run_here, tiny_config, watch
 
@@ -19,9 +18,9 @@ def test_a_crowded_clip_is_rejected_and_its_parts_are_curated(tmp_path: Path) ->
         update={"extract": ExtractConfig(max_instances=2, over_cap="split")}
     )
     snapshot = run_here(config)
-    published = read_snapshot(snapshot)
+    published = Snapshot(snapshot).manifest
     assert published.n_inputs == 4 == len(ends(snapshot))
-    clips = {clip.clip_id: clip for clip in read_rows(Clip, snapshot / "all_clips")}
+    clips = {clip.clip_id: clip for clip in Snapshot(snapshot).rows(Clip)}
     parts = [clip for clip in clips.values() if clip.n_parts == 2]
     assert [(p.part, p.n_frames) for p in parts] == [(0, 6), (1, 6)]
     crowded = [row for row, (status, stage, reason) in ends(snapshot).items() if reason == "crowded"]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import av
@@ -19,23 +20,24 @@ import pytest
 import yaml
 
 from flows.commands import ask
-from flows.commands.export_pairs import main as export
+from flows.commands.export import main as export
 from flows.curate_dsr import CurateDsr
 from flows.engine.dispatch import DispatchConfig, ShardsFailed
 from schemas.dsr import ROLES, SHARD_TABLES, WHOLE_TABLES, DsrSample
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.drawn_videos import DrawnVideos
 from tasks.backends.openai.api import EndpointConfig
+from tasks.datasets.dsr.dataset import DSR
 from tasks.datasets.dsr.grammar import structured_text
 from tasks.datasets.dsr.pairs import PairConfig
-from tasks.datasets.dsr.tables import CLIP_STAGES
-from tasks.engine.snapshots import latest_snapshot, read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.generate_samples import wanted_instances
 from tasks.metrics.correctness import TAUS
 from tasks.score_dsr import ScoreConfig
 from tests.support.dsr_runs import TINY, sample_here, tiny_samples
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import REPOSITORY, assert_same_snapshot, point_at, table, watch
+from tests.support.stages import DSR_STAGES
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def n_valid(snapshot: Path) -> int:
 
 
 def test_every_sample_is_accounted_for(run: tuple[CurateDsr, Path]) -> None:
-    manifest = read_snapshot(run[1])
+    manifest = Snapshot(run[1]).manifest
     assert (manifest.flow, manifest.n_given, manifest.n_inputs, manifest.n_failed) == ("curate-dsr", 3, 7, 0)
     assert 0 < manifest.n_accepted < 7, "some are valid and some are drawn invalid"
     assert [(step.stage, step.given, step.made) for step in manifest.funnel[:2]] == [
@@ -111,7 +113,7 @@ def test_scores_are_those_of_the_boxes_that_were_drawn(run: tuple[CurateDsr, Pat
 
 
 def test_correctness_counts_the_invalid_as_incorrect(run: tuple[CurateDsr, Path]) -> None:
-    statistics = read_snapshot(run[1]).statistics
+    statistics = DSR.statistics_of(Snapshot(run[1]).manifest)
     samples = table(run[1], "samples")
     for curve in statistics.curves:
         split, _, code = curve.name.partition("/")
@@ -166,12 +168,49 @@ def test_a_samples_story_can_be_asked_for(run: tuple[CurateDsr, Path], capsys: p
 def test_a_dataset_without_a_valid_sample_is_published_and_says_so(tmp_path: Path, changes: dict) -> None:
     few = {"grammar": {"n_train": 1, "n_test": 0}, "seeds_train": 1}
     snapshot = sample_here(tiny_samples(tmp_path, **few | changes), report=True)
-    manifest = read_snapshot(snapshot)
-    assert manifest.n_accepted == manifest.n_failed == manifest.statistics.n_pairs == 0
-    assert all(curve.correctness == [0.0] * len(TAUS) for curve in manifest.statistics.curves)
+    manifest = Snapshot(snapshot).manifest
+    statistics = DSR.statistics_of(manifest)
+    assert manifest.n_accepted == manifest.n_failed == statistics.n_pairs == 0
+    assert all(curve.correctness == [0.0] * len(TAUS) for curve in statistics.curves)
+
+
+# --- What is read ------------------------------------------------------------------------------
+
+
+def test_a_generated_video_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detected in, tracked through, scored, judged and published; the rows that tell of it hold no bytes."""
+    reads: Counter[Path] = Counter()
+    read_bytes = Path.read_bytes
+
+    def read_and_count(path: Path) -> bytes:
+        reads[path] += 1
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_count)
+    config = tiny_samples(tmp_path)
+    snapshot = sample_here(config)
+    videos = [path for path in (config.work.root / "blobs").glob("*/*") if path.is_file()]
+    assert {path.name for path in videos} >= set(table(snapshot, "videos")["sha256"])
+    assert [reads[path] for path in videos] == [1] * 7
+    assert all(len(read_bytes(path)) < 20_000 for path in (config.work.root / "rows/generate_samples").rglob("*.json"))
 
 
 # --- What is computed again --------------------------------------------------------------------
+
+
+def test_a_video_that_is_lost_is_generated_again_and_nothing_else(
+    again: tuple[CurateDsr, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    config, snapshot = again
+    path = next((config.work.root / "blobs").glob("*/*"))
+    video = path.read_bytes()
+    path.write_bytes(video[:-1])
+    shutil.rmtree(config.work.root / "shards")
+    with watch(config) as computed:
+        assert sample_here(config).name == snapshot.name
+    assert computed.counts == {"generate_samples": 1}
+    assert path.read_bytes() == video
+    assert f"{path} is damaged" in caplog.text
 
 
 def test_the_same_prompts_elsewhere_are_the_same_bytes_and_a_rerun_computes_nothing(
@@ -213,7 +252,7 @@ def test_more_seeds_compute_only_what_is_new(again: tuple[CurateDsr, Path]) -> N
     with watch(config) as computed:
         grown = sample_here(config.model_copy(update={"seeds_train": 4}))
     assert computed.counts["generate_samples"] == 2
-    assert read_snapshot(grown).n_inputs == 9
+    assert Snapshot(grown).manifest.n_inputs == 9
 
 
 def test_another_wording_keeps_the_labels(run: tuple[CurateDsr, Path], tmp_path: Path) -> None:
@@ -223,7 +262,7 @@ def test_another_wording_keeps_the_labels(run: tuple[CurateDsr, Path], tmp_path:
         prompt = table(snapshot, "prompts").row(0, named=True)
         given = table(run[1], "prompts").filter(pl.col("prompt_id") == prompt["prompt_id"]).row(0, named=True)
         assert prompt["form"] == form
-        rewritten_by = [m.backend for m in read_snapshot(snapshot).made_by if m.stage == "rewrite_prompts"]
+        rewritten_by = [m.backend for m in Snapshot(snapshot).manifest.made_by if m.stage == "rewrite_prompts"]
         assert rewritten_by == (["template"] if form == "rewritten" else [])
         assert prompt["text"] != given["text"]
         labels = ("scene", "animal", "object", "verb", "initial", "final", "type")
@@ -264,7 +303,7 @@ def test_given_videos_are_scored_and_every_file_and_line_is_accounted_for(
     )
     published = sample_here(given)
     n_prompts, n_videos = len(of_prompt), n_valid(snapshot)
-    assert read_snapshot(published).n_given == (n_prompts + 2) + (n_videos + 1), "lines and files"
+    assert Snapshot(published).manifest.n_given == (n_prompts + 2) + (n_videos + 1), "lines and files"
     ends = table(published, "outcomes").select("stage", "status", "reason").rows()
     assert ends.count(("read_prompts", "failed", "no_relation")) == 1
     assert ends.count(("read_prompts", "rejected", "duplicate_prompt")) == 1
@@ -318,11 +357,11 @@ def test_a_sample_that_cannot_be_generated_fails_alone_and_is_tried_again(
 
     monkeypatch.setattr(DrawnVideos, "generate", fail_once)
     config = again[0].model_copy(update={"seeds_train": 4})
-    manifest = read_snapshot(sample_here(config))
+    manifest = Snapshot(sample_here(config)).manifest
     assert (manifest.n_inputs, manifest.n_failed) == (9, 1)
     assert sum(c.n_judged for c in manifest.statistics.curves if "/" not in c.name) == 8, "what failed is not judged"
     with watch(config) as computed:
-        assert read_snapshot(sample_here(config)).n_failed == 0
+        assert Snapshot(sample_here(config)).manifest.n_failed == 0
     assert computed.counts["generate_samples"] == 1
 
 
@@ -335,7 +374,7 @@ def test_a_service_that_is_down_is_named_and_nothing_is_published(
     monkeypatch.setattr(DrawnVideos, "generate", down)
     with pytest.raises(ShardsFailed, match="call it back"):
         sample_here(tiny_samples(tmp_path))
-    assert latest_snapshot(tmp_path / "snapshots") is None
+    assert Snapshot.latest(tmp_path / "snapshots") is None
 
 
 def test_a_server_that_answers_nothing_is_never_a_no(
@@ -360,7 +399,7 @@ def test_killed_anywhere_and_run_again_it_publishes_the_same(run: tuple[CurateDs
     # Without Prefect's engine: a killed run would leave a server behind.
     script = "import sys; from tests.support.dsr_runs import *; sample_here(CurateDsr.model_validate_json(sys.argv[1]))"
     command = [sys.executable, "-c", script, config.model_dump_json()]
-    for stage in CLIP_STAGES:
+    for stage in DSR_STAGES:
         process = subprocess.Popen(command, cwd=REPOSITORY)
         deadline_s = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline_s:
@@ -368,7 +407,7 @@ def test_killed_anywhere_and_run_again_it_publishes_the_same(run: tuple[CurateDs
                 process.kill()
             time.sleep(0.002)
         assert process.wait(10) == -signal.SIGKILL
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
     assert_same_snapshot(sample_here(config), run[1])
 
 
@@ -384,5 +423,5 @@ def test_deployments_find_their_parameters(tmp_path: Path) -> None:
         text = json.dumps(deployment["parameters"]["config"]).replace("{{ $TRIPTYCH_DSR_ROOT }}", str(tmp_path))
         config = CurateDsr.model_validate_json(text)
         assert isinstance(config.dispatch, DispatchConfig)
-        assert set(config.dispatch.routes) <= set(CLIP_STAGES)
+        assert set(config.dispatch.routes) <= set(DSR_STAGES)
         assert (config.generate.generator == "diffusers") == (deployment["name"] == "paper")

@@ -21,7 +21,7 @@ from flows.engine.dispatch import ShardsFailed
 from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from tasks import check_tracks, extract_triplets, ground_instances, propagate_masks, split_scenes
 from tasks.backends.openai.api import EndpointConfig
-from tasks.engine.snapshots import latest_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import ExtractConfig
 from tasks.ground_instances import GroundConfig
 from tasks.prompts import load_prompt
@@ -81,7 +81,7 @@ def run_or_fail(config: CurateMatrix11k) -> Path | None:
     try:
         return run_here(config)
     except ShardsFailed:
-        assert latest_snapshot(config.snapshots) is None
+        assert Snapshot.latest(config.snapshots) is None
         return None
 
 
@@ -208,7 +208,7 @@ def test_a_stage_that_fails_every_row_fails_the_shard_and_publishes_nothing(
         patches.setattr(check_tracks, "check_tracks", Faulty(0, 1.0, PASSING[1:2]).calls(check_tracks.check_tracks))
         with pytest.raises(ShardsFailed, match=r"all 3 rows failed.*surprise"):
             run_here(config)
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
     with watch(config) as made:
         assert_same_snapshot(run_here(config), reference)
     assert made.counts == {"check_tracks": 3}
@@ -389,7 +389,7 @@ def test_a_server_that_is_down_fails_the_shard_fast_and_the_rerun_asks_each_ques
     with pytest.raises(ShardsFailed, match=r"ServiceDown: VLM endpoint http://127.0.0.1:9/v1.*TRIPTYCH_VLM_BASE_URL"):
         run_here(asking(config))
     assert time.monotonic() - started_s < 30
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
     assert asked_of(server, "tiny-llm") == asked.n_llm
 
     point_at(server, monkeypatch)
@@ -416,7 +416,7 @@ def test_a_refused_key_fails_the_shard_and_what_was_answered_before_is_not_asked
         with pytest.raises(ShardsFailed, match=remedy) as failed:
             run_here(asking(config, one_at_a_time))
         assert server.calls == n_before + 1, "it is asked no more once it has refused the key"
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
     assert key not in str(failed.value)
     server = healthy()
     assert_same_snapshot(run_here(asking(config)), asked.snapshot)
@@ -432,7 +432,7 @@ def test_a_server_that_fails_every_row_counts_as_down(
         point_at(server, monkeypatch)
         with pytest.raises(ShardsFailed, match=r"2 rows failed in a row.*Check the server"):
             run_here(asking(config, impatient))
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
     healthy()
     assert_same_snapshot(run_here(asking(config)), asked.snapshot)
 
@@ -445,7 +445,7 @@ def test_a_server_that_is_not_configured_is_told_by_its_variables_name(
     monkeypatch.delenv(missing)
     with pytest.raises((ShardsFailed, ServiceDown), match=missing):
         run_here(asking(config))
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
 
 
 # --- Disks -------------------------------------------------------------------------------------
@@ -488,7 +488,7 @@ def test_a_full_disk_publishes_nothing_says_what_to_do_and_leaves_no_trace(
         FullDisk(patches, int(share * n_files))
         with pytest.raises((ShardsFailed, ServiceDown), match=r"No space left on device.*Make room"):
             run_here(config)
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
     assert_same_snapshot(run_here(config), reference)
 
 
@@ -504,5 +504,5 @@ def test_a_disk_that_is_full_at_any_file(
                 run_here(config)
                 break
             except (ShardsFailed, ServiceDown):
-                assert latest_snapshot(config.snapshots) is None
+                assert Snapshot.latest(config.snapshots) is None
     assert_same_snapshot(run_here(config), reference)

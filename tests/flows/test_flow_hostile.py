@@ -13,7 +13,7 @@ import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
 from schemas.source import MAX_CAPTION_CHARS
-from tasks.engine.snapshots import read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tests.support import hostile
 from tests.support.flow_runs import (
     assert_same_snapshot,
@@ -167,7 +167,7 @@ def test_every_row_is_accounted_for_with_a_true_reason(lines: list[Line], snapsh
     found = Counter(outcomes.filter(~odd).select("video", "status", "stage", "reason").iter_rows())
     assert found == due
     assert outcomes.filter(pl.col("status") != "accepted").select("reason", "detail").null_count().row(0) == (0, 0)
-    assert read_snapshot(snapshot).n_given == len(lines) + len(ODD)
+    assert Snapshot(snapshot).manifest.n_given == len(lines) + len(ODD)
 
 
 def test_odd_videos_end_by_what_they_show(snapshot: Path) -> None:
@@ -246,6 +246,6 @@ def test_a_hostile_manifest_run_again_is_the_same(config: CurateMatrix11k, snaps
 def test_a_manifest_without_one_usable_line_still_publishes_what_became_of_it(tmp_path: Path, raw: bytes) -> None:
     manifest = write_manifest(tmp_path, [raw])
     snapshot = run_here(tiny_config(manifest, tmp_path / "out"), report=True)
-    told = read_snapshot(snapshot)
+    told = Snapshot(snapshot).manifest
     assert (told.n_inputs, told.n_failed) == ((1, 1) if raw.strip() else (0, 0))
     assert table(snapshot, "clips").is_empty()

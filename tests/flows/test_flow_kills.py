@@ -28,9 +28,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.commands import ask
-from flows.curate_matrix11k import CLIP_STAGES
 from schemas.storage import INCOMPLETE
-from tasks.engine.snapshots import latest_snapshot, read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tests.support.flow_runs import (
     Scene,
     assert_same_snapshot,
@@ -41,6 +40,8 @@ from tests.support.flow_runs import (
     files_of,
     start_command,
 )
+from tests.support.snapshots import latest_folder
+from tests.support.stages import MATRIX11K_STAGES
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +113,7 @@ class FollowedRun:
         log is read.
         """
         while self._process.poll() is None:
-            if self.progress.stage not in CLIP_STAGES:
+            if self.progress.stage not in MATRIX11K_STAGES:
                 time.sleep(0.005)
                 continue
             os.killpg(self._process.pid, signal.SIGSTOP)
@@ -232,8 +233,7 @@ def unkilled(manifest: Path, server_env: dict[str, str], tmp_path_factory: pytes
 @pytest.fixture(scope="module")
 def expected(unkilled: FollowedRun) -> Path:
     """The snapshot of that run."""
-    snapshot = latest_snapshot(unkilled.root / "snapshots")
-    assert snapshot is not None
+    snapshot: Path = latest_folder(unkilled.root / "snapshots")
     assert Counter(status for status, _, _ in ends(snapshot).values()) == {"accepted": 3, "rejected": 1}
     return snapshot
 
@@ -246,15 +246,14 @@ def assert_nothing_half(root: Path, expected: Path) -> None:
     shown = [p for p in snapshots.glob("*") if p.is_dir() and not p.name.startswith(".")]
     for snapshot in shown:
         assert_same_snapshot(snapshot, expected)
-    if (latest := latest_snapshot(snapshots)) is not None:
-        assert latest in shown
+    if (latest := Snapshot.latest(snapshots)) is not None:
+        assert latest.folder in shown
 
 
 def assert_finished_like(root: Path, expected: Path) -> None:
     """After the run that completed: the one snapshot, its report, and no trash in either."""
     assert_nothing_half(root, expected)
-    snapshot = latest_snapshot(root / "snapshots")
-    assert snapshot is not None
+    snapshot = latest_folder(root / "snapshots")
     assert_same_snapshot(snapshot, expected)
     report = root / "reports" / snapshot.name
     assert (report / "index.html").stat().st_size > 1000
@@ -275,7 +274,7 @@ def test_a_run_killed_in_every_stage_publishes_what_an_unkilled_one_does(
             length_s = min(4.0, unkilled.stay_s[target])
             # What the first rounds missed is too short for this machine's clock: no delay, or step by step.
             delay_s = rng.uniform(0, 0.5) * length_s if number < 2 else 0.0
-            if target == "check_tracks" or (number >= 2 and target in CLIP_STAGES):
+            if target == "check_tracks" or (number >= 2 and target in MATRIX11K_STAGES):
                 run = FollowedRun(manifest, root, server_env)
                 run.stalk(target, n_slices=rng.randrange(3))
             else:
@@ -343,5 +342,5 @@ def test_a_snapshot_that_a_kill_left_aside_is_not_shown(
     shutil.copytree(expected, tmp_path / "snapshots" / f".k1ll3d{INCOMPLETE}")
     ask.main(["--root", str(tmp_path)])
     shown = capsys.readouterr().out
-    assert read_snapshot(expected).snapshot_id in shown
+    assert Snapshot(expected).manifest.snapshot_id in shown
     assert INCOMPLETE not in shown

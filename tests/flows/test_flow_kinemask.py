@@ -26,12 +26,13 @@ from schemas.kinemask import SHARD_TABLES, ObjectRow
 from schemas.mask_track import decode_masks
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.raster import RasterRenderer
-from tasks.datasets.kinemask.tables import CLIP_STAGES
-from tasks.engine.snapshots import latest_snapshot, read_snapshot
+from tasks.datasets.kinemask.dataset import KINEMASK
+from tasks.engine.snapshots import Snapshot
 from tasks.media.velocity_masks import velocity_masks_of
 from tasks.render_clips import RenderConfig
 from tests.support.flow_runs import REPOSITORY, assert_same_snapshot, table, watch
 from tests.support.scene_runs import TINY, simulate_here, tiny_scenes
+from tests.support.stages import KINEMASK_STAGES
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def again(run: tuple[CurateKinemask, Path], tmp_path: Path) -> tuple[CurateKinem
 
 
 def test_every_seed_is_accounted_for(run: tuple[CurateKinemask, Path]) -> None:
-    manifest = read_snapshot(run[1])
+    manifest = Snapshot(run[1]).manifest
     assert manifest.tally == "6 inputs = 6 accepted + 0 rejected + 0 failed"
     assert (manifest.flow, manifest.n_given) == ("curate-kinemask", 6)
     assert [(step.stage, step.given, step.passed) for step in manifest.funnel] == [
@@ -61,7 +62,7 @@ def test_every_seed_is_accounted_for(run: tuple[CurateKinemask, Path]) -> None:
         ("render_clips", 6, 6),
         ("caption_clips", 6, 6),
     ]
-    assert {part.name: part.n for part in manifest.statistics.clips} == {
+    assert {part.name: part.n for part in KINEMASK.statistics_of(manifest).clips} == {
         f"{set_}/{split}": n for set_ in ("interactions", "simple_motion") for split, n in (("train", 2), ("test", 1))
     }
     assert len(manifest.shards) == 4
@@ -182,8 +183,8 @@ def test_more_seeds_compute_only_what_is_new(again: tuple[CurateKinemask, Path])
     config, snapshot = again
     with watch(config) as computed:
         grown = simulate_here(config.model_copy(update={"n_train": 3}))
-    assert computed.counts == dict.fromkeys(CLIP_STAGES, 2)
-    before, after = read_snapshot(snapshot), read_snapshot(grown)
+    assert computed.counts == dict.fromkeys(KINEMASK_STAGES, 2)
+    before, after = Snapshot(snapshot).manifest, Snapshot(grown).manifest
     assert after.n_accepted == 8
     assert {shard.shard_id for shard in before.shards} < {shard.shard_id for shard in after.shards}
 
@@ -214,7 +215,7 @@ def test_a_clip_that_cannot_be_rendered_fails_alone_and_is_tried_again(
 
     monkeypatch.setattr(RasterRenderer, "render", fail_once)
     fresh = config.model_copy(update={"root": tmp_path / "fresh"})
-    assert read_snapshot(simulate_here(fresh)).tally == "6 inputs = 5 accepted + 0 rejected + 1 failed"
+    assert Snapshot(simulate_here(fresh)).manifest.tally == "6 inputs = 5 accepted + 0 rejected + 1 failed"
     with watch(fresh) as computed:
         assert_same_snapshot(simulate_here(fresh), snapshot)
     assert computed.counts == {"caption_clips": 1, "render_clips": 1}
@@ -237,7 +238,7 @@ def test_a_service_that_is_down_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(RasterRenderer, "render", down)
     with pytest.raises(ShardsFailed, match="call it back"):
         simulate_here(tiny_scenes(tmp_path, n_test=0, sets=["simple_motion"]))
-    assert latest_snapshot(tmp_path / "snapshots") is None
+    assert Snapshot.latest(tmp_path / "snapshots") is None
 
 
 @pytest.mark.slow
@@ -250,7 +251,7 @@ def test_killed_anywhere_and_run_again_it_publishes_the_same(run: tuple[CurateKi
         "simulate_here(CurateKinemask.model_validate_json(sys.argv[1]))"
     )
     command = [sys.executable, "-c", script, config.model_dump_json()]
-    for stage in CLIP_STAGES:
+    for stage in KINEMASK_STAGES:
         process = subprocess.Popen(command, cwd=REPOSITORY)
         deadline_s = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline_s:
@@ -258,7 +259,7 @@ def test_killed_anywhere_and_run_again_it_publishes_the_same(run: tuple[CurateKi
                 process.kill()
             time.sleep(0.002)
         assert process.wait(10) == -signal.SIGKILL
-    assert latest_snapshot(config.snapshots) is None
+    assert Snapshot.latest(config.snapshots) is None
     assert_same_snapshot(simulate_here(config), run[1])
 
 

@@ -17,7 +17,7 @@ from schemas.mask_track import Tracks
 from schemas.matrix11k import TABLES
 from tasks.backends.sam2_video import Sam2Config
 from tasks.check_tracks import CheckConfig
-from tasks.engine.snapshots import read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tests.support.dsr_runs import sample_here
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import (
@@ -89,7 +89,7 @@ def run_paper(manifest: Path, root: Path, sections: dict[str, Any], **others: An
 
 def makers(snapshot: Path) -> dict[str, str]:
     """{stage: backend} as the snapshot tells."""
-    return {maker.stage: maker.backend for maker in read_snapshot(snapshot).made_by}
+    return {maker.stage: maker.backend for maker in Snapshot(snapshot).manifest.made_by}
 
 
 def test_every_production_backend_at_once(networks, tmp_path, monkeypatch) -> None:
@@ -107,7 +107,7 @@ def test_every_production_backend_at_once(networks, tmp_path, monkeypatch) -> No
         # What becomes of random masks is chance; that every clip got one a frame and an end is not.
         assert {stage for _, stage, _ in ends(snapshot).values()} == {"check_tracks"}
         for row in clip_rows(config, snapshot):
-            tracks = config.work.result(row, "propagate_masks", Tracks)
+            tracks = config.work.result(row, Tracks)
             assert [len(track.counts) for track in tracks.tracks] == [12, 12]
             assert [maker.backend for maker in tracks.made_by] == ["sam2"]
         calls = server.calls
@@ -143,7 +143,7 @@ def test_generated_videos_are_tracked_and_scored(networks, tmp_path) -> None:
         "ask_relations": "boxes",
     }
     # What random networks make of a prompt is chance; that every sample was generated and tracked is not.
-    manifest = read_snapshot(snapshot)
+    manifest = Snapshot(snapshot).manifest
     assert manifest.n_inputs == manifest.n_accepted + manifest.n_rejected == 3
     assert {end["stage"] for end in table(snapshot, "outcomes").to_dicts()} <= {"score_dsr", "ask_relations"}
     with watch(config) as made:

@@ -16,10 +16,10 @@ import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
 from schemas.matrix11k import TABLES
-from schemas.record import read_rows
 from tasks import check_tracks, extract_triplets, ground_instances
 from tasks.backends.openai import captions as openai_captions
 from tasks.check_tracks import CheckConfig
+from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import ExtractConfig
 from tasks.ground_instances import GroundConfig
 from tasks.prompts import Prompt, load_prompt
@@ -229,7 +229,7 @@ def test_one_more_source_computes_that_one_and_leaves_the_earlier_files_as_they_
 
 def read_all(snapshot: Path) -> int:
     """Rows of all tables, each checked against its record."""
-    return sum(len(read_rows(record, snapshot / name)) for name, record in TABLES.items())
+    return sum(len(Snapshot(snapshot).rows(record, table=name)) for name, record in TABLES.items())
 
 
 def test_a_removed_row_disappears_and_comes_back_for_nothing(config: CurateMatrix11k) -> None:

@@ -17,13 +17,13 @@ import polars as pl
 import pytest
 
 from flows.commands import ask
-from flows.commands.export_pairs import main as export
+from flows.commands.export import main as export
 from flows.curate_matrix11k import CurateMatrix11k
 from flows.engine.dispatch import ShardsFailed
 from schemas.matrix11k import TABLES
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath, list_files, parse_path
-from tasks.engine.snapshots import all_snapshots, latest_snapshot
+from tasks.engine.snapshots import Snapshot, ids_in
 from tasks.pages.usage import usage_of
 from tests.support.dsr_runs import sample_here, tiny_samples
 from tests.support.endpoint import LocalEndpoint
@@ -44,6 +44,7 @@ from tests.support.flow_runs import (
 from tests.support.prefect_stack import PLAN, SHARDS, PrefectStack
 from tests.support.s3_server import S3Server, bucket, s3, s3_server  # noqa: F401 - fixtures
 from tests.support.scene_runs import simulate_here, tiny_scenes
+from tests.support.snapshots import latest_folder
 
 # Accepted, rejected by its caption, rejected by grounding.
 FEW_SCENES = (SCENES[0], SCENES[3], SCENES[4])
@@ -132,6 +133,7 @@ def test_samples_in_a_bucket_are_those_of_a_disk_with_a_report_and_given_videos_
     here = sample_here(tiny_samples(tmp_path / "drawn", **few))
     there = sample_here(tiny_samples(parse_path(ROOT), **few), report=True)
     assert_same(there, here)
+    assert (s3.count("PUT", "/work/blobs/"), s3.count("GET", "/work/blobs/")) == (2, 2)
     page = parse_path(ROOT) / "reports" / here.name
     assert {"index.html"} < {path.name for path in list_files(page)}
 
@@ -174,7 +176,7 @@ def test_a_report_in_a_bucket_is_that_of_a_disk(
 def test_a_dataset_in_a_bucket_can_be_asked(
     computed: S3Server, expected: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match="no snapshot in s3://videos/data/snapshots"):
+    with pytest.raises(SystemExit, match="SnapshotError: nothing was published in s3://videos/data/snapshots"):
         ask.main(["--root", ROOT])
     run_here(config())
     for words in ([], ["failed"], ["clip", FEW_SCENES[0].video]):
@@ -226,7 +228,7 @@ def test_without_its_manifest_a_snapshot_is_not_there(
         run_here(config())
     snapshots = parse_path(ROOT) / "snapshots"
     assert computed.count("PUT", r"/snapshots/.*\.parquet$") == len(list(expected.rglob("*.parquet")))
-    assert (latest_snapshot(snapshots), all_snapshots(snapshots)) == (None, [])
+    assert (Snapshot.latest(snapshots), ids_in(snapshots)) == (None, [])
     with pytest.raises(SystemExit, match="no snapshot"):
         ask.main(["--root", ROOT, "--snapshot", expected.name])
     computed.relent()
@@ -237,7 +239,7 @@ def test_a_store_in_trouble_is_no_rows_verdict(uploaded: S3Server, expected: Pat
     uploaded.refuse("PUT", "/rows/propagate_masks/", 403)
     with pytest.raises(ShardsFailed, match=r"ServiceDown: s3://videos/data/work/rows/propagate_masks/.*AWS_"):
         run_here(config())
-    assert latest_snapshot(parse_path(ROOT) / "snapshots") is None
+    assert Snapshot.latest(parse_path(ROOT) / "snapshots") is None
     uploaded.relent()
     uploaded.asked.clear()
     assert_same(run_here(config()), expected)
@@ -278,10 +280,10 @@ def test_a_killed_command_publishes_what_an_unkilled_one_does(
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     snapshots = parse_path(ROOT) / "snapshots"
-    assert (latest_snapshot(snapshots), all_snapshots(snapshots)) == (None, [])
+    assert (Snapshot.latest(snapshots), ids_in(snapshots)) == (None, [])
     uploaded.relent()
     said = run_to_end(command(parse_path(MANIFEST), parse_path(ROOT)), env)
-    assert_same(latest_snapshot(snapshots), expected)
+    assert_same(latest_folder(snapshots), expected)
     assert f"report {ROOT}/reports/{expected.name}/index.html" in said
 
 
@@ -307,8 +309,7 @@ def test_deployed_workers_share_nothing_but_the_bucket(uploaded: S3Server, expec
         run_id = stack.start("curate-matrix11k/default", {"config": json.loads(parameters.model_dump_json())})
         stack.wait_for(run_id, "COMPLETED")
         assert len(stack.shards_of(run_id)) > 2
-    snapshot = latest_snapshot(parse_path(ROOT) / "snapshots")
-    assert snapshot is not None
+    snapshot = latest_folder(parse_path(ROOT) / "snapshots")
     for name in TABLES:
         ours, theirs = table_in_store(snapshot, name), table(expected, name)
         assert sorted(ours.rows(), key=repr) == sorted(theirs.rows(), key=repr), name

@@ -18,13 +18,13 @@ import pytest
 from flows.curate_matrix11k import CurateMatrix11k
 from flows.engine.dispatch import DispatchConfig
 from tasks.backends.openai.api import EndpointConfig
-from tasks.engine.snapshots import latest_snapshot
 from tasks.extract_triplets import ExtractConfig
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import FEW_FRAMES, answer_of, assert_same_snapshot, carry, draw_input, point_at, run_here
 from tests.support.postgres import Postgres
 from tests.support.prefect_stack import PLAN, SHARDS, PrefectStack, free_port
 from tests.support.reader import holding_endpoint
+from tests.support.snapshots import latest_folder
 
 pytestmark = pytest.mark.slow
 
@@ -87,8 +87,7 @@ def test_the_snapshot_is_that_of_the_command(
         stack.wait_for(parent, "COMPLETED")
     runs = [stack.run(parent), *stack.shards_of(parent)]
     assert [run["run_count"] for run in runs] == [1, 1, 1], [stack.history(run["id"]) for run in runs]
-    published = latest_snapshot(config.snapshots)
-    assert published is not None
+    published = latest_folder(config.snapshots)
 
     with LocalEndpoint(answers=answer_of, port=deployed.llm_port) as reader:
         point_at(reader, monkeypatch)

@@ -26,7 +26,6 @@ from flows.engine.dispatch import DispatchConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import load_once
-from tasks.engine.snapshots import latest_snapshot
 from tasks.ground_instances import GroundConfig
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import (
@@ -40,6 +39,7 @@ from tests.support.flow_runs import (
     run_here,
 )
 from tests.support.prefect_stack import GPU, PLAN, SHARDS, PrefectStack, Program, Run, free_port
+from tests.support.snapshots import latest_folder
 
 pytestmark = pytest.mark.slow
 
@@ -198,12 +198,6 @@ def gpu_legs(stack: PrefectStack, parent: str) -> list[Run]:
     return [run for run in stack.shards_of(parent) if run["parameters"]["stages"][0] == "ground_instances"]
 
 
-def published_by(config: CurateMatrix11k) -> Path:
-    snapshot = latest_snapshot(config.snapshots)
-    assert snapshot is not None
-    return snapshot
-
-
 def test_shards_share_a_process_and_its_death_costs_nothing_but_time(
     resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +224,7 @@ def test_shards_share_a_process_and_its_death_costs_nothing_but_time(
     assert [stack.run(run["id"])["run_count"] for run in (done, at_work)] == [1, 2]
     assert "Crashed" in [name for name, _ in stack.history(at_work["id"])]
     assert resident.process_of(at_work["id"]) != process
-    assert_same_snapshot(published_by(config), here)
+    assert_same_snapshot(latest_folder(config.snapshots), here)
 
 
 @pytest.mark.models
@@ -256,7 +250,7 @@ def test_the_papers_models_stay_loaded(resident: Resident, tmp_path: Path, monke
     processes, held = zip(*[line.split("; models loaded by earlier runs: ") for line in said], strict=True)
     assert held == ("none", "grounding_dino on cpu, sam2 on cpu")
     assert len(set(processes)) == 1
-    assert_same_snapshot(published_by(config), here)
+    assert_same_snapshot(latest_folder(config.snapshots), here)
 
 
 # --- One process -----------------------------------------------------------------------------------

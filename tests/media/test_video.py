@@ -26,6 +26,7 @@ from tasks.media.video import (
     read_clip,
     read_frames,
     sample_indices,
+    survey,
     write_video,
 )
 from tests.support import hostile
@@ -303,6 +304,39 @@ def test_a_video_in_memory_gives_the_frames_of_its_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode_bytes(path.read_bytes()), [frame for _, frame in iter_frames(path)])
 
 
+def test_some_frames_of_a_video_in_memory(tmp_path: Path) -> None:
+    data = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(60)).read_bytes()
+    frames = decode_bytes(data)
+    for indices in ([0], [7, 8, 59], list(range(60))):
+        np.testing.assert_array_equal(decode_bytes(data, indices), frames[indices])
+    for indices in ([59, 60], [60], []):
+        with pytest.raises(IndexError, match="asked for frames"):
+            decode_bytes(data, indices)
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_survey_tells_what_probing_and_decoding_tell(tmp_path: Path, as_bytes: bool) -> None:
+    for number, path in enumerate(
+        (
+            hostile.make_video(tmp_path / "a.mp4", hostile.numbered(12), rotation=90),
+            hostile.variable_rate(tmp_path / "b.mp4"),
+            hostile.odd_size(tmp_path / "c.mp4"),
+        )
+    ):
+        info, n_frames = survey(path.read_bytes() if as_bytes else path)
+        assert (info, n_frames) == (probe(path), len(list(iter_frames(path)))), number
+
+
+@pytest.mark.parametrize("name", hostile.BROKEN)
+def test_a_survey_refuses_what_decoding_refuses(tmp_path: Path, name: str) -> None:
+    path = hostile.BROKEN[name](tmp_path / "a.mp4")
+    with pytest.raises(UnreadableVideo) as surveyed:
+        survey(path)
+    with pytest.raises(UnreadableVideo) as decoded:
+        list(iter_frames(path))
+    assert (surveyed.value.reason, surveyed.value.detail) == (decoded.value.reason, decoded.value.detail)
+
+
 @pytest.mark.parametrize("name", hostile.BROKEN)
 def test_broken_bytes_are_an_unreadable_video(tmp_path: Path, name: str) -> None:
     data = hostile.BROKEN[name](tmp_path / "a.mp4").read_bytes()
@@ -320,9 +354,11 @@ def test_a_playlist_in_memory_opens_no_file(tmp_path: Path, make) -> None:
 def test_a_video_in_memory_that_decodes_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(12)).read_bytes()
     monkeypatch.setattr(video, "MAX_CLIP_BYTES", 11 * 160 * 96 * 3)
-    with pytest.raises(RowFailed, match="more than 11 frames") as failure:
-        decode_bytes(data)
-    assert failure.value.reason == "clip_too_large"
+    for read in (decode_bytes, survey):
+        with pytest.raises(RowFailed, match="more than 11 frames") as failure:
+            read(data)
+        assert failure.value.reason == "clip_too_large"
+    assert len(decode_bytes(data, range(11))) == 11
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

@@ -6,21 +6,20 @@ from xml.etree import ElementTree
 
 import pytest
 
-from schemas.snapshot import ShardEntry, SnapshotManifest
 from schemas.tables import Named
-from tasks.pages.charts import columns, frame_ticks, word_bars
+from tasks.pages.charts import Plot, columns, frame_ticks, tag, word_bars
 from tasks.pages.colours import css, of_unit
 from tasks.pages.marks import find_phrase, mark_spans
-from tasks.pages.rows import shards_of, spread
+from tasks.pages.views import evenly_spaced
 from tasks.pages.wording import brief, counted, percent, signed, usd
 
-# --- Rows and wording ------------------------------------------------------------------------
+# --- Choices and wording ------------------------------------------------------------------------
 
 
-def test_spread_is_even_and_keeps_the_order() -> None:
-    assert spread(range(10), 3) == [0, 3, 6]
-    assert spread(range(2), 3) == [0, 1]
-    assert spread([], 3) == []
+def test_choices_are_even_and_keep_the_order() -> None:
+    assert evenly_spaced(range(10), 3) == [0, 3, 6]
+    assert evenly_spaced(range(2), 3) == [0, 1]
+    assert evenly_spaced([], 3) == []
 
 
 @pytest.mark.parametrize(
@@ -40,12 +39,6 @@ def test_dollars(value: float, told: str) -> None:
 @pytest.mark.parametrize(("n", "told"), [(0, "0 clips"), (1, "1 clip"), (3400, "3,400 clips")])
 def test_one_is_told_in_the_singular(n: int, told: str) -> None:
     assert counted(n, "clip") == told
-
-
-def test_shards_of_some_clips() -> None:
-    entries = [ShardEntry(shard_id=f"shard-{n}", clip_ids=[f"clip-{n}", f"clip-{n + 3}"]) for n in range(3)]
-    manifest = SnapshotManifest.model_construct(shards=entries)
-    assert shards_of(manifest, ["clip-5", "clip-0", "clip-3"]) == ["shard-0", "shard-2"]
 
 
 @pytest.mark.parametrize(("value", "told"), [(-0.125, "−0.12"), (0.5, "0.50"), (-0.001, "0.00"), (-1, "−1.00")])
@@ -90,6 +83,21 @@ def numbers_in(svg: str) -> list[str]:
     return [text for e in ElementTree.fromstring(svg).iter("text") if (text := e.text)]
 
 
+def test_elements_escape_what_they_are_given() -> None:
+    assert tag("text", "<b>", 7, tag("g"), class_="axis", x=1.26, y=None, data_step='"') == (
+        '<text class="axis" x="1.3" data-step="&#34;">&lt;b&gt;7<g></g></text>'
+    )
+
+
+def test_a_plot_places_values_between_its_margins() -> None:
+    plot = Plot(100, 50, x=(0, 10), y=(-1, 1), left=20, top=5, right=10, bottom=15)
+    assert plot.place([(0, -1), (10, 1), (5, 0)]).tolist() == [[20, 35], [90, 5], [55, 20]]
+    assert (plot.x_of(5), plot.y_of(0)) == (55, 20)
+    bar = ElementTree.fromstring(plot.bar((0, 10), (-1, 1), "bar", gap=4))
+    assert [float(bar.attrib[side]) for side in ("x", "y", "width", "height")] == [22, 5, 66, 30]
+    assert ElementTree.fromstring(plot.playhead()).attrib["data-step"] == "7.000"
+
+
 def test_columns_are_as_high_as_their_counts() -> None:
     bars = [float(e.attrib["height"]) for e in ElementTree.fromstring(columns([0, 4, 2], "x")).iter("rect")]
     assert bars[0] == 0
@@ -119,6 +127,9 @@ def test_bars_may_have_colours_of_their_own() -> None:
 
 
 def test_frames_are_named_in_round_steps() -> None:
+    assert frame_ticks(24, 12) == {0: "0", 2: "2", 4: "4", 6: "6", 8: "8", 10: "10", 12: "12"} | {
+        frame: str(frame) for frame in range(14, 24, 2)
+    }
     assert list(frame_ticks(81, 9)) == [0, 10, 20, 30, 40, 50, 60, 70, 80]
     assert list(frame_ticks(24, 6)) == [0, 5, 10, 15, 20]
     assert list(frame_ticks(1, 6)) == [0]

@@ -15,6 +15,7 @@ from tasks.engine.inputs import Inputs
 from tasks.readers.lines import ManifestError, require_manifest
 from tasks.readers.read_manifest import file_sha256, read_manifest
 from tests.support.s3_server import S3Server, bucket, s3, s3_server  # noqa: F401 - fixtures
+from tests.support.told import told_by
 
 
 @pytest.fixture
@@ -45,6 +46,11 @@ def test_jsonl_csv_and_parquet_say_the_same(folder: Path) -> None:
     assert ids[0] == ids[1] == ids[2]
     assert read[0][0].caption == "A, with\u2028a comma"
     assert [s.line for s in read[0]] == [1, 2]
+
+
+def test_the_lines_that_are_read_are_told(folder: Path) -> None:
+    manifest = write_jsonl(folder, {"video": "a.mp4"}, {"video": "b.mp4"}, "{")
+    assert told_by(read_manifest, manifest) == [f"{n} of 3 lines" for n in range(4)]
 
 
 def test_a_folder_with_side_car_captions(folder: Path) -> None:

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 from schemas import local_copies, storage
 from schemas.local_copies import ContentChanged, fetch, local_copy, make_room
 from schemas.outcome import ServiceDown
-from schemas.record import read_rows, write_table
 from schemas.source import Source
 from schemas.storage import (
     AnyPath,
@@ -34,12 +33,13 @@ from schemas.storage import (
     write_atomic,
 )
 from tasks.engine.inputs import Inputs
-from tasks.engine.snapshots import all_snapshots, is_snapshot, latest_snapshot, table_files
+from tasks.engine.snapshots import Snapshot, ids_in
 from tasks.engine.work import Work
 from tests.engine.test_publish import Case
-from tests.engine.test_stage import Counter, run
+from tests.engine.test_stage import Counter, Length, run
 from tests.support.builders import make_source
 from tests.support.s3_server import SECRET_KEY, S3Server, bucket, new_environment, s3, s3_server  # noqa: F401 - fixtures
+from tests.support.snapshots import latest_folder, write_snapshot
 
 # --- What a path means -------------------------------------------------------------------------
 
@@ -186,9 +186,10 @@ def test_calls_keep_their_order_and_tell_the_first_error(root: AnyPath) -> None:
 
 def test_a_table_is_read_from_all_its_files(root: AnyPath) -> None:
     rows = [make_source(caption) for caption in ("one", "two", "three")]
-    write_table(Source, rows[2:], root / "sources" / "b.parquet")
-    write_table(Source, rows[:2], root / "sources" / "a.parquet")
-    assert read_rows(Source, root / "sources") == rows
+    shards = {"b": [rows[2].row_id], "a": [row.row_id for row in rows[:2]]}
+    snapshot = write_snapshot(root / "toy-1", "curate-matrix11k", {"sources": (Source, rows)}, shards)
+    assert len(snapshot.files("sources")) == 2
+    assert snapshot.rows(Source) == rows
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_the_same_key_is_never_computed_twice_anywhere(work: Work) -> None:
     assert [row.made for row in second.rows[:3]] == [row.made for row in first.rows]
     work_again = Work.model_validate_json(work.model_dump_json())
     assert run(work_again, counter, "abc") == first
-    write_atomic(work.result_path("measure", first.rows[0].made["measure"]), b"")
+    write_atomic(work.result_path(Length, first.rows[0].made["measure"]), b"")
     run(work, counter, "abc")
     assert counter.calls == ["a", "b", "c", "d", "a"]
 
@@ -215,10 +216,10 @@ def test_a_snapshot_is_the_same_wherever_it_lies(work: Work, tmp_path: Path) -> 
     on_disk = Case(Work(root=tmp_path / "elsewhere" / "work", inputs=Inputs(folder=tmp_path))).publish()
     case = Case(work)
     snapshot = case.publish()
-    assert snapshot == case.publish() == latest_snapshot(case.snapshots)
+    assert snapshot == case.publish() == latest_folder(case.snapshots)
     assert snapshot.name == on_disk.name
     assert contents(snapshot) == contents(on_disk)
-    assert all_snapshots(case.snapshots) == [snapshot.name]
+    assert ids_in(case.snapshots) == [snapshot.name]
 
 
 def test_what_killed_writes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_a_kill_while_publishing_leaves_no_snapshot(work: Work, monkeypatch: pyt
     monkeypatch.setattr("tasks.engine.publish.dataset_card", die)
     with pytest.raises(Killed):
         case.publish()
-    assert latest_snapshot(case.snapshots) is None
+    assert Snapshot.latest(case.snapshots) is None
     assert list_files(case.snapshots) == []
     monkeypatch.undo()
 
@@ -309,20 +310,20 @@ def test_without_its_last_file_a_folder_is_not_there(s3: S3Server, bucket: Objec
     with pytest.raises(ServiceDown, match=r"manifest\.json"):
         case.publish()
     assert len(list_files(case.snapshots)) > 10
-    assert all_snapshots(case.snapshots) == []
-    assert latest_snapshot(case.snapshots) is None
+    assert ids_in(case.snapshots) == []
+    assert Snapshot.latest(case.snapshots) is None
     s3.relent()
-    assert is_snapshot(case.publish())
+    assert Snapshot(case.publish()).exists
 
 
 def test_a_snapshot_that_lost_a_table_says_so(s3: S3Server, bucket: ObjectPath, tmp_path: Path) -> None:  # noqa: F811
     snapshot = Case(Work(root=bucket / "work", inputs=Inputs(folder=tmp_path))).publish()
-    [file] = table_files(snapshot, "sources")
+    [file] = Snapshot(snapshot).files("sources")
     assert file.read_bytes() == (snapshot / "sources" / "sources.parquet").read_bytes()
     file.unlink()
     write_atomic(snapshot / "sources" / "sources.parquet", b"altered")
     with pytest.raises(ServiceDown, match="not what was published"):
-        table_files(snapshot, "sources")
+        Snapshot(snapshot).files("sources")
 
 
 # --- Trouble -----------------------------------------------------------------------------------

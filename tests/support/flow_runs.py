@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,13 +31,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.curate_matrix11k import CLIP_STAGES, CurateMatrix11k, curate_matrix11k
-from flows.engine.pipeline import CurationConfig
+from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
+from flows.engine.pipeline import CurationConfig, Preview
 from schemas.clip import Clip
 from schemas.matrix11k import TABLES
 from tasks.engine.shards import Row, load_shard
-from tasks.engine.snapshots import read_snapshot
-from tasks.engine.stage import state_path
+from tasks.engine.snapshots import Snapshot
+from tasks.engine.stage import Stage, state_path
 from tasks.ground_instances import GroundConfig
 from tests.support.endpoint import LocalEndpoint
 from tests.support.hostile import make_video
@@ -261,7 +261,7 @@ def table(snapshot: Path, name: str) -> pl.DataFrame:
 def ends(snapshot: Path) -> dict[str, tuple[str, str, str | None]]:
     """{row_id: (status, stage, reason)} of every input; fails unless they add up to the inputs."""
     rows = table(snapshot, "outcomes").to_dicts()
-    manifest = read_snapshot(snapshot)
+    manifest = Snapshot(snapshot).manifest
     assert len(rows) == manifest.n_inputs == manifest.n_accepted + manifest.n_rejected + manifest.n_failed
     found = {row["row_id"]: (row["status"], row["stage"], row["reason"]) for row in rows}
     assert len(found) == len(rows), "a row ended twice"
@@ -304,15 +304,34 @@ def watch(config: CurationConfig) -> Iterator[Computed]:
 
 
 def _results(config: CurationConfig) -> dict[Path, tuple[int, int]]:
-    paths = (config.work.root / "rows").glob("*/*/*.json")
+    return _stamps((config.work.root / "rows").glob("*/*/*.json"))
+
+
+def _stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
     return {path: ((stat := path.stat()).st_ino, stat.st_mtime_ns) for path in paths}
+
+
+def told_ahead(look_ahead: Callable[[Any], list[Preview]], config: CurationConfig) -> dict[str, tuple[int, int, int]]:
+    """{stage: (known, to compute, open)} as a flow foretells it; fails if that computes a row or changes a file."""
+
+    def refuse(stage: Stage[Any, Any], row: Row[Any]) -> None:
+        raise AssertionError(f"{stage.name} computes {row.payload.row_id}")
+
+    before = _stamps(config.root.rglob("*"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("tasks.engine.stage._judge", refuse)
+        lines = look_ahead(config)
+    assert _stamps(config.root.rglob("*")) == before
+    told = {line.stage: (line.known, line.to_compute, line.open) for line in lines}
+    assert len(told) == len(lines), "a stage is told of twice"
+    return told
 
 
 def clip_rows(config: CurateMatrix11k, snapshot: Path) -> list[Row[Clip]]:
     """Every clip of a snapshot as it left the last stage, with the keys of what was made of it."""
-    stages = [config.stage(name) for name in CLIP_STAGES]
-    shards = [entry.shard_id for entry in read_snapshot(snapshot).shards]
-    return [row for shard in shards for row in load_shard(state_path(config.work, shard, stages), Clip).rows]
+    shards = [entry.shard_id for entry in Snapshot(snapshot).manifest.shards]
+    paths = [state_path(config.work, shard, config.shard_stages) for shard in shards]
+    return [row for path in paths for row in load_shard(path, Clip).rows]
 
 
 def computed_for(config: CurateMatrix11k, snapshot: Path, computed: Computed) -> dict[str, Counter[str]]:

@@ -1,8 +1,31 @@
-"""HTML pages, read as strictly as a test should."""
+"""HTML pages, read as strictly as a test should; and what their tests publish by hand."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from schemas.snapshot import DataFile
+from schemas.tables import Named
+
+
+def tables_of(snapshot: Path, tables: Collection[str]) -> dict[str, Any]:
+    """What a manifest says of the tables in its folder."""
+    files = [
+        DataFile(
+            path=path.relative_to(snapshot).as_posix(),
+            table=path.parent.name,
+            rows=pq.read_metadata(path).num_rows,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in sorted(snapshot.rglob("*.parquet"))
+    ]
+    return {"record_versions": [Named(name=table, n=1) for table in tables], "files": files}
 
 
 class Page(HTMLParser):

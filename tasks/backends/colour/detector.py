@@ -26,6 +26,7 @@ from tasks.backends.colour.palette import FULL_MEMBERSHIP, Tint, shrink
 from tasks.backends.colour.patches import ScoredPatch, find_patches, patch_score, union_mask
 from tasks.backends.colour.phrases import Description, Garment, describe
 from tasks.backends.people import PeopleDetector, PersonBox
+from tasks.engine.progress import counted
 
 WORKING_LONG_SIDE_PX = 640
 MAX_PROPOSALS = 8  # per frame and instance; the stage keeps at most J of them
@@ -50,7 +51,7 @@ class ColourDetector:
         scale = np.array([frames.shape[2] / working.shape[2], frames.shape[1] / working.shape[1]] * 2)
         background = BackgroundModel(working)
         proposals: dict[str, list[Proposal]] = {instance_id: [] for instance_id in descriptions}
-        for index, rgb in enumerate(working):
+        for index, rgb in enumerate(counted(working, "frames searched")):
             people = tuple(self._people.detect(rgb)) if with_people else ()
             for instance_id, scored in _candidates(background.view(rgb, people), descriptions).items():
                 for score, box in scored:

@@ -8,13 +8,17 @@ when this thread is interrupted, and by the kernel if this process dies.
 
 from __future__ import annotations
 
+import bisect
 import errno
+import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from schemas.outcome import RowFailed, ServiceDown
+from tasks.engine.progress import LOOK_EVERY_S, advance
 
 WORKER = Path(__file__).with_name("worker.py")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -61,13 +66,13 @@ def draw(python: Path, job: dict[str, Any], floor: np.ndarray, timeout_s: float)
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job))
         (folder / "floor.png").write_bytes(cv2.imencode(".png", floor[..., ::-1])[1].tobytes())
-        status = _run(python, folder, timeout_s)
+        status = _run(python, folder, job, timeout_s)
         if status != 0:
             raise _failure(python, folder, status)
         return _read(folder, job)
 
 
-def _run(python: Path, folder: Path, timeout_s: float) -> int:
+def _run(python: Path, folder: Path, job: dict[str, Any], timeout_s: float) -> int:
     """The worker's exit status, negative for a signal."""
     environment = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
     with (folder / "log").open("wb") as log:
@@ -86,11 +91,30 @@ def _run(python: Path, folder: Path, timeout_s: float) -> int:
                 raise
             raise ServiceDown(f"no Blender: {python}: {error.strerror}. {REMEDY}") from error
     try:
-        return process.wait(timeout_s)
+        return _wait(process, timeout_s, folder / "pixels.part", job)
     except subprocess.TimeoutExpired as error:
         raise RowFailed("renderer_timeout", f"Blender took longer than {timeout_s:g} s", retryable=True) from error
     finally:
         _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_s: float, drawn: Path, job: dict[str, Any]) -> int:
+    """The exit status. Reports the progress meanwhile. Raises TimeoutExpired."""
+    ends = list(itertools.accumulate(4 * _area(part["box"]) for part in job["parts"]))  # bytes
+    end_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return process.wait(min(LOOK_EVERY_S, end_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= end_s:
+                raise
+        n_bytes = drawn.stat().st_size if drawn.exists() else 0
+        advance(bisect.bisect_right(ends, n_bytes), len(ends), "parts of frames")
+
+
+def _area(box: Sequence[int]) -> int:
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -112,8 +136,7 @@ def _failure(python: Path, folder: Path, status: int) -> Exception:
 
 def _read(folder: Path, job: dict[str, Any]) -> np.ndarray:
     """The pixels that the worker wrote. Raises RowFailed unless they fit the job."""
-    boxes = [part["box"] for part in job["parts"]]
-    n_pixels = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    n_pixels = sum(_area(part["box"]) for part in job["parts"])
     try:
         report = Report.model_validate_json((folder / "report.json").read_bytes())
         pixels = np.fromfile(folder / "pixels", np.uint8)

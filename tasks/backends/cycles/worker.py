@@ -4,7 +4,7 @@
     FOLDER/job.json      what to draw; see `blender_job` in renderer.py
     FOLDER/floor.png     the floor's texture
     FOLDER/pixels        output: red, green, blue in sRGB and the body's number (0: none), one byte each, box by box,
-                         rows from top to bottom
+                         rows from top to bottom; named pixels.part until all are drawn
     FOLDER/report.json   output, written last: it marks the job as finished
 
 This is a separate program because it imports bpy: it has bpy's licence and interpreter. It dies with its parent. Exit
@@ -50,7 +50,11 @@ def main() -> None:
     job = json.loads((folder / "job.json").read_text())
     bpy = import_blender(job["bpy"])
     scene = BlenderScene(job, folder)
-    write_whole(folder / "pixels", b"".join(scene.draw(part).tobytes() for part in job["parts"]))
+    with (folder / "pixels.part").open("wb") as file:  # its size shows the parent the progress
+        for part in job["parts"]:
+            file.write(scene.draw(part).tobytes())
+            file.flush()
+    os.replace(folder / "pixels.part", folder / "pixels")
     write_whole(folder / "report.json", json.dumps({"bpy": bpy.app.version_string}).encode())
 
 

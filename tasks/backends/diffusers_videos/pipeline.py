@@ -6,6 +6,7 @@ the animal and the object in it and find it invalid (SpatialAlign 3.3).
 
 from __future__ import annotations
 
+import inspect
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.diffusers_videos.weights import libraries, load_pipeline
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, inference, load_once
+from tasks.engine.progress import advance
 from tasks.media.video import encode_video
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ class DiffusersVideos:
                 # On the CPU: GPU generators give other numbers.
                 generator=torch.Generator("cpu").manual_seed(sample.seed),
                 output_type="np",
+                **step_callback(pipeline, self._diffusers.steps),
             )
         except ValueError as error:  # rows differ only in text and seed, so the settings are wrong
             raise ServiceDown(f"{type(pipeline).__name__} refuses these settings: {error}") from error
@@ -110,6 +113,18 @@ class DiffusersVideos:
                 f"{config.width}x{config.height}; set generate.n_frames, width and height to what it makes"
             )
         return pixels
+
+
+def step_callback(pipeline: Any, n_steps: int) -> dict[str, Any]:
+    """The pipeline's argument that has every denoising step told; none for the few pipelines without one."""
+    if "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
+        return {}
+
+    def tell(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        advance(step + 1, n_steps, "denoising steps")
+        return tensors
+
+    return {"callback_on_step_end": tell}
 
 
 def check_n_frames(n_frames: int, pipeline: Any) -> None:

@@ -31,6 +31,7 @@ from tasks.backends.drawn_videos.animation import Animation
 from tasks.backends.drawn_videos.looks import choose_colours, looks_of
 from tasks.backends.drawn_videos.plots import BEHAVIOURS, choose_behaviour
 from tasks.backends.drawn_videos.world import World
+from tasks.engine.progress import counted
 from tasks.media.video import encode_video
 
 __all__ = ["BEHAVIOURS", "DrawnVideos", "sample_rng"]
@@ -54,7 +55,7 @@ class DrawnVideos:
         boxes: dict[str, list[Box | None]] = {ANIMAL: [], OBJECT: []}
 
         def frames() -> Iterator[np.ndarray]:
-            for frame, seen in animation.frames(self._config.n_frames):
+            for frame, seen in counted(animation.frames(self._config.n_frames), total=self._config.n_frames):
                 for instance_id, box in seen.items():
                     boxes[instance_id].append(box)
                 yield frame

@@ -18,6 +18,7 @@ from tasks.backends.grounding_dino.boxes import proposals_of, to_pixels
 from tasks.backends.grounding_dino.frames import feature_cells, network_input, scaled_size
 from tasks.backends.grounding_dino.prompts import Caption, captions_of, phrase_of, token_columns
 from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once
+from tasks.engine.progress import advance
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +101,7 @@ class GroundingDino(ABC):
                         remedy = "set dino.precision to float32; if it is, the weights are broken"
                         raise RowFailed("not_finite", f"boxes or scores are no numbers: {remedy}", retryable=True)
                     yield first + i, caption, of_frame, scores[i]
+            advance(first + len(pixels), len(frames), "frames searched")
 
     def _input_size(self, frames: np.ndarray, n_queries: int) -> tuple[int, int]:
         height, width = frames.shape[1:3]

@@ -50,9 +50,8 @@ class OpenAIRelations:
 
     def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
         """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
-        frames = decode_bytes(generated.video)
-        indices = evenly_spaced(len(frames), self._n_frames)
-        pictures = [jpeg(frames[i]) for i in indices]
+        indices = evenly_spaced(generated.n_frames, self._n_frames)
+        pictures = [jpeg(frame) for frame in decode_bytes(generated.video, indices)]
 
         def ask(moment: str, relation: str) -> RelationReply:
             data: dict[str, Json] = {

@@ -1,6 +1,6 @@
 """Prompts reworded by an LLM behind an OpenAI-compatible server (SpatialAlign 4.3: ChatGPT, Qwen2.5-7B-Instruct).
 
-    OpenAIRewriter(EndpointConfig(), cache).rewrite(prompt, attempt=0)
+    OpenAIRewriter(EndpointConfig(), cache).rewrite(labels, attempt=0)
         -> "Beneath the pines, a fox pauses to the left of a chair, then sprints past it to the right side."
 
 It gets the prompt and its labels. Its reply is not trusted: the stage checks that the labels are kept.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from schemas.dsr import DsrPrompt
+from schemas.dsr import DsrLabels
 from schemas.relation import RELATIONS
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply, Text
@@ -35,14 +35,14 @@ class OpenAIRewriter:
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [RewriteReply])
 
-    def rewrite(self, prompt: DsrPrompt, attempt: int) -> str:
+    def rewrite(self, labels: DsrLabels, attempt: int) -> str:
         data: dict[str, Json] = {
-            "prompt": structured_text(prompt),
-            "scene": prompt.scene,
-            "animal": prompt.animal,
-            "object": prompt.object,
-            "verb": prompt.verb,
-            "initial": RELATIONS[prompt.initial].at,
-            "final": RELATIONS[prompt.final].to,
+            "prompt": structured_text(labels),
+            "scene": labels.scene,
+            "animal": labels.animal,
+            "object": labels.object,
+            "verb": labels.verb,
+            "initial": RELATIONS[labels.initial].at,
+            "final": RELATIONS[labels.final].to,
         }
         return self._client.ask(RewriteReply, self._prompt, data, attempt=attempt).text

@@ -57,10 +57,10 @@ class OpenAISceneCaptions:
 
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
         """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
-        frames = decode_bytes(rendered.video)
-        indices = evenly_spaced(len(frames), self._n_frames)
+        indices = evenly_spaced(simulation.scene.n_frames, self._n_frames)
+        pictures = [jpeg(frame) for frame in decode_bytes(rendered.video, indices)]
         data: dict[str, Json] = {"times_s": [round(i / simulation.scene.fps, 2) for i in indices]}
-        reply = self._client.ask(SceneCaptionReply, self._prompt, data, images=[jpeg(frames[i]) for i in indices])
+        reply = self._client.ask(SceneCaptionReply, self._prompt, data, images=pictures)
         return " ".join(reply.description.split())
 
 

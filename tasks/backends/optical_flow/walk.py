@@ -21,6 +21,7 @@ from tasks.backends.optical_flow.plate import Guess, Plate
 from tasks.backends.optical_flow.shapes import bounds, erode, union, window_around
 from tasks.backends.optical_flow.step import Step
 from tasks.backends.optical_flow.track import Track
+from tasks.engine.progress import counted
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: 
     walking: list[tuple[Target, Track]] = []
     plate = Plate(guess)
     previous: View | None = None
-    for t in range(clip.n_frames)[::direction]:
+    for t in counted(range(clip.n_frames)[::direction], "frames forward" if direction > 0 else "frames backward"):
         if not walking and all(target.anchor.frame != t for target in targets):
             continue
         view = clip.view(t)
@@ -77,7 +78,6 @@ def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: 
         for target, track in walking:
             target.masks[t] = encode_mask(track.mask)
         previous = view if walking else None
-        log.debug("walk %+d: frame %d of %d", direction, t, clip.n_frames)
 
 
 def _resting(clip: ScaledClip, targets: list[Target], walking: list[tuple[Target, Track]], t: int) -> np.ndarray:

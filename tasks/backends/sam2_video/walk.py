@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasks.backends.sam2_video.contest import Contest
+from tasks.engine.progress import counted
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +33,9 @@ class Tracker(Protocol):
 def walk_clip(trackers: list[Tracker], n_frames: int, contest: Contest) -> None:
     """Enter every instance's logits into the contest, frame by frame."""
     frames = [tracker.frame for tracker in trackers]
-    for t in range(min(frames), n_frames):
+    for t in counted(range(min(frames), n_frames), "frames forward"):
         contest.enter(t, _look((x for x in trackers if x.frame <= t), t, reverse=False))
-    for t in reversed(range(max(frames))):
+    for t in counted(range(max(frames))[::-1], "frames backward"):
         contest.enter(t, _look((x for x in trackers if x.frame > t), t, reverse=True))
 
 

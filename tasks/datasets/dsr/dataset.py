@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from schemas.dsr import SHARD_TABLES
-from tasks.datasets.dsr.statistics import statistics
-from tasks.datasets.dsr.tables import CLIP_STAGES, clip_tables
+from tasks.datasets.dsr.export import export_snapshot
+from tasks.datasets.dsr.report import write_report
+from tasks.datasets.dsr.statistics import headline, statistics
+from tasks.datasets.dsr.story import STORY
+from tasks.datasets.dsr.tables import row_tables
 from tasks.engine.dataset import Dataset
 
 DSR = Dataset(
-    flow="curate-dsr",
-    clip_stages=CLIP_STAGES,
+    name="dsr",
     shard_tables=SHARD_TABLES,
     main_table="samples",
-    clip_tables=clip_tables,
+    row_tables=row_tables,
     statistics=statistics,
+    headline=headline,
+    story=STORY,
+    write_report=write_report,
+    export=export_snapshot,
     about="Prompts in which an animal changes its place relative to a thing, videos generated for them, how well each\n"
     "video shows the change (DSR-Score), and winner and loser pairs for DPO: curated with Triptych after SpatialAlign\n"
     "(sections 3.2, 3.3, A1).",

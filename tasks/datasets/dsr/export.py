@@ -20,19 +20,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow, VideoRow
-from schemas.record import Record, read_table
 from schemas.relation import RELATIONS
-from schemas.storage import AnyPath, write_atomic
-from tasks.datasets.kinemask.export import ExportError
-from tasks.engine.snapshots import is_snapshot, read_snapshot, table_files
+from schemas.storage import write_atomic
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.metrics.correctness import reaches, rounded_scores
 
 logger = logging.getLogger(__name__)
-
-R = TypeVar("R", bound=Record)
 
 INVALID = -100  # the authors' reward of a video that is invalid, or is not there
 OFFICIAL_TAU = 0.7  # where the authors' loader splits, and
@@ -52,20 +48,27 @@ class Preferences:
     pairs: Sequence[PairRow]
 
 
-def export_pairs(snapshot: AnyPath, folder: Path) -> Path:
+def export_snapshot(snapshot: Snapshot, folder: Path, max_rows: int | None = None) -> str:
+    """Write everything and say what was written. max_rows: prompts are exported whole, so that it has to be None."""
+    if max_rows is not None:
+        raise SnapshotError("a snapshot of dsr is exported whole: pairs need all samples of their prompts")
+    metadata = export_pairs(snapshot, folder)
+    return f"{metadata} lists the training prompts of {snapshot.id}; its pairs: {metadata.parent / 'pairs.jsonl'}"
+
+
+def export_pairs(snapshot: Snapshot, folder: Path) -> Path:
     """Write everything; return the path of metadata.csv, which is written last.
 
-    Raises ExportError if it is no snapshot of curate-dsr, or another video of the same name lies in the folder;
+    Raises SnapshotError if it is no snapshot of curate-dsr, or another video of the same name lies in the folder;
     SchemaError if its tables are of another version.
     """
     preferences = read_preferences(snapshot)
     _warn(preferences.pairs)
     name_of = video_names(preferences.samples)
     train = {sample.clip_id for sample in preferences.samples if sample.split == "train"}
-    for path in table_files(snapshot, "videos"):
-        for row in read_table(VideoRow, path):
-            if row.clip_id in train:
-                write_new(folder / "videos" / name_of[row.clip_id], row.video)
+    for shard in snapshot.manifest.shards:  # a shard's videos at a time
+        for row in snapshot.rows(VideoRow, [clip_id for clip_id in shard.clip_ids if clip_id in train]):
+            write_new(folder / "videos" / name_of[row.clip_id], row.video)
     write_atomic(folder / "pairs.jsonl", pairs_jsonl(preferences.pairs, name_of).encode())
     write_atomic(folder / "eval.csv", eval_csv(preferences.prompts).encode())
     metadata = folder / "metadata.csv"
@@ -73,18 +76,10 @@ def export_pairs(snapshot: AnyPath, folder: Path) -> Path:
     return metadata
 
 
-def read_preferences(snapshot: AnyPath) -> Preferences:
-    """Raises ExportError if it is no snapshot of curate-dsr."""
-    if not is_snapshot(snapshot):
-        raise ExportError(f"{snapshot} is no snapshot; name one of curate-dsr, .../snapshots/dsr-...")
-    manifest = read_snapshot(snapshot)
-    if manifest.flow != "curate-dsr":
-        raise ExportError(f"{snapshot} was made by {manifest.flow}; name a snapshot of curate-dsr")
-
-    def rows(table: str, record: type[R]) -> list[R]:
-        return [row for path in table_files(snapshot, table) for row in read_table(record, path)]
-
-    return Preferences(rows("prompts", PromptRow), rows("samples", SampleRow), rows("pairs", PairRow))
+def read_preferences(snapshot: Snapshot) -> Preferences:
+    """Raises SnapshotError if it is no snapshot of curate-dsr."""
+    snapshot.require_flow("curate-dsr")
+    return Preferences(snapshot.rows(PromptRow), snapshot.rows(SampleRow), snapshot.rows(PairRow))
 
 
 def _warn(pairs: Sequence[PairRow]) -> None:
@@ -103,14 +98,17 @@ def _warn(pairs: Sequence[PairRow]) -> None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a file unless it is there already. Raises ExportError if another one is: it may be somebody's only copy."""
+    """Write a file unless it is there already.
+
+    Raises SnapshotError if another file has its name: it may be somebody's only copy.
+    """
     try:
         if path.read_bytes() == data:
             return
     except FileNotFoundError:
         write_atomic(path, data)
         return
-    raise ExportError(f"{path} is there and is another video; export to an empty folder")
+    raise SnapshotError(f"{path} is there and is another video; export to an empty folder")
 
 
 # --- The files -------------------------------------------------------------------------------

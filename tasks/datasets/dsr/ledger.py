@@ -33,7 +33,7 @@ class PromptLedger:
         return self.n_lines + self.n_videos
 
     @property
-    def clip_ids(self) -> list[str]:
+    def row_ids(self) -> list[str]:
         return [sample.clip_id for sample in self.samples]
 
     def problems(self) -> list[str]:
@@ -63,10 +63,10 @@ class PromptLedger:
     def first_steps(self, ways: Ways) -> list[FunnelStep]:
         steps = []
         if self.line_outcomes:
-            steps.append(funnel_step(ways, "read_prompts", "lines", self.n_lines))
+            steps.append(funnel_step(ways, "source", "read_prompts", "lines", self.n_lines))
         if self.n_videos:
-            steps.append(funnel_step(ways, "read_samples", "videos", self.n_videos))
-        steps.append(funnel_step(ways, self.last_step, "prompts", len(self.prompts), len(self.samples)))
+            steps.append(funnel_step(ways, "source", "read_samples", "videos", self.n_videos))
+        steps.append(funnel_step(ways, "source", self.last_step, "prompts", len(self.prompts), len(self.samples)))
         return steps
 
 

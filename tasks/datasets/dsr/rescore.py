@@ -1,6 +1,6 @@
 """a published snapshot -> its boxes as arrays, and the scores of either variant, without generating anything again.
 
-    score_snapshot("out/dsr-20261121", "paper")
+    score_snapshot(Snapshot.open("data/dsr"), "paper")
         clip_id        ssr_initial          ssr_final             r_initial  ...  dsr_score  n_found
         clip-81b2...   [1.0, 0.98, ...]     [-1.0, -0.98, ...]    0.98       ...  1.22       81
 
@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 
 from schemas.dsr import Role
 from schemas.scores import Variant
-from schemas.storage import AnyPath
-from tasks.engine.snapshots import table_files
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.metrics.dsr_score import END_FRAMES, directions_of, score_clips
 
 
@@ -36,8 +35,8 @@ class ClipBoxes(NamedTuple):
     final: np.ndarray  # (B, 2) that of the final one
 
 
-def score_snapshot(snapshot: AnyPath, variant: Variant = "official", end_frames: int = END_FRAMES) -> pl.DataFrame:
-    """One row a valid sample, in the order of the table `samples`. Raises ValueError as `read_boxes` does."""
+def score_snapshot(snapshot: Snapshot, variant: Variant = "official", end_frames: int = END_FRAMES) -> pl.DataFrame:
+    """One row a valid sample, in the order of the table `samples`. Raises SnapshotError as `read_boxes` does."""
     boxes = read_boxes(snapshot)
     scores = score_clips(
         boxes.animal, boxes.object_, boxes.found, boxes.initial, boxes.final, variant, end_frames=end_frames
@@ -58,16 +57,14 @@ def score_snapshot(snapshot: AnyPath, variant: Variant = "official", end_frames:
     )
 
 
-def read_boxes(snapshot: AnyPath) -> ClipBoxes:
+def read_boxes(snapshot: Snapshot) -> ClipBoxes:
     """The boxes of a snapshot's valid samples.
 
-    Raises ValueError if it has none, or not both tracks of each.
+    Raises SnapshotError if it is no snapshot of curate-dsr, or has not both tracks of each sample.
     """
-    sample_files, track_files = table_files(snapshot, "samples"), table_files(snapshot, "tracks")
-    if not (sample_files and track_files):
-        raise ValueError(f"{snapshot} has no samples with tracks; is it a snapshot of dsr?")
-    samples = pq.read_table(sample_files, columns=["clip_id", "initial", "final", "n_frames"])
-    tracks = pq.read_table(track_files, columns=["clip_id", "role", "box_xyxy"])
+    snapshot.require_flow("curate-dsr")
+    samples = pq.read_table(snapshot.files("samples"), columns=["clip_id", "initial", "final", "n_frames"])
+    tracks = pq.read_table(snapshot.files("tracks"), columns=["clip_id", "role", "box_xyxy"])
     n_frames = samples["n_frames"].to_numpy()
     boxes = _padded(tracks["box_xyxy"].combine_chunks(), int(n_frames.max(initial=1)))
     animal = boxes[_rows_of(samples, tracks, "animal")]
@@ -89,7 +86,7 @@ def _rows_of(samples: pa.Table, tracks: pa.Table, role: Role) -> np.ndarray:
     places = pc.index_in(samples["clip_id"], value_set=tracks["clip_id"].take(rows))
     if places.null_count:
         missing = samples["clip_id"].filter(places.is_null())[0]
-        raise ValueError(f"{missing} has no track of its {role}; was a part of the snapshot deleted?")
+        raise SnapshotError(f"{missing} has no track of its {role}; was a part of the snapshot deleted?")
     return rows[places.to_numpy()]
 
 

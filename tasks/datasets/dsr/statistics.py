@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from schemas.dsr import N_SCORE_BINS, SCORE_BIN, SCORE_BINS_FROM, DsrStatistics
 from tasks.engine.dataset import ranked, read_columns
+from tasks.engine.snapshots import Snapshot
 from tasks.metrics.correctness import TAUS, curves, rounded_scores
+
+HEADLINE_TAU = 0.7  # SpatialAlign 3.3
 
 
 def statistics(folder: Path) -> DsrStatistics:
@@ -49,3 +54,19 @@ def _bins(scores: np.ndarray) -> list[int]:
     places = np.floor(rounded_scores((scores - SCORE_BINS_FROM) / SCORE_BIN)).astype(int).clip(0, N_SCORE_BINS - 1)
     counts = Counter(places.tolist())
     return [counts[place] for place in range(N_SCORE_BINS)]
+
+
+def headline(snapshot: Snapshot, truth: Any = None) -> Iterator[str]:
+    """What was measured."""
+    statistics = snapshot.statistics(DsrStatistics)
+    at = statistics.taus.index(HEADLINE_TAU)
+    correct = {curve.name: curve for curve in statistics.curves}
+    shares = [
+        f"{split} {correct[split].correctness[at]:.2f} of {correct[split].n_judged}"
+        for split in ("train", "test")
+        if split in correct
+    ]
+    invalid = ", ".join(f"{reason.n} {reason.name}" for reason in statistics.invalid) or "none"
+    yield f"Correctness@{HEADLINE_TAU}: {'; '.join(shares)} samples"
+    yield f"invalid samples: {invalid}"
+    yield f"{statistics.n_pairs} pairs of {statistics.n_paired_prompts} prompts"

@@ -20,26 +20,21 @@ from schemas.record import Record
 from schemas.scores import Answers, Scored
 from schemas.tables import CandidateRow
 from tasks.datasets.dsr.ledger import outcome_row
-from tasks.engine.dataset import made_of, outcome_of
+from tasks.engine.dataset import outcome_of
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
 
-CLIP_STAGES = ("generate_samples", "ground_instances", "propagate_masks", "score_dsr", "ask_relations")
 
-
-# --- A sample's rows -------------------------------------------------------------------------
-
-
-def clip_tables(work: Work, row: Row[DsrSample]) -> dict[str, list[Record]]:
+def row_tables(work: Work, row: Row[DsrSample]) -> dict[str, list[Record]]:
     """All table rows of one sample, as far as it came."""
     sample = row.payload
     of_clip = {"clip_id": sample.clip_id}
-    generated: Generated | None = made_of(work, row, "generate_samples", Generated)
-    grounding: Grounding | None = made_of(work, row, "ground_instances", Grounding)
-    tracks: Tracks | None = made_of(work, row, "propagate_masks", Tracks)
-    scored: Scored | None = made_of(work, row, "score_dsr", Scored)
-    answers: Answers | None = made_of(work, row, "ask_relations", Answers)
-    outcome = outcome_of(row, CLIP_STAGES[-1])
+    generated = work.find_result(row, Generated)
+    grounding = work.find_result(row, Grounding)
+    tracks = work.find_result(row, Tracks)
+    scored = work.find_result(row, Scored)
+    answers = work.find_result(row, Answers)
+    outcome = outcome_of(row)
 
     tables: dict[str, list[Record]] = {name: [] for name in SHARD_TABLES}
     drawn = generated.drawn if generated else None

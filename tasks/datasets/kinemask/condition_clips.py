@@ -17,8 +17,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from schemas.config import StageConfig
-from schemas.storage import AnyPath
-from tasks.engine.snapshots import table_files
+from tasks.engine.snapshots import Snapshot, SnapshotError
 
 CONSTANT_PROMPT = "An object moving on a surface"  # c_0 of KineMask, 4.3.1: motion control without words
 
@@ -117,19 +116,17 @@ def drop_masks(masks: np.ndarray, kept: Sequence[int] | np.ndarray) -> np.ndarra
 
 
 def training_collisions(
-    snapshot: AnyPath, set_: Literal["simple_motion", "interactions"] = "interactions"
+    snapshot: Snapshot, set_: Literal["simple_motion", "interactions"] = "interactions"
 ) -> list[int]:
     """Collisions of a snapshot's training clips of a set in frame 0, 1, ...: what `frame_weights` takes.
 
-    Raises ValueError if it has no such clips.
+    Raises SnapshotError if it is no snapshot of curate-kinemask, or has no such clips.
     """
-    clip_files, collision_files = table_files(snapshot, "clips"), table_files(snapshot, "collisions")
-    if not (clip_files and collision_files):
-        raise ValueError(f"{snapshot} has no clips with collisions; is it a snapshot of kinemask?")
-    clips = pl.read_parquet(clip_files, columns=["clip_id", "set", "split", "n_frames"])
-    clips = clips.filter((pl.col("set") == set_) & (pl.col("split") == "train"))
+    snapshot.require_flow("curate-kinemask")
+    chosen = snapshot.scan("clips").filter((pl.col("set") == set_) & (pl.col("split") == "train"))
+    clips = chosen.select("clip_id", "n_frames").collect()
     if clips.is_empty():
-        raise ValueError(f"{snapshot} has no training clips of {set_}")
-    collisions = pl.read_parquet(collision_files, columns=["clip_id", "frame"])
+        raise SnapshotError(f"{snapshot.id} has no training clips of {set_}")
+    collisions = snapshot.scan("collisions").select("clip_id", "frame").collect()
     frames = collisions.join(clips, on="clip_id", how="semi")["frame"].to_numpy()
     return np.bincount(frames, minlength=max(clips["n_frames"].to_list())).tolist()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from schemas.kinemask import SHARD_TABLES
-from tasks.datasets.kinemask.statistics import statistics
-from tasks.datasets.kinemask.tables import CLIP_STAGES, clip_tables
+from tasks.datasets.kinemask.export import export_snapshot
+from tasks.datasets.kinemask.report import write_report
+from tasks.datasets.kinemask.statistics import headline, statistics
+from tasks.datasets.kinemask.story import STORY
+from tasks.datasets.kinemask.tables import row_tables
 from tasks.engine.dataset import Dataset
 
 KINEMASK = Dataset(
-    flow="curate-kinemask",
-    clip_stages=CLIP_STAGES,
+    name="kinemask",
     shard_tables=SHARD_TABLES,
     main_table="clips",
-    clip_tables=clip_tables,
+    row_tables=row_tables,
     statistics=statistics,
+    headline=headline,
+    story=STORY,
+    write_report=write_report,
+    export=export_snapshot,
     about="Rigid bodies that are pushed across textured floors and what they hit: rendered clips with exact masks\n"
     "and velocities of every object in every frame, simulated with Triptych after KineMask (sections 3.2, 3.3, 4.1).",
     reading="All tables join on `clip_id`; all but `outcomes` and `draws` hold accepted clips only. `outcomes` has a\n"

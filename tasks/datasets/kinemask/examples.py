@@ -15,10 +15,8 @@ from typing import Any
 import polars as pl
 
 from schemas.push import Example, Mover
-from schemas.storage import AnyPath
-from tasks.datasets.kinemask.condition_image import UnusableInput
-from tasks.engine.snapshots import is_snapshot, table_files
-from tasks.media.video import decode_bytes
+from tasks.engine.snapshots import Snapshot, SnapshotError
+from tasks.media.video import read_video
 
 logger = logging.getLogger(__name__)
 
@@ -26,34 +24,23 @@ logger = logging.getLogger(__name__)
 N_EXAMPLES = 5  # KineMask, A.2
 
 
-def in_context_examples(snapshot: AnyPath, n: int = N_EXAMPLES) -> list[Example]:
+def in_context_examples(snapshot: Snapshot, n: int = N_EXAMPLES) -> list[Example]:
     """n clips of a kinemask snapshot that differ as much as they can; the same ones each time.
 
     Training clips whose captions say nothing that did not happen; fewer than n if there are fewer (logged).
-    Raises UnusableInput if it is no kinemask snapshot or has no such clip.
+    Raises SnapshotError if it is no snapshot of curate-kinemask, or has no such clip.
     """
-    if not is_snapshot(snapshot) or not all(table_files(snapshot, table) for table in ("clips", "videos", "objects")):
-        raise UnusableInput(f"{snapshot} is no snapshot of kinemask: give its folder, .../snapshots/kinemask-...")
-    clips = pl.read_parquet(
-        table_files(snapshot, "clips"),
-        columns=["clip_id", "split", "n_collisions", "caption", "caption_faults", "scene"],
-    )
-    clips = clips.filter((pl.col("split") == "train") & (pl.col("caption_faults").list.len() == 0))
+    snapshot.require_flow("curate-kinemask")
+    faultless = (pl.col("split") == "train") & (pl.col("caption_faults").list.len() == 0)
+    clips = snapshot.scan("clips").filter(faultless).select("clip_id", "n_collisions", "caption", "scene").collect()
     if clips.is_empty():
-        raise UnusableInput(f"{snapshot} has no training clip with a faultless caption to give as an example")
+        raise SnapshotError(f"{snapshot.id} has no training clip with a faultless caption to give as an example")
     movers = _movers(snapshot, clips)
     chosen = choose_diverse(_traits(clips, movers), n)
     if len(chosen) < n:
-        logger.warning("%s has only %d of the %d examples that KineMask gives", snapshot, len(chosen), n)
+        logger.warning("%s has only %d of the %d examples that KineMask gives", snapshot.id, len(chosen), n)
     captions = dict(clips.select("clip_id", "caption").iter_rows())
-    videos = dict(
-        pl.scan_parquet(table_files(snapshot, "videos"))
-        .filter(pl.col("clip_id").is_in(chosen))
-        .select("clip_id", "video")
-        .collect()
-        .iter_rows()
-    )
-    return [Example(i, decode_bytes(videos[i])[0], movers.get(i, []), captions[i]) for i in chosen]
+    return [Example(i, read_video(snapshot.video(i), [0])[0], movers.get(i, []), captions[i]) for i in chosen]
 
 
 def choose_diverse(traits: Mapping[str, frozenset[str]], n: int) -> list[str]:
@@ -71,10 +58,10 @@ def choose_diverse(traits: Mapping[str, frozenset[str]], n: int) -> list[str]:
     return chosen
 
 
-def _movers(snapshot: AnyPath, clips: pl.DataFrame) -> dict[str, list[Mover]]:
+def _movers(snapshot: Snapshot, clips: pl.DataFrame) -> dict[str, list[Mover]]:
     """What moves in the first frame of each clip."""
     rows = (
-        pl.scan_parquet(table_files(snapshot, "objects"))
+        snapshot.scan("objects")
         .filter(pl.col("controlled"))
         .select("clip_id", "instance_id", "noun", "speed_mps")
         .join(clips.lazy().select("clip_id"), on="clip_id", how="semi")

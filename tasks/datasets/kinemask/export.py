@@ -16,25 +16,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from schemas.kinemask import CollisionRow, ObjectRow, SceneClipRow, VideoRow
 from schemas.mask_track import MaskTrack
-from schemas.record import Rational, read_table
+from schemas.record import Rational
 from schemas.scene import Body, Collision, Scene
-from schemas.storage import AnyPath, write_atomic
+from schemas.storage import write_atomic
 from schemas.truth import Expectation, TrueInstance, TrueTriplet, Truth
-from tasks.engine.snapshots import read_snapshot, table_files
-
-R = TypeVar("R", CollisionRow, ObjectRow, SceneClipRow, VideoRow)
+from tasks.engine.snapshots import Snapshot
 
 COLLIDE, PUSH = "collide with", "push"
 # What a caption may call the same event, by the verb's head.
 SAYINGS = {COLLIDE: ["hit", "strike", "bump", "knock", "crash", "run"], PUSH: ["shove", "nudge", "drive", "send"]}
-
-
-class ExportError(ValueError):
-    """There is nothing here that could be exported."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +45,12 @@ class SimulatedClip:
         """Is the body seen in that frame or the one before?"""
         track = next(track for track in self.tracks if track.instance_id == instance_id)
         return any(track.present[max(0, frame - 1) : frame + 1])
+
+
+def export_snapshot(snapshot: Snapshot, folder: Path, max_rows: int | None = None) -> str:
+    """Write the clips, or the first max_rows of them, and say what was written."""
+    manifest = export_clips(read_clips(snapshot, max_rows), folder)
+    return f"{manifest} lists the clips of {snapshot.id}"
 
 
 def export_clips(clips: Iterable[SimulatedClip], folder: Path) -> Path:
@@ -77,38 +76,28 @@ def export_clips(clips: Iterable[SimulatedClip], folder: Path) -> Path:
 # --- A published snapshot --------------------------------------------------------------------
 
 
-def read_clips(snapshot: AnyPath, max_clips: int | None = None) -> Iterator[SimulatedClip]:
-    """The accepted clips of a snapshot of curate-kinemask, shard by shard. Raises ExportError for any other."""
-    manifest = read_snapshot(snapshot)
-    if manifest.flow != "curate-kinemask":
-        raise ExportError(f"{snapshot} was made by {manifest.flow}; name a snapshot of curate-kinemask")
-    shards = (shard.shard_id for shard in manifest.shards)
-    return islice((clip for shard_id in shards for clip in _read_shard(snapshot, shard_id)), max_clips)
+def read_clips(snapshot: Snapshot, max_clips: int | None = None) -> Iterator[SimulatedClip]:
+    """The accepted clips of a snapshot of curate-kinemask, shard by shard. Raises SnapshotError for any other."""
+    snapshot.require_flow("curate-kinemask")
+    return islice(
+        (clip for shard in snapshot.manifest.shards for clip in _read_clips(snapshot, shard.clip_ids)), max_clips
+    )
 
 
-def _read_shard(snapshot: AnyPath, shard_id: str) -> Iterator[SimulatedClip]:
-    def rows(table: str, record: type[R]) -> list[R]:
-        return [row for path in table_files(snapshot, table, [shard_id]) for row in read_table(record, path)]
-
-    video_of = {row.clip_id: row.video for row in rows("videos", VideoRow)}
-    objects_of = _by_clip(rows("objects", ObjectRow))
-    collisions_of = _by_clip(rows("collisions", CollisionRow))
-    for clip in rows("clips", SceneClipRow):
+def _read_clips(snapshot: Snapshot, clip_ids: Sequence[str]) -> Iterator[SimulatedClip]:
+    clips = snapshot.rows(SceneClipRow, clip_ids)
+    ids = [clip.clip_id for clip in clips]
+    videos, objects = snapshot.rows_by_clip(VideoRow, ids), snapshot.rows_by_clip(ObjectRow, ids)
+    collisions = snapshot.rows_by_clip(CollisionRow, ids)
+    for clip in clips:
         yield SimulatedClip(
             clip_id=clip.clip_id,
             caption=clip.caption,
             scene=clip.scene,
-            tracks=[row.track for row in objects_of[clip.clip_id]],
-            collisions=collisions_of.get(clip.clip_id, []),
-            video=video_of[clip.clip_id],
+            tracks=[row.track for row in objects[clip.clip_id]],
+            collisions=collisions[clip.clip_id],
+            video=videos[clip.clip_id][0].video,
         )
-
-
-def _by_clip(rows: Sequence[R]) -> dict[str, list[R]]:
-    grouped: dict[str, list[R]] = {}
-    for row in rows:
-        grouped.setdefault(row.clip_id, []).append(row)
-    return grouped
 
 
 # --- What is true of a clip ------------------------------------------------------------------

@@ -24,11 +24,11 @@ class SeedLedger:
         return len(self.seeds)
 
     @property
-    def clip_ids(self) -> list[str]:
+    def row_ids(self) -> list[str]:
         return [seed.clip_id for seed in self.seeds]
 
     def problems(self) -> list[str]:
-        n_twice = len(self.seeds) - len(set(self.clip_ids))
+        n_twice = len(self.seeds) - len(set(self.row_ids))
         return [f"{n_twice} seeds are asked for twice"] if n_twice else []
 
     def early_outcomes(self) -> list[SceneOutcomeRow]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from schemas.kinemask import SPEED_STEP_MPS, KinemaskStatistics
 from schemas.scene import DIGITS
 from tasks.engine.dataset import histogram, ranked, read_columns
+from tasks.engine.snapshots import Snapshot
 
 N_SECTORS = 12
 
@@ -50,3 +52,13 @@ def _sectors(velocities: Sequence[Sequence[float]]) -> list[int]:
     turns = np.arctan2(xy[:, 1], xy[:, 0]) / (2 * np.pi) % 1
     counts: list[int] = np.bincount((turns * N_SECTORS).astype(int) % N_SECTORS, minlength=N_SECTORS).tolist()
     return counts
+
+
+def headline(snapshot: Snapshot, truth: Any = None) -> Iterator[str]:
+    """What was made."""
+    statistics = snapshot.statistics(KinemaskStatistics)
+    n_objects = sum(n * clips for n, clips in enumerate(statistics.objects_per_clip))
+    made = ", ".join(f"{part.n} {part.name}" for part in statistics.clips)
+    rejected = ", ".join(f"{draw.n} {draw.name}" for draw in statistics.rejected_draws) or "none"
+    yield f"clips: {made}; {n_objects} objects, {sum(statistics.collisions_per_frame)} collisions"
+    yield f"draws that were no clip of their set: {rejected}"

@@ -20,24 +20,19 @@ from schemas.mask_track import MaskTrack
 from schemas.record import Record
 from schemas.scene import DIGITS, Body, SceneSeed, Trajectory
 from schemas.simulation import Captioned, Rendered, Simulation
-from tasks.engine.dataset import made_of, outcome_of
+from tasks.engine.dataset import outcome_of
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
 
-CLIP_STAGES = ("simulate_scenes", "render_clips", "caption_clips")
 
-
-# --- A clip's rows ---------------------------------------------------------------------------
-
-
-def clip_tables(work: Work, row: Row[SceneSeed]) -> dict[str, list[Record]]:
+def row_tables(work: Work, row: Row[SceneSeed]) -> dict[str, list[Record]]:
     """All table rows of one seed, as far as it came."""
     seed = row.payload
     of_clip = {"clip_id": seed.clip_id}
-    simulation: Simulation | None = made_of(work, row, "simulate_scenes", Simulation)
-    rendered: Rendered | None = made_of(work, row, "render_clips", Rendered)
-    captioned: Captioned | None = made_of(work, row, "caption_clips", Captioned)
-    outcome = outcome_of(row, CLIP_STAGES[-1])
+    simulation = work.find_result(row, Simulation)
+    rendered = work.find_result(row, Rendered)
+    captioned = work.find_result(row, Captioned)
+    outcome = outcome_of(row)
 
     tables: dict[str, list[Record]] = {name: [] for name in SHARD_TABLES}
     of_seed = seed.model_dump(include={"set", "split", "seed"})

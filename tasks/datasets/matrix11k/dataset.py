@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from schemas.matrix11k import SHARD_TABLES
-from tasks.datasets.matrix11k.statistics import statistics
-from tasks.datasets.matrix11k.tables import CLIP_STAGES, clip_tables
+from tasks.datasets.matrix11k.report import write_report
+from tasks.datasets.matrix11k.statistics import headline, statistics
+from tasks.datasets.matrix11k.story import STORY
+from tasks.datasets.matrix11k.tables import row_tables
 from tasks.engine.dataset import Dataset
 
 MATRIX11K = Dataset(
-    flow="curate-matrix11k",
-    clip_stages=CLIP_STAGES,
+    name="matrix11k",
     shard_tables=SHARD_TABLES,
     main_table="clips",
-    clip_tables=clip_tables,
+    row_tables=row_tables,
     statistics=statistics,
+    headline=headline,
+    story=STORY,
+    write_report=write_report,
     about="Who does what to whom, and where, in every frame: interaction triplets, described instances and\n"
     "one mask track an instance, curated with Triptych after MATRIX (section 3, appendix A).",
     reading="`clips`, `interactions`, `instances` and `mask_tracks` hold accepted clips only and join on `clip_id`.\n"

@@ -38,7 +38,7 @@ class VideoLedger(BaseModel):
         return self.n_lines
 
     @property
-    def clip_ids(self) -> list[str]:
+    def row_ids(self) -> list[str]:
         return [clip.clip_id for clip in self.clips]
 
     def problems(self) -> list[str]:
@@ -71,7 +71,7 @@ class VideoLedger(BaseModel):
                     row_id=dropped.clip.clip_id,
                     kind="clip",
                     status="rejected",
-                    stage="split_scenes",
+                    stage=SplitResult.stage_name,
                     reason=dropped.reason,
                     detail=dropped.detail,
                     retryable=False,
@@ -86,9 +86,9 @@ class VideoLedger(BaseModel):
     def first_steps(self, ways: Ways) -> list[FunnelStep]:
         n_cut = sum(len(split.clips) + len(split.dropped) for split in self.splits.values())
         return [
-            funnel_step(ways, "read_manifest", "lines", self.n_lines),
-            funnel_step(ways, "split_scenes", "sources", len(self.sources), n_cut),
-            funnel_step(ways, "split_scenes", "clips", n_cut),
+            funnel_step(ways, "source", "read_manifest", "lines", self.n_lines),
+            funnel_step(ways, "source", SplitResult.stage_name, "sources", len(self.sources), n_cut),
+            funnel_step(ways, "clip", SplitResult.stage_name, "clips", n_cut),
         ]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.matrix11k import MatrixStatistics
 from tasks.engine.dataset import histogram, ranked, read_columns
+from tasks.engine.snapshots import Snapshot
+from tasks.metrics.compare_truth import TruthReport
 
 TOP = 50  # verbs and nouns in figure 10
 
@@ -31,3 +34,28 @@ def statistics(folder: Path) -> MatrixStatistics:
         top_verbs=ranked(interactions["verb"].to_list(), TOP),
         top_nouns=ranked(instances["class_name"].to_list(), TOP),
     )
+
+
+def headline(snapshot: Snapshot, truth: TruthReport | None) -> Iterator[str]:
+    """What was found, against the truth where that is known."""
+    statistics = snapshot.statistics(MatrixStatistics)
+    n_triplets, n_tracks = (
+        sum(n * clips for n, clips in enumerate(per_clip))
+        for per_clip in (statistics.interactions_per_clip, statistics.instances_per_clip)
+    )
+    yield f"{n_triplets} triplets, {n_tracks} mask tracks"
+    if truth is None:
+        return
+
+    def rate(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    yield (
+        f"masks against the truth: mean IoU {rate(truth.mean_iou)}, where visible {rate(truth.mean_visible_iou)}, "
+        f"{truth.instances_delivered} tracks, {rate(truth.instance_recall)} of the instances"
+    )
+    yield (
+        f"cuts: precision {rate(truth.cut_precision)}, recall {rate(truth.cut_recall)}; "
+        f"triplets: precision {rate(truth.triplet_precision)}, recall {rate(truth.triplet_recall)}"
+    )
+    yield f"rows that ended as expected: {truth.rows_met} of {truth.rows_expected}"

@@ -25,25 +25,20 @@ from schemas.outcome import Outcome
 from schemas.record import Record
 from schemas.track_check import Checked
 from tasks.datasets.matrix11k.ledger import outcome_row
-from tasks.engine.dataset import made_of, outcome_of
+from tasks.engine.dataset import outcome_of
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
 
-CLIP_STAGES = ("extract_triplets", "ground_instances", "propagate_masks", "check_tracks")
 
-
-# --- A clip's rows ---------------------------------------------------------------------------
-
-
-def clip_tables(work: Work, row: Row[Clip]) -> dict[str, list[Record]]:
+def row_tables(work: Work, row: Row[Clip]) -> dict[str, list[Record]]:
     """All table rows of one clip, as far as it came."""
     clip = row.payload
     of_clip = {"clip_id": clip.clip_id}
-    extraction: Extraction | None = made_of(work, row, "extract_triplets", Extraction)
-    grounding: Grounding | None = made_of(work, row, "ground_instances", Grounding)
-    tracks: Tracks | None = made_of(work, row, "propagate_masks", Tracks)
-    checked: Checked | None = made_of(work, row, "check_tracks", Checked)
-    outcome = outcome_of(row, CLIP_STAGES[-1])
+    extraction = work.find_result(row, Extraction)
+    grounding = work.find_result(row, Grounding)
+    tracks = work.find_result(row, Tracks)
+    checked = work.find_result(row, Checked)
+    outcome = outcome_of(row)
     accepted = outcome.status == "accepted"
     kept_ids = checked.kept_ids if accepted and checked else []
 

@@ -18,21 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flows.commands.export_pairs import main
-from schemas.dsr import DsrPrompt, PromptRow, SampleRow, VideoRow
+from flows.commands.export import main
+from schemas.dsr import DsrPrompt, PairRow, PromptRow, SampleRow, VideoRow
 from schemas.record import SchemaError, write_table
 from schemas.scene import Split
 from schemas.storage import write_atomic
-from tasks.datasets.dsr.dataset import DSR
 from tasks.datasets.dsr.export import PROMPT_COLUMNS, Preferences, export_pairs, metadata_csv, read_preferences
-from tasks.datasets.dsr.ledger import PromptLedger
 from tasks.datasets.dsr.pairs import PairConfig, pair_samples, prompt_rows
-from tasks.datasets.kinemask.export import ExportError
-from tasks.engine.inputs import Inputs
-from tasks.engine.publish import publish_snapshot
-from tasks.engine.work import Work
+from tasks.engine.snapshots import LATEST, Snapshot, SnapshotError
 from tasks.readers.read_prompts import read_prompts
 from tests.support.dsr_rows import make_prompt, make_sample
+from tests.support.snapshots import write_snapshot
 
 DEFAULT = PairConfig()
 WORDS = st.text(st.characters(exclude_categories=["Cs"]))  # no lone surrogates: no table can hold them
@@ -55,23 +51,19 @@ def publish(
     samples: Sequence[SampleRow] = SAMPLES,
     prompts: Sequence[DsrPrompt] = (PAIRED, LONELY, TESTED),
     config: PairConfig = DEFAULT,
-) -> Path:
-    """A snapshot of prompts and pairs, to which the samples' tables are added by hand, a file a prompt."""
+) -> Snapshot:
+    """A snapshot of prompts, samples and pairs, the latest one; each prompt's samples are a shard."""
     pairs = pair_samples(samples, config)
     rows = prompt_rows(prompts, SEEDS, samples, pairs, config)
-    ledger = PromptLedger(
-        n_lines=0, n_videos=0, last_step="plan_samples", prompts=[], samples=[], prompt_rows=rows, pairs=pairs
-    )
-    work = Work(root=root / "work", inputs=Inputs(folder=root))
-    snapshot = publish_snapshot(work, root / "snapshots", "toy", DSR, ledger, [], {}, [])
-    assert isinstance(snapshot, Path)
-    for table in ("samples", "videos"):
-        (snapshot / table / "empty.parquet").unlink()
-    for prompt in prompts:
-        of_prompt = [sample for sample in samples if sample.prompt_id == prompt.prompt_id]
-        videos = [VideoRow(clip_id=s.clip_id, sha256=s.sha256, video=video_of(s)) for s in of_prompt]
-        write_table(SampleRow, of_prompt, snapshot / "samples" / f"{prompt.prompt_id}.parquet")
-        write_table(VideoRow, videos, snapshot / "videos" / f"{prompt.prompt_id}.parquet")
+    tables = {
+        "prompts": (PromptRow, rows),
+        "pairs": (PairRow, pairs),
+        "samples": (SampleRow, samples),
+        "videos": (VideoRow, [VideoRow(clip_id=s.clip_id, sha256=s.sha256, video=video_of(s)) for s in samples]),
+    }
+    shards = {p.prompt_id: [s.clip_id for s in samples if s.prompt_id == p.prompt_id] for p in prompts}
+    snapshot = write_snapshot(root / "snapshots" / "toy-0123", "curate-dsr", tables, shards)
+    write_atomic(root / "snapshots" / LATEST, f"{snapshot.id}\n".encode())
     return snapshot
 
 
@@ -203,7 +195,7 @@ def test_no_file_of_anybody_is_touched(tmp_path: Path) -> None:
     videos.mkdir(parents=True)
     (videos / "7_LR_F81_seed00.mp4").write_bytes(b"of another prompt")
     (videos / "1099_RL_F81_seed00.mp4").write_bytes(b"of this one, from another model")
-    with pytest.raises(ExportError, match="is there and is another video; export to an empty folder"):
+    with pytest.raises(SnapshotError, match="is there and is another video; export to an empty folder"):
         export_pairs(publish(tmp_path), tmp_path / "out")
     assert (videos / "7_LR_F81_seed00.mp4").read_bytes() == b"of another prompt"
     assert (videos / "1099_RL_F81_seed00.mp4").read_bytes() == b"of this one, from another model"
@@ -258,18 +250,18 @@ def test_pairs_that_the_authors_loader_would_not_make_are_told(
 
 def test_what_is_no_snapshot_of_dsr_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ExportError, match="nowhere is no snapshot"):
-        export_pairs(tmp_path / "nowhere", out)
-    manifest = publish(tmp_path) / "manifest.json"
+    with pytest.raises(SnapshotError, match="nowhere is no snapshot"):
+        export_pairs(Snapshot(tmp_path / "nowhere"), out)
+    manifest = publish(tmp_path).folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"curate-dsr"', '"curate-kinemask"'))
-    with pytest.raises(ExportError, match="made by curate-kinemask; name a snapshot of curate-dsr"):
-        export_pairs(manifest.parent, out)
+    with pytest.raises(SnapshotError, match="made by curate-kinemask; give a snapshot of curate-dsr"):
+        export_pairs(Snapshot(manifest.parent), out)
     assert not out.exists()
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     snapshot = publish(tmp_path)
-    path = snapshot / "samples" / "1099_RL.parquet"
+    path = snapshot.folder / "samples" / "1099_RL.parquet"
     table = pq.read_table(path)
     place = table.schema.get_field_index("prompt_id")
     hostile = pa.array(["../../1099_RL"] * table.num_rows)
@@ -281,7 +273,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
 
 def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:
     snapshot = publish(tmp_path)
-    (path,) = (snapshot / "pairs").iterdir()
+    (path,) = (snapshot.folder / "pairs").iterdir()
     write_table(VideoRow, [], path)
     with pytest.raises(SchemaError, match="columns are not those of PairRow"):
         read_preferences(snapshot)
@@ -298,8 +290,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     snapshot = publish(tmp_path)
     run_command(tmp_path)
     said = capsys.readouterr().out
-    assert said.startswith(f"{tmp_path / 'out' / 'metadata.csv'} lists the training prompts of {snapshot.name};")
-    run_command(tmp_path, "--snapshot", snapshot.name)
+    assert said.startswith(f"{tmp_path / 'out' / 'metadata.csv'} lists the training prompts of {snapshot.id};")
+    run_command(tmp_path, "--snapshot", snapshot.id)
     assert len(read_csv(tmp_path / "out" / "metadata.csv")) == 2
 
 
@@ -307,8 +299,11 @@ def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nothing was published"):
         run_command(tmp_path)
     snapshot = publish(tmp_path)
-    with pytest.raises(SystemExit, match=f"nonsense is no snapshot; there are {snapshot.name}"):
+    with pytest.raises(SystemExit, match=f"nonsense is no snapshot; there are {snapshot.id}"):
         run_command(tmp_path, "--snapshot", "nonsense")
+    with pytest.raises(SystemExit, match=r"^SnapshotError: a snapshot of dsr is exported whole"):
+        run_command(tmp_path, "--limit", 1)
+    assert not (tmp_path / "out").exists()
     (tmp_path / "out").write_text("no folder")
     with pytest.raises(SystemExit, match="out"):
         run_command(tmp_path)

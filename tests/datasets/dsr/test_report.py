@@ -40,30 +40,28 @@ from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.storage import parse_path
 from schemas.tables import CandidateRow
 from schemas.usage import Usage
+from tasks.datasets.dsr import report
 from tasks.datasets.dsr.dataset import DSR
 from tasks.datasets.dsr.pairs import PairConfig, pair_samples, prompt_rows
-from tasks.datasets.dsr.report import write_dsr_report
-from tasks.datasets.dsr.report.answers import agreement_chart
-from tasks.datasets.dsr.report.curve_chart import LARGE, curve_charts
+from tasks.datasets.dsr.report.charts import LARGE, agreement_chart, curve_chart, runs, score_chart, ssr_chart
 from tasks.datasets.dsr.report.examples import choose_examples
-from tasks.datasets.dsr.report.pairs import NO_DIFFERENCE, NO_LOSER, NO_WINNER, TOO_FEW, why_unpaired
-from tasks.datasets.dsr.report.scores import score_chart
-from tasks.datasets.dsr.report.settings import Settings
-from tasks.datasets.dsr.report.ssr_chart import runs, ssr_chart
-from tasks.datasets.dsr.report.types import type_name
-from tasks.datasets.dsr.tables import CLIP_STAGES
+from tasks.datasets.dsr.report.tables import NO_DIFFERENCE, NO_LOSER, NO_WINNER, TOO_FEW, curves_of, why_unpaired
+from tasks.datasets.dsr.view import SampleView, Settings, sample_view, sample_views, type_letter, type_name
 from tasks.engine.dataset import Ways, funnel_step
-from tasks.engine.snapshots import read_snapshot
+from tasks.engine.inputs import Inputs
+from tasks.engine.snapshots import Snapshot
+from tasks.engine.work import Work
 from tasks.media.video import encode_video, iter_frames
 from tasks.metrics.correctness import AgreementBin, vlm_agreement
 from tasks.metrics.dsr_score import directions_of, score_clips
-from tasks.pages.colours import Colour
-from tasks.pages.ended import MAX_ROWS_PER_WAY
-from tasks.pages.palette import colour_of
+from tasks.pages.colours import Colour, colour_of
+from tasks.pages.funnel import MAX_ROWS_PER_GROUP
+from tasks.pages.page import PageContext
 from tasks.pages.usage import StageUsage, usage_of
 from tasks.pages.wording import signed
 from tasks.score_dsr import ScoreConfig
-from tests.support.pages import Page
+from tests.support.pages import Page, tables_of
+from tests.support.stages import DSR_STAGES
 
 N_FRAMES, WIDTH, HEIGHT = 8, 120, 80
 END_FRAMES = 2
@@ -194,7 +192,7 @@ class World:
             VideoRow(clip_id=sample.clip_id, sha256=hashlib.sha256(video).hexdigest(), video=video)
         )
         self.rows["tracks"] += make_tracks(sample, share, hidden)
-        self.end(prompt, seed, "accepted", CLIP_STAGES[-1], None, drawn=sample.drawn)
+        self.end(prompt, seed, "accepted", DSR_STAGES[-1], None, drawn=sample.drawn)
         return sample.clip_id
 
     def end(
@@ -224,7 +222,7 @@ class World:
             )
         )
 
-    def publish(self) -> Path:
+    def publish(self) -> Snapshot:
         snapshot = self.root / "snapshots" / "dsr-0123"
         pairs = pair_samples(self.rows["samples"], self.pairing)
         seeds = {split: sorted(asked) for split, asked in self.seeds.items()}
@@ -234,7 +232,11 @@ class World:
         for table, rows in {"prompts": prompts, "pairs": pairs}.items():
             write_table(WHOLE_TABLES[table], rows, snapshot / table / f"{table}.parquet")
         (snapshot / "manifest.json").write_bytes(self._manifest(snapshot).to_json())
-        return snapshot
+        return Snapshot(snapshot)
+
+    @property
+    def work(self) -> Work:
+        return Work(root=self.root / "work", inputs=Inputs(folder=self.root))
 
     def _manifest(self, snapshot: Path) -> SnapshotManifest:
         outcomes: list[SampleOutcomeRow] = self.rows["outcomes"]
@@ -248,7 +250,6 @@ class World:
             flow="curate-dsr",
             dataset="dsr",
             format_version=2,
-            record_versions=[],
             configs=json.dumps({name: config.model_dump(mode="json") for name, config in configs.items()}),
             made_by=MADE_BY,
             n_given=len(self.prompts),
@@ -261,17 +262,17 @@ class World:
                 *_steps(outcomes),
             ],
             outcomes=[Count(status=s, stage=st, reason=r, n=n) for (s, st, r), n in sorted(ways.items(), key=str)],
-            statistics=DSR.statistics(snapshot),
+            statistics=DSR.statistics(snapshot).model_dump(mode="json"),
             shards=[ShardEntry(shard_id="shard-1", clip_ids=[o.row_id for o in outcomes])],
-            files=[],
+            **tables_of(snapshot, SHARD_TABLES | WHOLE_TABLES),
         )
 
 
 def _steps(outcomes: list[SampleOutcomeRow]) -> list[FunnelStep]:
     ways: Ways = Counter((row.kind, row.stage, row.status) for row in outcomes)
     steps: list[FunnelStep] = []
-    for stage in CLIP_STAGES:
-        steps.append(funnel_step(ways, stage, "clips", steps[-1].passed if steps else len(outcomes)))
+    for stage in DSR_STAGES:
+        steps.append(funnel_step(ways, "clip", stage, "clips", steps[-1].passed if steps else len(outcomes)))
     return steps
 
 
@@ -280,8 +281,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "data")
 
 
-def report_on(world: World, name: str = "report", **options: Any) -> tuple[Path, Page]:
-    index = write_dsr_report(world.publish(), world.root / name, **options)
+def report_on(world: World, name: str = "report", **told: Any) -> tuple[Path, Page]:
+    """told: what the page is told beside the snapshot"""
+    index = report.write_report(world.publish(), world.root / name, PageContext(world.work, **told))
     return index, Page(index.read_text())
 
 
@@ -400,13 +402,13 @@ def test_a_generator_that_cannot_say_what_it_drew_has_no_such_table(world: World
 
 def test_invalid_samples_are_counted_and_listed_by_reason(world: World) -> None:
     prompt = make_prompt("TR")
-    for seed in range(MAX_ROWS_PER_WAY + 5):
+    for seed in range(MAX_ROWS_PER_GROUP + 5):
         world.end(prompt, seed, "rejected", "score_dsr", "several_animals", "another fox on 3 of 8 sampled frames")
     world.end(prompt, 99, "rejected", "ground_instances", "no_interaction_left", "id2: no candidate")
     _, page = report_on(world)
     assert "score_dsr/several_animals 25 ground_instances/no_interaction_left 1" in page.text
     assert f"train · TR · {prompt.prompt_id} · seed 99 id2: no candidate" in page.text
-    assert page.text.count("another fox on 3") == MAX_ROWS_PER_WAY
+    assert page.text.count("another fox on 3") == MAX_ROWS_PER_GROUP
     assert "… and 5 more." in page.text
 
 
@@ -426,7 +428,7 @@ def test_nothing_is_loaded_from_elsewhere(world: World) -> None:
     index, page = report_on(world)
     tags, names = ("img", "video", "script", "link"), ("src", "href", "poster")
     links = [value for tag in tags for name in names for value in page.attributes(tag, name)]
-    assert links == [f"clips/{clip_id}.mp4", f"clips/{clip_id}.jpg"]
+    assert links == [f"clips/{clip_id}.mp4", f"clips/{clip_id}-0.jpg"]
     assert all((index.parent / link).is_file() for link in links)
     assert "url(" not in index.read_text()
 
@@ -449,14 +451,14 @@ def test_a_snapshot_of_invalid_samples_only_is_reported(world: World) -> None:
 
 
 def test_the_report_of_another_dataset_is_refused(world: World) -> None:
-    snapshot = world.publish()
+    folder = world.publish().folder
     of_videos = MatrixStatistics(
         contact_dynamism=[], interactions_per_clip=[], instances_per_clip=[], top_verbs=[], top_nouns=[]
     )
-    manifest = read_snapshot(snapshot).model_copy(update={"flow": "curate-matrix11k", "statistics": of_videos})
-    (snapshot / "manifest.json").write_bytes(manifest.to_json())
+    changes = {"flow": "curate-matrix11k", "statistics": of_videos.model_dump()}
+    (folder / "manifest.json").write_bytes(Snapshot(folder).manifest.model_copy(update=changes).to_json())
     with pytest.raises(ValueError, match="is of curate-matrix11k"):
-        write_dsr_report(snapshot, world.root / "report")
+        report.write_report(Snapshot(folder), world.root / "report", PageContext(world.work))
 
 
 def test_only_calls_about_candidates_are_held_against_a_naive_scan(world: World) -> None:
@@ -493,7 +495,7 @@ def test_the_page_appears_only_when_all_else_is_there(world: World, monkeypatch:
         raise OSError("no space left")
 
     world.accept(make_prompt(), 0)
-    monkeypatch.setattr("tasks.datasets.dsr.report.film.write_jpeg", full_disk)
+    monkeypatch.setattr("tasks.pages.film.write_jpeg", full_disk)
     with pytest.raises(OSError, match="no space"):
         report_on(world)
     assert not (world.root / "report" / "index.html").exists()
@@ -502,7 +504,7 @@ def test_the_page_appears_only_when_all_else_is_there(world: World, monkeypatch:
 def test_it_may_lie_in_a_store(world: World) -> None:
     clip_id = world.accept(make_prompt(), 0)
     folder = parse_path("memory://reports-of-tests/dsr-0123")
-    index = write_dsr_report(world.publish(), folder)
+    index = report.write_report(world.publish(), folder, PageContext(world.work))
     assert index == folder / "index.html"
     assert clip_id in index.read_bytes().decode()
     assert (folder / "clips" / f"{clip_id}.mp4").is_file()
@@ -511,7 +513,7 @@ def test_it_may_lie_in_a_store(world: World) -> None:
 # --- Which samples ---------------------------------------------------------------------------
 
 
-def test_the_widest_pair_of_each_prompt_is_shown_type_by_type(world: World) -> None:
+def test_the_widest_pair_of_each_prompt_is_shown_type_by_type(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     wide, narrow, other = make_prompt("LT"), make_prompt("LT", number=1), make_prompt("RL")
     best, _, worst = (world.accept(wide, seed, share) for seed, share in enumerate((1, 0.9, 0)))
     narrow_pair = [world.accept(narrow, seed, share) for seed, share in enumerate((0.9, 0.1))]
@@ -520,7 +522,8 @@ def test_the_widest_pair_of_each_prompt_is_shown_type_by_type(world: World) -> N
     pairs = [(best, worst), tuple(other_pair), tuple(narrow_pair)]
     assert choose_examples(snapshot, 0.7, max_pairs=3).pairs == pairs
     assert choose_examples(snapshot, 0.7, max_pairs=2).pairs == pairs[:2]
-    _, page = report_on(world, max_pairs=1)
+    monkeypatch.setattr(report, "MAX_PAIRS", 1)
+    _, page = report_on(world)
     assert page.attributes("article", "id")[:2] == [best, worst]
     assert page.text.index(" winner ", page.text.index("Examples")) < page.text.index(" loser ")
 
@@ -603,7 +606,7 @@ def test_the_rule_and_the_reward_of_pairs_are_told(tmp_path: Path, pairing: dict
 
 def test_scores_are_held_against_the_threshold_of_pairs_only_if_pairs_are_made_by_scores(tmp_path: Path) -> None:
     def tau_of(**pairing: Any) -> float:
-        return Settings.of(read_snapshot(World(tmp_path / str(len(pairing)), **pairing).publish())).tau
+        return Settings.of(World(tmp_path / str(len(pairing)), **pairing).publish().manifest).tau
 
     assert tau_of(tau=0.6) == 0.6
     assert tau_of(tau=0.6, reward="vlm") == 0.7
@@ -624,7 +627,7 @@ def test_a_film_shows_every_frame_with_the_boxes_of_that_frame(world: World) -> 
         left, _, right, bottom = way(prompt, 1.0)[number]
         edge = round((left + right) / 2), round(bottom) - 1
         assert has_colour(frames[number], colour_of(ANIMAL), edge) == (number not in hidden)
-    poster = cv2.imread(str(index.parent / "clips" / f"{clip_id}.jpg"))
+    poster = cv2.imread(str(index.parent / "clips" / f"{clip_id}-0.jpg"))
     assert poster is not None
     assert poster.shape == (HEIGHT, WIDTH, 3)
 
@@ -646,11 +649,24 @@ def test_a_video_that_is_not_the_samples_leaves_a_gap(world: World, fault: dict[
     assert not (index.parent / "clips" / f"{clip_id}.mp4").exists()
 
 
+def test_what_is_shown_of_a_sample_can_be_written_as_json(world: World) -> None:
+    clip_id = world.accept(make_prompt("RL"), 0, hidden=[0, 4])
+    (view,) = sample_views(world.publish(), [clip_id], world.root)
+    assert SampleView.model_validate_json(view.model_dump_json()) == view
+    assert (view.type_letter, view.type_name, view.reaches_tau) == ("F", "right to left", True)
+    assert (view.first_found, view.last_found) == ([1, 2], [6, 7])
+
+
 # --- Curves over frames ----------------------------------------------------------------------
 
 
+def ssr_chart_of(sample: SampleRow) -> str:
+    settings = Settings("official", END_FRAMES, PairConfig(), "a generator", "a judge", judged_by_boxes=False)
+    return ssr_chart(sample_view(sample, settings))
+
+
 def test_the_two_curves_cross_and_break_where_not_both_were_found() -> None:
-    chart = ssr_chart(make_sample(make_prompt("RL"), 0, hidden=[0, 4]), END_FRAMES)
+    chart = ssr_chart_of(make_sample(make_prompt("RL"), 0, hidden=[0, 4]))
     (before, after), (rising, risen) = (lines(chart, kind) for kind in ("initial", "final"))
     assert [len(part) for part in (before, after, rising, risen)] == [3, 3, 3, 3]
     assert before[0, 1] < after[-1, 1], "the initial relation falls; y is down"
@@ -665,7 +681,7 @@ def test_the_two_curves_cross_and_break_where_not_both_were_found() -> None:
 
 def test_means_lie_at_their_height_over_the_found_frames_at_either_end() -> None:
     sample = make_sample(make_prompt("RL"), 0, 0.5, hidden=[0])
-    chart = ssr_chart(sample, END_FRAMES)
+    chart = ssr_chart_of(sample)
     top, bottom = (float(line.attrib["d"].split("M34 ")[1].split("H")[0]) for line in by_class(chart, "grid")[::3])
     for kind, mean in {"initial": sample.r_initial, "final": sample.r_final}.items():
         (dot,) = by_class(chart, "mean", kind)
@@ -685,7 +701,7 @@ def test_runs_of_frames() -> None:
 def test_a_sample_of_one_frame_is_drawn() -> None:
     sample = make_sample(make_prompt(), 0)
     one = sample.model_copy(update={"n_frames": 1, "ssr_initial": [0.5], "ssr_final": [None]})
-    ElementTree.fromstring(ssr_chart(one, END_FRAMES))
+    ElementTree.fromstring(ssr_chart_of(one))
 
 
 # --- Correctness, scores, answers ------------------------------------------------------------
@@ -695,20 +711,21 @@ def test_correctness_curves_are_in_proportion(world: World) -> None:
     for seed, share in enumerate((1, 1, 0, 0)):
         world.accept(make_prompt("RL"), seed, share)
     world.accept(make_prompt("RL", "test", 1), 0)
-    statistics = DSR.statistics(world.publish())
+    statistics = world.publish().manifest.statistics
     assert isinstance(statistics, DsrStatistics)
-    charts = curve_charts(statistics)
-    assert charts.splits == ["test", "train"]
-    assert [(mark, name) for mark, name, _ in charts.by_type] == [("F", "right to left")]
-    (train,) = lines(charts.overall, "train")
+    curves = curves_of(statistics)
+    assert list(curves) == ["", "RL"]
+    assert list(curves[""]) == ["test", "train"]
+    overall = curve_chart(curves[""], statistics.taus, LARGE, "all types")
+    (train,) = lines(overall, "train")
     assert len(train) == len(statistics.taus)
-    floor, top = LARGE.y(0), LARGE.y(1)
+    floor, top = LARGE.y_of(0), LARGE.y_of(1)
     assert floor > top, "y is down"
     assert train[0, 1] == pytest.approx(top), "at 0 it is the share of valid samples"
     assert train[14, 1] == pytest.approx((floor + top) / 2, abs=0.1), "taus go by 0.05: the 14th is 0.7"
-    (dot,) = by_class(charts.overall, "dot", "train")
+    (dot,) = by_class(overall, "dot", "train")
     assert float(dot.attrib["cx"]) == pytest.approx(train[14, 0], abs=0.1)
-    assert [reading.text for reading in by_class(charts.overall, "reading")] == ["test 1.000", "train 0.500"]
+    assert [reading.text for reading in by_class(overall, "reading")] == ["test 1.000", "train 0.500"]
 
 
 def test_bars_of_scores_lie_on_their_side_of_the_threshold() -> None:
@@ -757,3 +774,4 @@ def test_types_beyond_the_papers_have_a_place_and_their_code_for_a_name() -> Non
     assert in_table_order(["RL", "LB", "LT", "BL", "LT"]) == ["LT", "RL", "BL", "LB"]
     assert type_name("LB") == "LB"
     assert type_name("TR") == "top to right"
+    assert (type_letter("TR"), type_letter("LB"), type_letter("")) == ("E", "", "")

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.kinemask import CollisionRow
-from schemas.record import write_table
 from tasks.datasets.kinemask.condition_clips import (
     ConditioningConfig,
     draw_kept_frames,
@@ -20,7 +19,9 @@ from tasks.datasets.kinemask.condition_clips import (
     kept_frames,
     training_collisions,
 )
-from tests.datasets.kinemask.test_examples import make_clip_row, write_snapshot
+from tasks.engine.snapshots import Snapshot, SnapshotError
+from tests.datasets.kinemask.test_examples import make_clip_row, write_clips
+from tests.support.snapshots import write_snapshot
 
 F = 49
 CONFIG = ConditioningConfig()
@@ -136,7 +137,6 @@ def test_collisions_are_counted_over_the_training_clips_of_a_set(tmp_path: Path)
         make_clip_row(2, set="interactions", split="test"),
         make_clip_row(3, set="simple_motion"),
     ]
-    snapshot = write_snapshot(tmp_path, rows)
     hits = [(rows[0], 1), (rows[1], 1), (rows[1], 2), (rows[2], 0), (rows[3], 3)]
     collisions = [
         CollisionRow(
@@ -146,18 +146,19 @@ def test_collisions_are_counted_over_the_training_clips_of_a_set(tmp_path: Path)
         )
         for row, frame in hits
     ]  # fmt: skip
-    write_table(CollisionRow, collisions, snapshot / "collisions" / "0.parquet")
+    snapshot = write_clips(tmp_path, rows, collisions)
     assert training_collisions(snapshot) == [0, 2, 1, 0]
     assert training_collisions(snapshot, "simple_motion") == [0, 0, 0, 1]
 
 
 def test_collisions_are_counted_in_snapshots_that_have_clips(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is it a snapshot of kinemask"):
-        training_collisions(tmp_path)
-    snapshot = write_snapshot(tmp_path, [make_clip_row(0, set="interactions")])
-    write_table(CollisionRow, [], snapshot / "collisions" / "0.parquet")
+    with pytest.raises(SnapshotError, match="is no snapshot: give its folder"):
+        training_collisions(Snapshot(tmp_path))
+    with pytest.raises(SnapshotError, match="made by curate-dsr; give a snapshot of curate-kinemask"):
+        training_collisions(write_snapshot(tmp_path / "dsr-1", "curate-dsr", {}))
+    snapshot = write_clips(tmp_path, [make_clip_row(0, set="interactions")])
     assert training_collisions(snapshot) == [0, 0, 0, 0]
-    with pytest.raises(ValueError, match="no training clips of simple_motion"):
+    with pytest.raises(SnapshotError, match="no training clips of simple_motion"):
         training_collisions(snapshot, "simple_motion")
 
 

@@ -26,7 +26,7 @@ from tasks.datasets.kinemask.condition_image import (
     read_picture,
 )
 from tasks.media.velocity_masks import normalised, velocity_masks
-from tests.datasets.kinemask.test_examples import TOLD, make_clip_row, write_snapshot
+from tests.datasets.kinemask.test_examples import TOLD, make_clip_row, write_clips
 from tests.media.test_velocity_masks import make_labels, make_tracks, make_trajectories
 from tests.support.endpoint import LocalEndpoint
 from tests.support.scenes import make_camera
@@ -256,8 +256,8 @@ def test_the_same_words_write_the_same_bytes(folder: Folder) -> None:
 
 
 def test_a_vlm_predicts_the_outcome_by_example(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = write_snapshot(folder.root, [make_clip_row(seed) for seed in range(5)])
-    words = folder.words(name="blue mug", scene="on a wooden table", outcome="openai", examples=snapshot.name)
+    snapshot = write_clips(folder.root, [make_clip_row(seed) for seed in range(5)])
+    words = folder.words(name="blue mug", scene="on a wooden table", outcome="openai", examples=snapshot.id)
     with LocalEndpoint(answers=lambda request: {"description": TOLD}) as server:
         monkeypatch.setenv("TRIPTYCH_VLM_BASE_URL", server.base_url)
         monkeypatch.setenv("TRIPTYCH_VLM_MODEL", "tiny-vlm")
@@ -330,6 +330,14 @@ def test_an_arrow_has_four_numbers(folder: Folder, arrow: str, capsys: pytest.Ca
         command.main(folder.words(arrow=arrow))
     assert ended.value.code == 2
     assert "X0,Y0,X1,Y1" in capsys.readouterr().err
+
+
+def test_examples_that_are_no_snapshot_are_told(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_VLM_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("TRIPTYCH_VLM_MODEL", "tiny-vlm")
+    with pytest.raises(SystemExit, match=r"^SnapshotError: .* is no snapshot: give its folder"):
+        command.main(folder.words(outcome="openai", name="mug", examples="."))
+    assert not (folder.out / "prompt.txt").exists()
 
 
 def test_without_a_server_it_says_what_to_export(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,22 @@ import cv2
 import numpy as np
 import pytest
 
-from schemas.kinemask import ObjectRow, SceneClipRow, VideoRow
+from schemas.kinemask import CollisionRow, ObjectRow, SceneClipRow, VideoRow
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.push import Example, Mover, Push
-from schemas.record import write_table
 from schemas.scene import Body, Floor
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.openai.outcome_predictor import OpenAIPredictor, OutcomeReply
 from tasks.backends.outcome_predictors import direction_in_words, load_backend
 from tasks.datasets.kinemask.condition_clips import CONSTANT_PROMPT
-from tasks.datasets.kinemask.condition_image import UnusableInput
 from tasks.datasets.kinemask.examples import choose_diverse, in_context_examples
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.media.video import encode_video
 from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.scenes import glide, make_body, tiny_scene
+from tests.support.snapshots import write_snapshot
 
 QUICK = EndpointConfig(deadline_s=10, backoff_s=0.01, max_retry_after_s=0.1, max_retries=1)
 T, H, W = 4, 48, 64
@@ -84,19 +84,19 @@ def make_frames(seed: int) -> np.ndarray:
     )
 
 
-def write_snapshot(root: Path, clips: list[SceneClipRow]) -> Path:
-    """A published snapshot as far as its readers look: two files a table, and no collisions."""
-    snapshot = root / "kinemask-1"
-    for number in range(2):
-        some = clips[number::2]
-        videos = [
-            VideoRow(clip_id=c.clip_id, sha256="0" * 64, video=encode_video(make_frames(c.seed), 24)) for c in some
-        ]
-        write_table(SceneClipRow, some, snapshot / "clips" / f"{number}.parquet")
-        write_table(VideoRow, videos, snapshot / "videos" / f"{number}.parquet")
-        write_table(ObjectRow, [o for c in some for o in make_objects(c)], snapshot / "objects" / f"{number}.parquet")
-    (snapshot / "manifest.json").write_text("{}")
-    return snapshot
+def write_clips(root: Path, clips: list[SceneClipRow], collisions: Sequence[CollisionRow] = ()) -> Snapshot:
+    """A published snapshot as far as its readers look: two shards, each of every other clip."""
+    tables = {
+        "clips": (SceneClipRow, clips),
+        "videos": (
+            VideoRow,
+            [VideoRow(clip_id=c.clip_id, sha256="0" * 64, video=encode_video(make_frames(c.seed), 24)) for c in clips],
+        ),
+        "objects": (ObjectRow, [thing for clip in clips for thing in make_objects(clip)]),
+        "collisions": (CollisionRow, collisions),
+    }
+    shards = {f"shard-{number}": [clip.clip_id for clip in clips[number::2]] for number in range(2)}
+    return write_snapshot(root / "kinemask-1", "curate-kinemask", tables, shards)
 
 
 # --- Examples --------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def write_snapshot(root: Path, clips: list[SceneClipRow]) -> Path:
 def test_examples_are_first_frames_with_speeds_and_captions(tmp_path: Path) -> None:
     moving = make_body("id1", velocity=(0.9, -0.4, 0.0), controlled=True)
     resting = make_body("id2", "cylinder", colour="blue", position=(2.0, 0.0, 0.25))
-    snapshot = write_snapshot(tmp_path, [make_clip_row(3, bodies=[moving, resting])])
+    snapshot = write_clips(tmp_path, [make_clip_row(3, bodies=[moving, resting])])
     (example,) = in_context_examples(snapshot, 1)
     assert example.clip_id == "clip-0003"
     assert example.description == "Clip 3."
@@ -127,27 +127,27 @@ def test_examples_differ_and_are_the_same_each_time(tmp_path: Path) -> None:
         make_clip_row(6, bodies=pair),
         make_clip_row(7, floor="brick ground"),
     ]
-    chosen = [example.clip_id for example in in_context_examples(write_snapshot(tmp_path / "a", clips), 4)]
+    chosen = [example.clip_id for example in in_context_examples(write_clips(tmp_path / "a", clips), 4)]
     assert set(chosen) == {"clip-0004", "clip-0005", "clip-0006", "clip-0007"}
-    again = in_context_examples(write_snapshot(tmp_path / "b", clips[::-1]), 4)
+    again = in_context_examples(write_clips(tmp_path / "b", clips[::-1]), 4)
     assert [example.clip_id for example in again] == chosen, "whatever the order of the rows"
 
 
 def test_test_clips_and_faulty_captions_are_no_examples(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clips = [make_clip_row(0, split="test"), make_clip_row(1, caption_faults=["no such hit"]), make_clip_row(2)]
-    snapshot = write_snapshot(tmp_path, clips)
+    snapshot = write_clips(tmp_path, clips)
     assert [example.clip_id for example in in_context_examples(snapshot)] == ["clip-0002"]
     assert "only 1 of the 5 examples" in caplog.text
-    with pytest.raises(UnusableInput, match="no training clip"):
-        in_context_examples(write_snapshot(tmp_path / "b", clips[:2]))
+    with pytest.raises(SnapshotError, match="no training clip"):
+        in_context_examples(write_clips(tmp_path / "b", clips[:2]))
 
 
 def test_what_is_no_snapshot_of_kinemask_gives_no_examples(tmp_path: Path) -> None:
-    with pytest.raises(UnusableInput, match="no snapshot of kinemask"):
-        in_context_examples(tmp_path)
-    (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(UnusableInput, match="no snapshot of kinemask"):
-        in_context_examples(tmp_path)
+    with pytest.raises(SnapshotError, match="is no snapshot: give its folder"):
+        in_context_examples(Snapshot(tmp_path))
+    other = write_snapshot(tmp_path / "dsr-1", "curate-dsr", {})
+    with pytest.raises(SnapshotError, match="made by curate-dsr; give a snapshot of curate-kinemask"):
+        in_context_examples(other)
 
 
 def test_diverse_is_what_has_most_that_is_new() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.commands.export_clips import main
+from flows.commands.export import main
 from flows.curate_matrix11k import CurateMatrix11k
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.scene import Body, Collision, Floor, Scene, SceneSeed, Trajectory, Vector
@@ -20,11 +20,12 @@ from tasks.backends.caption_rules import CaptionRules
 from tasks.backends.event_captions import EventCaptions
 from tasks.backends.raster import RasterRenderer
 from tasks.datasets.kinemask.dataset import KINEMASK
-from tasks.datasets.kinemask.export import ExportError, SimulatedClip, export_clips, read_clips, truth_of
+from tasks.datasets.kinemask.export import SimulatedClip, export_clips, read_clips, truth_of
 from tasks.datasets.kinemask.ledger import SeedLedger
 from tasks.engine.inputs import Inputs
 from tasks.engine.publish import publish_snapshot
 from tasks.engine.shards import Row, Shard
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.engine.work import Made, Work
 from tasks.engine.write_shard import write_shard
 from tasks.extract_triplets import ExtractConfig, extract_triplets
@@ -36,6 +37,7 @@ from tasks.render_clips import store_pictures
 from tasks.simulate_scenes import SceneConfig, simulate
 from tests.support.flow_runs import run_here
 from tests.support.scenes import BLUE, glide, make_body, make_camera, tiny_scene
+from tests.support.stages import KINEMASK_STAGES
 
 CAPTION = "On a tiled floor, the red cube moves to the right and collides with the blue cylinder."
 
@@ -208,7 +210,7 @@ def test_exporting_again_leaves_no_clip_of_before_and_touches_nothing_else(tmp_p
 # --- A published snapshot --------------------------------------------------------------------
 
 
-def publish(root: Path, n_clips: int = 3, shard_size: int = 2, quiet: Collection[int] = ()) -> Path:
+def publish(root: Path, n_clips: int = 3, shard_size: int = 2, quiet: Collection[int] = ()) -> Snapshot:
     """A snapshot of clips whose stages' results are made by hand; in the quiet ones nothing collides."""
     work = Work(root=root / "work", inputs=Inputs(folder=root))
     seeds = [SceneSeed.of({}, "interactions", "train", seed) for seed in range(n_clips)]
@@ -217,7 +219,10 @@ def publish(root: Path, n_clips: int = 3, shard_size: int = 2, quiet: Collection
         Shard[SceneSeed](shard_id=f"shard-{i}", rows=rows[i : i + shard_size]) for i in range(0, n_clips, shard_size)
     ]
     done = [(shard, write_shard(work, shard, KINEMASK)) for shard in shards]
-    return publish_snapshot(work, root / "snapshots", "toy", KINEMASK, SeedLedger(seeds), done, {}, [])
+    ledger = SeedLedger(seeds)
+    return Snapshot(
+        publish_snapshot(work, root / "snapshots", "toy", KINEMASK, ledger, done, {}, KINEMASK_STAGES, made_by=[])
+    )
 
 
 def accepted_row(work: Work, seed: SceneSeed, collisions: list[Collision]) -> Row[SceneSeed]:
@@ -231,7 +236,7 @@ def accepted_row(work: Work, seed: SceneSeed, collisions: list[Collision]) -> Ro
         "caption_clips": Captioned(caption=CAPTION, faults=[], made_by=[]),
     }
     for stage, result in made.items():
-        work.save(stage, f"{stage}-{seed.clip_id}", Made(result=result))
+        work.save(type(result), f"{stage}-{seed.clip_id}", Made(result=result))
     return Row[SceneSeed](payload=seed, made={stage: f"{stage}-{seed.clip_id}" for stage in made})
 
 
@@ -259,10 +264,10 @@ def test_no_more_clips_than_asked_for(tmp_path: Path, max_clips: int | None, n: 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     snapshot = publish(tmp_path / "data")
     out = tmp_path / "out"
-    main(["--root", str(tmp_path / "data"), "--folder", str(out), "--max-clips", "2"])
-    assert capsys.readouterr().out == f"{out / 'manifest.jsonl'} lists the clips of {snapshot.name}\n"
+    main(["--root", str(tmp_path / "data"), "--folder", str(out), "--limit", "2"])
+    assert capsys.readouterr().out == f"{out / 'manifest.jsonl'} lists the clips of {snapshot.id}\n"
     assert len(read_manifest(out / "manifest.jsonl").sources) == len(read_truths(out)) == 2
-    main(["--root", str(tmp_path / "data"), "--folder", str(out), "--snapshot", snapshot.name])
+    main(["--root", str(tmp_path / "data"), "--folder", str(out), "--snapshot", snapshot.id])
     assert len(read_truths(out)) == 3
 
 
@@ -271,16 +276,19 @@ def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nothing was published"):
         main(arguments)
     snapshot = publish(tmp_path)
-    with pytest.raises(SystemExit, match=f"nonsense is no snapshot; there are {snapshot.name}"):
+    with pytest.raises(SystemExit, match=f"nonsense is no snapshot; there are {snapshot.id}"):
         main([*arguments, "--snapshot", "nonsense"])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_snapshot_of_another_flow_is_refused(tmp_path: Path) -> None:
-    manifest = publish(tmp_path) / "manifest.json"
+    manifest = publish(tmp_path).folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"curate-kinemask"', '"curate-matrix11k"'))
-    with pytest.raises(ExportError, match="made by curate-matrix11k"):
-        read_clips(manifest.parent)
+    with pytest.raises(SnapshotError, match="made by curate-matrix11k; give a snapshot of curate-kinemask"):
+        read_clips(Snapshot(manifest.parent))
+    arguments = ["--root", str(tmp_path), "--folder", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match=r"^SnapshotError: matrix11k has no other form .* exported: kinemask, dsr$"):
+        main(arguments)
 
 
 # --- Curated, against the truth --------------------------------------------------------------
@@ -340,7 +348,7 @@ def test_the_first_flow_is_measured_by_exported_clips(tmp_path: Path) -> None:
     config = CurateMatrix11k(
         manifest=manifest, root=tmp_path / "matrix", truth=tmp_path, extract=ExtractConfig(subjects="any")
     )
-    snapshot = run_here(config, report=True)
+    snapshot = Snapshot(run_here(config, report=True))
     truths = read_truths(tmp_path)
     report = compare_snapshot(snapshot, truths)
 
@@ -350,7 +358,7 @@ def test_the_first_flow_is_measured_by_exported_clips(tmp_path: Path) -> None:
     exchanged = [truth.model_copy(update={"instances": exchange_masks(truth.instances)}) for truth in truths]
     wrong = compare_snapshot(snapshot, exchanged)
     assert max(score.iou for score in wrong.instances) < 0.2, "another body's masks are no match"
-    page = (tmp_path / "matrix" / "reports" / snapshot.name / "index.html").read_text()
+    page = (tmp_path / "matrix" / "reports" / snapshot.id / "index.html").read_text()
     assert "Mean IoU" in page
     assert f"{report.mean_iou:.2f}" in page
 

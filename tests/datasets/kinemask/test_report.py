@@ -32,21 +32,22 @@ from schemas.scene import Scene, SceneSeed, SceneSet, Split, Trajectory
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.storage import parse_path
 from schemas.usage import Usage
+from tasks.datasets.kinemask import report
 from tasks.datasets.kinemask.dataset import KINEMASK
-from tasks.datasets.kinemask.report import write_scene_report
-from tasks.datasets.kinemask.report.cards import choose_clips, fair_shares
-from tasks.datasets.kinemask.report.charts import ROSE_RADIUS, rose
-from tasks.datasets.kinemask.report.drawing import MARK_RADIUS
-from tasks.datasets.kinemask.report.film import GAP_PX, mask_pictures
-from tasks.datasets.kinemask.report.speed_chart import number_places, speed_chart
-from tasks.datasets.kinemask.report.top_view import Floorplan, footprint, top_view, view_field
-from tasks.engine.snapshots import read_snapshot
+from tasks.datasets.kinemask.report import choose_clips, fair_shares
+from tasks.datasets.kinemask.report.charts import MARK_RADIUS, ROSE_RADIUS, number_places, rose, speed_chart
+from tasks.datasets.kinemask.report.top_view import floorplan, seen_field, top_view
+from tasks.datasets.kinemask.view import GAP_PX, SceneView, footprint, outlined_masks, scene_view, scene_views
+from tasks.engine.inputs import Inputs
+from tasks.engine.snapshots import Snapshot
+from tasks.engine.work import Work
 from tasks.media.cast_rays import cast, poses_at
 from tasks.media.velocity_masks import V_MAX_MPS, velocity_picture
 from tasks.media.video import encode_video, iter_frames
-from tasks.pages.ended import MAX_ROWS_PER_WAY
+from tasks.pages.funnel import MAX_ROWS_PER_GROUP
+from tasks.pages.page import PageContext
 from tasks.pages.usage import StageUsage, usage_of
-from tests.support.pages import Page
+from tests.support.pages import Page, tables_of
 from tests.support.scenes import glide, make_body, tiny_scene
 
 N_FRAMES = 6
@@ -175,13 +176,17 @@ class World:
     def end(self, seed: int, status: Status, stage: str, reason: str, detail: str = "") -> None:
         self.outcome(SceneSeed.of("test", "interactions", "test", seed), status, stage, reason, detail)
 
-    def publish(self) -> Path:
+    def publish(self) -> Snapshot:
         snapshot = self.root / "snapshots" / "scenes-0123"
         for number, rows in enumerate(self.shards, start=1):
             for table, record in SHARD_TABLES.items():
                 write_table(record, rows[table], snapshot / table / f"shard-{number}.parquet")
         (snapshot / "manifest.json").write_bytes(self._manifest(snapshot).to_json())
-        return snapshot
+        return Snapshot(snapshot)
+
+    @property
+    def work(self) -> Work:
+        return Work(root=self.root / "work", inputs=Inputs(folder=self.root))
 
     def _manifest(self, snapshot: Path) -> SnapshotManifest:
         by_shard = [[o for o in rows["outcomes"] if isinstance(o, SceneOutcomeRow)] for rows in self.shards]
@@ -193,7 +198,6 @@ class World:
             flow="curate-kinemask",
             dataset="scenes",
             format_version=2,
-            record_versions=[],
             configs="{}",
             made_by=[MadeBy(stage="render_clips", backend="raster", model="ray caster 1", details="{}")],
             n_given=len(outcomes),
@@ -203,12 +207,12 @@ class World:
             n_failed=n["failed"],
             funnel=[_step("simulate_scenes", outcomes), _step("render_clips", outcomes)],
             outcomes=[Count(status=s, stage=st, reason=r, n=n) for (s, st, r), n in sorted(ways.items(), key=str)],
-            statistics=KINEMASK.statistics(snapshot),
+            statistics=KINEMASK.statistics(snapshot).model_dump(mode="json"),
             shards=[
                 ShardEntry(shard_id=f"shard-{number}", clip_ids=[o.row_id for o in shard])
                 for number, shard in enumerate(by_shard, start=1)
             ],
-            files=[],
+            **tables_of(snapshot, SHARD_TABLES),
         )
 
 
@@ -231,8 +235,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "data")
 
 
-def report_on(world: World, name: str = "report", **options: Any) -> tuple[Path, Page]:
-    index = write_scene_report(world.publish(), world.root / name, **options)
+def report_on(world: World, name: str = "report", **told: Any) -> tuple[Path, Page]:
+    """told: what the page is told beside the snapshot"""
+    index = report.write_report(world.publish(), world.root / name, PageContext(world.work, **told))
     return index, Page(index.read_text())
 
 
@@ -258,14 +263,14 @@ def test_the_ledger_the_reasons_and_the_commands_are_told(world: World) -> None:
     assert "no_acceptable_draw 1" in page.text
     assert "interactions · test · seed 7 none of 50 draws" in page.text
     assert "interactions · test · seed 8 worth another try signal 11" in page.text
-    assert f"python -m flows.commands.ask --root {index.parent.parent} failed" in page.text
+    assert f"triptych ask --root {index.parent.parent} failed" in page.text
 
 
 def test_rejected_draws_are_counted_by_set_and_reason_and_by_clip(world: World) -> None:
     world.accept()
     _, page = report_on(world)
     assert "interactions/late_collision 2" in page.text
-    assert "Draw 3 of this seed; 2 before it were no clips of the set: late_collision 2" in page.text
+    assert "Draw 3 of this seed; 2 earlier draws did not fit the set: late_collision 2" in page.text
 
 
 def test_a_card_shows_the_events_in_order_of_time(world: World) -> None:
@@ -316,7 +321,7 @@ def test_nothing_is_loaded_from_elsewhere(world: World) -> None:
     index, page = report_on(world)
     tags, names = ("img", "video", "script", "link"), ("src", "href", "poster")
     links = [value for tag in tags for name in names for value in page.attributes(tag, name)]
-    assert links == ["velocity-colours.png", f"clips/{clip_id}.mp4", f"clips/{clip_id}.jpg"]
+    assert links == ["velocity-colours.png", f"clips/{clip_id}.mp4", f"clips/{clip_id}-0.jpg"]
     assert all((index.parent / link).is_file() for link in links)
     assert "url(" not in index.read_text()
 
@@ -324,19 +329,19 @@ def test_nothing_is_loaded_from_elsewhere(world: World) -> None:
 def test_a_snapshot_of_nothing_is_reported(world: World) -> None:
     _, page = report_on(world)
     assert "No clip was accepted." in page.text
-    assert "Every first draw was a clip of its set." in page.text
+    assert "Every first draw fits its set." in page.text
     assert "Nothing was rejected" in page.text
 
 
 def test_the_report_of_another_dataset_is_refused(world: World) -> None:
-    snapshot = world.publish()
+    folder = world.publish().folder
     of_videos = MatrixStatistics(
         contact_dynamism=[], interactions_per_clip=[], instances_per_clip=[], top_verbs=[], top_nouns=[]
     )
-    manifest = read_snapshot(snapshot).model_copy(update={"flow": "curate-matrix11k", "statistics": of_videos})
-    (snapshot / "manifest.json").write_bytes(manifest.to_json())
+    changes = {"flow": "curate-matrix11k", "statistics": of_videos.model_dump()}
+    (folder / "manifest.json").write_bytes(Snapshot(folder).manifest.model_copy(update=changes).to_json())
     with pytest.raises(ValueError, match="is of curate-matrix11k"):
-        write_scene_report(snapshot, world.root / "report")
+        report.write_report(Snapshot(folder), world.root / "report", PageContext(world.work))
 
 
 def test_what_a_captioner_was_asked_is_told_without_a_word_about_candidates(world: World) -> None:
@@ -365,7 +370,7 @@ def test_the_page_appears_only_when_all_else_is_there(world: World, monkeypatch:
         raise OSError("no space left")
 
     world.accept()
-    monkeypatch.setattr("tasks.datasets.kinemask.report.film.write_jpeg", full_disk)
+    monkeypatch.setattr("tasks.pages.film.write_jpeg", full_disk)
     with pytest.raises(OSError, match="no space"):
         report_on(world)
     assert not (world.root / "report" / "index.html").exists()
@@ -374,7 +379,7 @@ def test_the_page_appears_only_when_all_else_is_there(world: World, monkeypatch:
 def test_it_may_lie_in_a_store(world: World) -> None:
     clip_id = world.accept()
     folder = parse_path("memory://reports-of-tests/scenes-0123")
-    index = write_scene_report(world.publish(), folder)
+    index = report.write_report(world.publish(), folder, PageContext(world.work))
     assert index == folder / "index.html"
     assert clip_id in index.read_bytes().decode()
     assert (folder / "clips" / f"{clip_id}.mp4").is_file()
@@ -389,31 +394,36 @@ def test_fair_shares_are_as_equal_as_the_sizes_allow() -> None:
     assert fair_shares([], 24) == []
 
 
-def test_clips_are_spread_over_sets_splits_and_shards_and_counted(world: World) -> None:
+def test_clips_are_spread_over_sets_splits_and_shards_and_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MAX_CLIPS", 3)
     seeds = range(4)
     train = [world.accept(seed) for seed in seeds[:2]]
     world.new_shard()
     train += [world.accept(seed) for seed in seeds[2:]]
     test = world.accept(0, "simple_motion", "test")
-    snapshot = world.publish()
-    groups = choose_clips(snapshot, read_snapshot(snapshot), 3)
+    groups = choose_clips(world.publish(), 3)
     assert [(group.name, group.n, group.shown) for group in groups] == [
         ("interactions/train", 4, [train[0], train[2]]),
         ("simple_motion/test", 1, [test]),
     ]
-    _, page = report_on(world, max_clips=3)
+    _, page = report_on(world)
     assert page.attributes("article", "id") == [train[0], train[2], test]
     assert "3 of 5 accepted clips, spread evenly" in page.text
     assert "interactions/train 2 of 4, simple_motion/test 1 of 1." in page.text
 
 
-def test_shards_of_which_no_clip_is_shown_are_not_opened_for_their_videos(world: World) -> None:
+def test_shards_of_which_no_clip_is_shown_are_not_opened_for_their_videos(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MAX_CLIPS", 1)
     shown = world.accept(0)
     world.new_shard()
     world.accept(1)
     snapshot = world.publish()
-    (snapshot / "videos" / "shard-2.parquet").write_bytes(b"megabytes that nobody looks at")
-    index = write_scene_report(snapshot, world.root / "report", max_clips=1)
+    (snapshot.folder / "videos" / "shard-2.parquet").write_bytes(b"megabytes that nobody looks at")
+    index = report.write_report(snapshot, world.root / "report", PageContext(world.work))
     assert Page(index.read_text()).attributes("article", "id") == [shown]
 
 
@@ -421,8 +431,8 @@ def test_rejected_seeds_are_listed_up_to_a_bound(world: World) -> None:
     for seed in range(30):
         world.end(seed, "rejected", "simulate_scenes", "no_acceptable_draw")
     _, page = report_on(world)
-    assert sum(f"· seed {seed} " in page.text + " " for seed in range(30)) == MAX_ROWS_PER_WAY
-    assert f"… and {30 - MAX_ROWS_PER_WAY} more." in page.text
+    assert sum(f"· seed {seed} " in page.text + " " for seed in range(30)) == MAX_ROWS_PER_GROUP
+    assert f"… and {30 - MAX_ROWS_PER_GROUP} more." in page.text
 
 
 # --- Films -----------------------------------------------------------------------------------
@@ -445,18 +455,19 @@ def test_a_film_shows_rgb_and_the_velocity_mask_of_the_same_frame(world: World) 
             assert np.abs(frame[y, x].astype(int) - rgb).max() < 24
             assert np.abs(frame[y, width + GAP_PX + x].astype(int) - mask).max() < 24
     assert page.attributes("video", "src") == [f"clips/{clip_id}.mp4"]
-    poster = cv2.imread(str(index.parent / "clips" / f"{clip_id}.jpg"))
+    poster = cv2.imread(str(index.parent / "clips" / f"{clip_id}-0.jpg"))
     assert poster.shape == (height, 2 * width + GAP_PX, 3)
 
 
-def test_objects_that_are_in_no_velocity_mask_are_outlined_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.datasets.kinemask.report.film.MASK_FRAMES", 2)
+def test_objects_that_are_in_no_velocity_mask_are_outlined_where_they_are() -> None:
     pushed = make_body(position=(0.0, 0.0, 0.25), velocity=(0.0, 0.0, 0.0))
     scene = tiny_scene(N_FRAMES, bodies=[pushed])
     moved = scene.model_copy(update={"bodies": [pushed.model_copy(update={"velocity": (4.0, 0.0, 0.0)})]})
     labels = see(scene, glide(moved))
     rows = object_rows(scene, glide(moved), labels, "clip-1")
-    for picture, seen in zip(mask_pictures(clip_of(scene), rows), labels == 1, strict=True):
+    picture_of = outlined_masks(rows)
+    for frame, seen in enumerate(labels == 1):
+        picture = picture_of(frame)
         edge = seen & ~cv2.erode(seen.astype(np.uint8), np.ones((3, 3))).astype(bool)
         inside = cv2.erode(seen.astype(np.uint8), np.ones((5, 5))).astype(bool)
         assert picture[edge].min(axis=1).mean() > 80
@@ -482,6 +493,15 @@ def test_a_video_that_cannot_be_shown_leaves_a_gap_and_the_rest(
     assert page.text.count("red cube hits blue cylinder") == 2
 
 
+def test_what_is_shown_of_a_clip_can_be_written_as_json(world: World) -> None:
+    clip_id = world.accept()
+    (view,) = scene_views(world.publish(), [clip_id], world.root)
+    assert SceneView.model_validate_json(view.model_dump_json()) == view
+    assert [hit.time_s for hit in view.collisions] == [0.125, 0.2]
+    assert (view.objects["id1"].motion, view.objects["id2"].motion) == ("controlled", "at rest")
+    assert view.objects["id1"].way_m == pytest.approx(1.2 * (N_FRAMES - 1) / 24)
+
+
 # --- Seen from above -------------------------------------------------------------------------
 
 
@@ -490,8 +510,8 @@ def drawn(scene: Scene, *collisions: CollisionRow) -> tuple[str, str]:
     trajectories = glide(scene)
     labels = np.zeros((scene.n_frames, scene.camera.height, scene.camera.width), np.uint8)
     rows = object_rows(scene, trajectories, labels, "clip-1")
-    clip = clip_of(scene)
-    return top_view(clip, rows, collisions), speed_chart(clip, rows, collisions)
+    view = scene_view(clip_of(scene), rows, collisions)
+    return top_view(view), speed_chart(view)
 
 
 def test_paths_go_as_the_objects_do_with_y_up() -> None:
@@ -547,9 +567,11 @@ def test_footprints_are_as_large_as_the_object_from_above(
 
 def test_the_field_of_view_ends_where_the_picture_does() -> None:
     camera = tiny_scene().camera
-    plan = Floorplan.around(np.array([[-10.0, -10.0], [10.0, 10.0]]))
-    (field,) = by_class(f"<svg>{view_field(camera, plan)}</svg>", "field")
-    corners = points(field) / [plan.px_per_m, -plan.px_per_m] + [plan.west_m, plan.north_m]
+    plan = floorplan(np.array([[-10.0, -10.0], [10.0, 10.0]]))
+    (field, _) = seen_field(scene_view(clip_of(tiny_scene()), [], []), plan)
+    origin, step = plan.place((0, 0)), plan.place((1, 1)) - plan.place((0, 0))
+    assert step[0] == pytest.approx(-step[1]), "a metre is as long either way"
+    corners = (points(ElementTree.fromstring(field)) - origin) / step
     seen, _ = camera.project(np.concatenate([corners, np.zeros((4, 1))], axis=1))
     assert seen == pytest.approx(np.array([(0, 0), (120, 0), (120, 80), (0, 80)]), abs=1.5)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 import cv2
@@ -18,6 +18,7 @@ from schemas.clip import Clip
 from schemas.config import StageConfig
 from schemas.matrix11k import (
     SHARD_TABLES,
+    TABLES,
     CandidateRow,
     ClipRow,
     InstanceRow,
@@ -29,28 +30,28 @@ from schemas.matrix11k import (
 )
 from schemas.outcome import ServiceDown, Status
 from schemas.provenance import MadeBy
-from schemas.record import Rational, Record, write_table
+from schemas.record import Rational, Record, column, write_table
+from schemas.result import StageResult
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.source import Source
 from schemas.tables import Named
 from schemas.usage import ModelRole, TokenPrice, TokenPrices, Usage
-from tasks.datasets.matrix11k.report import pictures, write_report
-from tasks.datasets.matrix11k.report.captions import mark_nouns
+from tasks.datasets.matrix11k import report
 from tasks.datasets.matrix11k.report.charts import heat_map, presence_bar
-from tasks.datasets.matrix11k.report.pictures import video_step
+from tasks.datasets.matrix11k.view import VideoClipView, clip_views, draw_candidates, mark_nouns
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, Shard
-from tasks.engine.snapshots import read_snapshot
+from tasks.engine.snapshots import Snapshot
 from tasks.engine.stage import Stage, run_stage
 from tasks.engine.work import Work
 from tasks.media.video import iter_frames, write_video
 from tasks.metrics.compare_truth import InstanceScore, MissedInstance, RowCheck, TruthReport
-from tasks.pages.colours import css
-from tasks.pages.ended import MAX_ROWS_PER_WAY
-from tasks.pages.palette import PALETTE, colour_of
+from tasks.pages.colours import PALETTE, colour_of, css
+from tasks.pages.funnel import MAX_ROWS_PER_GROUP
+from tasks.pages.page import PageContext
 from tasks.pages.usage import StageUsage, read_usage, usage_of
 from tests.support.builders import HEIGHT, WIDTH, make_clip, make_instance, make_source, make_track
-from tests.support.pages import Page
+from tests.support.pages import Page, tables_of
 
 N_FRAMES = 12
 ANCHOR = 3
@@ -166,17 +167,17 @@ class World:
         )
         return clip.clip_id
 
-    def publish(self, backend: str = "rules") -> Path:
+    def publish(self, backend: str = "rules") -> Snapshot:
         snapshot = self.folder / "data" / "snapshots" / "demo-0123"
         for table, record in SHARD_TABLES.items():
             write_table(record, self.rows[table], snapshot / table / "shard-1.parquet")
         write_table(Source, self.sources, snapshot / "sources" / "sources.parquet")
         write_table(Clip, self.clips, snapshot / "all_clips" / "clips.parquet")
-        manifest = self._manifest(backend)
+        manifest = self._manifest(snapshot, backend)
         (snapshot / "manifest.json").write_bytes(manifest.to_json())
-        return snapshot
+        return Snapshot(snapshot)
 
-    def _manifest(self, backend: str) -> SnapshotManifest:
+    def _manifest(self, snapshot: Path, backend: str) -> SnapshotManifest:
         outcomes = [row for row in self.rows["outcomes"] if isinstance(row, OutcomeRow)]
         n = Counter(row.status for row in outcomes)
         ways = Counter((row.status, row.stage, row.reason) for row in outcomes)
@@ -186,7 +187,6 @@ class World:
             flow="curate-matrix11k",
             dataset="demo",
             format_version=1,
-            record_versions=[],
             configs="{}",
             made_by=[MadeBy(stage="extract_triplets", backend=backend, model="grammar-1", details="{}")],
             n_given=len(self.sources),
@@ -202,9 +202,9 @@ class World:
                 instances_per_clip=[0, 0, 1],
                 top_verbs=[Named(name="kick", n=17)],
                 top_nouns=[Named(name="ball<b>", n=1)],
-            ),
+            ).model_dump(mode="json"),
             shards=[ShardEntry(shard_id="shard-1", clip_ids=clips)],
-            files=[],
+            **tables_of(snapshot, TABLES),
         )
 
 
@@ -222,8 +222,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def report_on(world: World, name: str = "report", **options: Any) -> tuple[Path, Page]:
-    index = write_report(world.publish(), world.work, world.folder / name, **options)
+def report_on(world: World, name: str = "report", backend: str = "rules", **told: Any) -> tuple[Path, Page]:
+    """told: what the page is told beside the snapshot"""
+    index = report.write_report(world.publish(backend), world.folder / name, PageContext(world.work, **told))
     return index, Page(index.read_text())
 
 
@@ -248,7 +249,7 @@ def test_the_ledger_the_reasons_and_the_commands_are_told(world: World) -> None:
     assert "truncated_video 1" in page.text
     assert "no_interaction_left 1" in page.text
     assert "12 of 48 frames" in page.text
-    assert f"python -m flows.commands.ask --root {world.folder / 'data'} failed" in page.text
+    assert f"triptych ask --root {world.folder / 'data'} failed" in page.text
 
 
 def test_a_card_shows_triplet_noun_verdict_and_check(world: World) -> None:
@@ -290,10 +291,9 @@ def test_nothing_is_loaded_from_elsewhere(world: World) -> None:
 
 def test_only_embedded_backends_get_the_note(world: World) -> None:
     world.accept()
-    embedded = write_report(world.publish("rules"), world.work, world.folder / "a").read_text()
-    served = write_report(world.publish("openai"), world.work, world.folder / "b").read_text()
-    assert "embedded backends" in embedded
-    assert "embedded backends" not in served
+    (_, embedded), (_, served) = (report_on(world, backend, backend) for backend in ("rules", "openai"))
+    assert "embedded backends" in embedded.text
+    assert "embedded backends" not in served.text
 
 
 def test_a_snapshot_of_nothing_is_reported(world: World) -> None:
@@ -305,9 +305,10 @@ def test_a_snapshot_of_nothing_is_reported(world: World) -> None:
 # --- Bounds ----------------------------------------------------------------------------------
 
 
-def test_clips_are_spread_and_counted(world: World) -> None:
+def test_clips_are_spread_and_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_CLIPS", 1)
     clip_ids = [world.accept(index) for index in range(2)]
-    index, page = report_on(world, max_clips=1)
+    index, page = report_on(world)
     assert "1 of 2 accepted clips" in page.text
     assert page.attributes("article", "id") == [clip_ids[0]]
     assert [p.name for p in (index.parent / "clips").glob("*.mp4")] == [f"{clip_ids[0]}.mp4"]
@@ -317,14 +318,8 @@ def test_rejected_rows_are_listed_up_to_a_bound(world: World) -> None:
     for number in range(50):
         world.outcome(f"clip-{number:02}", "rejected", "extract_triplets", "no_caption")
     _, page = report_on(world)
-    assert sum(f"clip-{number:02}" in page.text for number in range(50)) == MAX_ROWS_PER_WAY
-    assert f"… and {50 - MAX_ROWS_PER_WAY} more." in page.text
-
-
-@pytest.mark.parametrize(("n_frames", "fps", "step"), [(48, 24, 1), (600, 30, 2), (100, 60, 2), (301, 24, 2)])
-def test_long_and_fast_clips_are_thinned(n_frames: int, fps: int, step: int) -> None:
-    clip = make_clip(n_frames=n_frames, fps={"num": fps, "den": 1})
-    assert video_step(ClipRow(**clip.model_dump(), review_frames=[], made_by=[])) == step
+    assert sum(f"clip-{number:02}" in page.text for number in range(50)) == MAX_ROWS_PER_GROUP
+    assert f"… and {50 - MAX_ROWS_PER_GROUP} more." in page.text
 
 
 # --- Pictures --------------------------------------------------------------------------------
@@ -364,7 +359,7 @@ def test_a_video_that_is_gone_leaves_a_gap(world: World) -> None:
     world.accept(video="gone.mp4")
     world.accept(index=1)
     _, page = report_on(world)
-    assert "The pictures cannot be shown. missing_file" in page.text
+    assert "The film cannot be shown. missing_file" in page.text
     assert len(page.attributes("video", "src")) == 1
 
 
@@ -393,13 +388,16 @@ def test_a_candidate_is_drawn_on_its_frame_of_a_clip_that_starts_at_no_float(tmp
     fps, first = Fraction(30_000, 1001), 7
     write_video(tmp_path / "v.mp4", [np.full((HEIGHT, WIDTH, 3), 10 * i, np.uint8) for i in range(20)], fps)
     start, end = Rational.of(first / fps), Rational.of(20 / fps)
-    clip = make_clip(start=start, end=end, start_s=float(first / fps), end_s=float(20 / fps), n_frames=20 - first)
+    sha256 = hashlib.sha256((tmp_path / "v.mp4").read_bytes()).hexdigest()
+    spans = {"start": start, "end": end, "start_s": float(first / fps), "end_s": float(20 / fps)}
+    world = World(tmp_path / "world")
+    world.clips.append(clip := make_clip(n_frames=20 - first, video_sha256=sha256, **spans))
     values = {"verdict": "refused", "confidence": 0.9, "score": 0.5, "rationale": None}
     candidates = [
         CandidateRow(clip_id=clip.clip_id, instance_id="id1", frame=frame, box_xyxy=(0, 20, 9, 29), **values)
         for frame in (5, 0)
     ]
-    names = pictures.draw_candidates(clip, candidates, tmp_path / "v.mp4", tmp_path)
+    names = draw_candidates(Snapshot(world.publish().folder, tmp_path), clip, candidates, tmp_path)
     greys = [int(cv2.imread(str(tmp_path / name))[50, 70].mean()) for name in names]
     assert greys == pytest.approx([10 * (first + 5), 10 * first], abs=4)
 
@@ -437,10 +435,26 @@ def test_the_page_appears_only_when_all_else_is_there(world: World, monkeypatch:
         raise OSError("no space left")
 
     world.accept()
-    monkeypatch.setattr(pictures, "write_jpeg", full_disk)
+    monkeypatch.setattr("tasks.pages.film.write_jpeg", full_disk)
     with pytest.raises(OSError, match="no space"):
         report_on(world)
     assert not (world.folder / "report" / "index.html").exists()
+
+
+def test_what_is_shown_of_a_clip_can_be_written_as_json(world: World) -> None:
+    clip_id = world.accept()
+    (view,) = clip_views(Snapshot(world.publish().folder, world.folder / "inputs"), [clip_id], world.folder)
+    assert VideoClipView.model_validate_json(view.model_dump_json()) == view
+    assert view.film is not None
+    assert sorted(view.film.stills) == REVIEW
+    assert {name: view.instances[name].row.noun for name in view.instances} == {"id1": "A boy", "id2": "a red ball"}
+
+
+def test_a_clip_is_shown_without_its_film_where_no_inputs_are_given(world: World) -> None:
+    clip_id = world.accept()
+    (view,) = clip_views(world.publish(), [clip_id], world.folder)
+    assert view.film is None
+    assert "open it with inputs=" in (view.trouble or "")
 
 
 # --- The truth -------------------------------------------------------------------------------
@@ -594,7 +608,7 @@ PRICES = TokenPrices(llm=TokenPrice(usd_per_mtok_prompt=1000, usd_per_mtok_compl
 
 
 def section_of(page: Page) -> str:
-    return page.text[page.text.index("What model servers were asked") : page.text.index("What failed, and how")]
+    return page.text[page.text.index("Every request to model servers") : page.text.index("What failed, and how")]
 
 
 def test_calls_and_tokens_are_told_by_stage_and_summed(world: World) -> None:
@@ -654,19 +668,20 @@ def test_without_accepted_clips_there_is_no_quotient(world: World) -> None:
 
 
 def test_shards_are_listed_up_to_a_bound_and_summed_over_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.pages.MAX_SHARDS", 2)
+    monkeypatch.setattr("tasks.pages.page.MAX_SHARDS", 2)
     clip_ids = [world.accept(index) for index in range(2)]
-    snapshot = world.publish()
-    manifest = read_snapshot(snapshot)
-    shards = [ShardEntry(shard_id=f"shard-{n}", clip_ids=clip_ids[n : n + 1]) for n in range(3)]
-    (snapshot / "manifest.json").write_bytes(manifest.model_copy(update={"shards": shards}).to_json())
-    asked = [spent(shard_id=f"shard-{n}", calls=n, prompt_tokens=100 * n) for n in (1, 2)]
-    index = write_report(snapshot, world.work, world.folder / "report", spent=asked)
+    folder = world.publish().folder
+    # No file is named after one of these: each may hold the rows of any.
+    shards = [ShardEntry(shard_id=f"shard-x{n}", clip_ids=clip_ids[n : n + 1]) for n in range(3)]
+    manifest = Snapshot(folder).manifest.model_copy(update={"shards": shards})
+    (folder / "manifest.json").write_bytes(manifest.to_json())
+    asked = [spent(shard_id=f"shard-x{n}", calls=n, prompt_tokens=100 * n) for n in (1, 2)]
+    index = report.write_report(Snapshot(folder), world.folder / "report", PageContext(world.work, asked))
     page = Page(index.read_text())
     assert "all shards 2 of 2 clips accepted" in section_of(page)
     assert "4 3 0 0 300 0 150" in section_of(page)
-    assert "shard-0 1 of 1 clip accepted asked nothing" in section_of(page)
-    assert "shard-2" not in section_of(page)
+    assert "shard-x0 1 of 1 clip accepted no request that is not counted" in section_of(page)
+    assert "shard-x2" not in section_of(page)
     assert "… and 1 more shards, all of them in usage.json" in section_of(page)
     kept = usage_of(index.parent)
     assert kept is not None
@@ -681,20 +696,27 @@ def test_where_no_server_was_asked_there_is_no_such_section(world: World) -> Non
     assert usage_of(index.parent) is None
 
 
-def keyless_stage(error: Exception) -> Stage[Clip, Named]:
+class Counted(StageResult):
+    """What nobody comes to count."""
+
+    stage_name: ClassVar[str] = "count"
+
+    n: int = column("How many")
+
+
+def keyless_stage(error: Exception) -> Stage[Clip, None, Counted]:
     """A stage that cannot even say what a row's answer depends on."""
 
-    def inputs(row: Row[Clip]) -> None:
+    def read(row: Row[Clip]) -> None:
         raise error
 
     return Stage(
-        name="count",
         version=1,
-        result=Named,
+        result=Counted,
         config=StageConfig(),
         made_by=[],
-        inputs=inputs,
-        compute=lambda row: Named(name="n", n=1),
+        read=read,
+        compute=lambda seen: Counted(n=1),
     )
 
 

@@ -1,97 +1,82 @@
-"""a snapshot of prompts, samples and pairs -> the report that a person opens in a browser after a run.
+"""a snapshot of prompts, samples and pairs -> the page that a person opens in a browser after a run.
 
-    write_dsr_report(Path("snapshots/dsr-3f9c2a71b0de"), Path("report")) ->
-        report/index.html                  Correctness@tau, scores, pairs, examples, what a VLM says of it
-        report/clips/clip-81b2....mp4      a sample with the boxes of its animal and its object
-        report/clips/clip-81b2....jpg      its first frame
-        report/usage.json                  what model servers were asked, if any was
+    write_report(snapshot, folder, PageContext(work)) ->
+        index.html                  Correctness@tau, scores, pairs, examples, what a VLM says of it
+        clips/clip-81b2....mp4      a sample with the boxes of its animal and its object
+        clips/clip-81b2...-0.jpg    its first frame
+        usage.json                  what model servers were asked, if any was
 
-All it tells comes from the snapshot's tables, but for what model servers were asked, which is about the work
-and no part of a snapshot. The page stays small whatever the size of the snapshot: of videos and tracks only those of
-the examples are held. Prompts, reasons and models' names are other people's text: the template escapes them, and no
-file is named after them.
+It lays out views (tasks/datasets/dsr/view.py). The page stays small whatever the size of the snapshot: of videos and
+tracks only those of the examples are held. `report.html.j2` is what it adds to the pages of all datasets
+(tasks/pages), `report.css.j2` its looks, and:
 
-    headline     the numbers on top               settings      what the snapshot's stages were told
-    correctness  Correctness@tau, as a table      curve_chart   and as curves, as SVG
-    scores       the histogram, as SVG            drawn         what was drawn on purpose, and how it was judged
-    pairs        pairs, and prompts without       answers       yes and no by SSR-Score (figure 4)
-    examples     which samples are shown          cards         what is shown of them
-    film         a sample with its boxes          ssr_chart     its two SSR curves (figure 2b), as SVG
-
-`dsr_report.html.j2` is what this page adds to those of all datasets (tasks/pages/), `dsr.css.j2` its looks.
+    tables    the numbers of all samples, as tables      charts    curves, bars and a sample's two curves, as SVG
+    examples  which samples are shown
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from schemas.dsr import DsrStatistics, SampleOutcomeRow
 from schemas.storage import AnyPath
-from schemas.usage import TokenPrices
-from tasks.datasets.dsr.report.answers import answer_charts
-from tasks.datasets.dsr.report.cards import make_cards
-from tasks.datasets.dsr.report.correctness import TAU, correctness_table
-from tasks.datasets.dsr.report.curve_chart import curve_charts
-from tasks.datasets.dsr.report.drawn import drawn_view
+from tasks.datasets.dsr.report.charts import LARGE, SMALL, agreement_chart, curve_chart, score_chart, ssr_chart
 from tasks.datasets.dsr.report.examples import choose_examples
-from tasks.datasets.dsr.report.headline import make_headline
-from tasks.datasets.dsr.report.pairs import pairs_view
-from tasks.datasets.dsr.report.scores import score_chart
-from tasks.datasets.dsr.report.settings import Settings
-from tasks.engine.snapshots import read_snapshot
-from tasks.pages import write_page
-from tasks.pages.ended import ended_groups
-from tasks.pages.usage import StageUsage, count_verdicts, usage_report
+from tasks.datasets.dsr.report.tables import (
+    answer_tables,
+    correctness_table,
+    curves_of,
+    drawn_table,
+    pair_table,
+    prompts_by_split,
+    reasons_of,
+    sum_of,
+)
+from tasks.datasets.dsr.view import TAU, Settings, sample_views, type_letter, type_name
+from tasks.engine.snapshots import Snapshot
+from tasks.pages.funnel import ended_groups
+from tasks.pages.page import PageContext, write_page
 
 logger = logging.getLogger(__name__)
 
-TEMPLATE = Path(__file__).parent / "dsr_report.html.j2"
-EMBEDDED_BACKENDS = frozenset({"template", "drawn", "colour", "rules", "flow", "boxes"})  # no weights, no server
+EMBEDDED_BACKENDS = frozenset({"template", "drawn", "colour", "rules", "flow", "boxes"})
+MAX_PAIRS = 6  # that are shown, of each type in turn; a few single samples come with them
 
 
-def write_dsr_report(
-    snapshot: AnyPath,
-    folder: AnyPath,
-    max_pairs: int = 6,
-    *,
-    spent: Sequence[StageUsage] = (),
-    prices: TokenPrices | None = None,
-) -> AnyPath:
-    """Write the report of a published snapshot and return its index.html, which appears last.
-
-    max_pairs: pairs that are shown, of each type in turn; a few single samples come with them
-    spent:     what model servers were asked for it: `read_usage`
-    prices:    what their tokens cost; without prices the report tells only how many there were
-    """
-    manifest = read_snapshot(snapshot)
-    statistics = manifest.statistics
-    if not isinstance(statistics, DsrStatistics):
-        raise ValueError(f"{manifest.snapshot_id} is of {manifest.flow}, whose report this is not")
-    settings = Settings.of(manifest)
-    examples = choose_examples(snapshot, settings.tau, max_pairs)
-    n_shown, n_valid = len(examples.clip_ids), manifest.n_accepted
-    logger.info("report of %s: %d of %d valid samples", manifest.snapshot_id, n_shown, n_valid)
-    verdicts = count_verdicts(snapshot) if spent else None
+def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> AnyPath:
+    """Write the page of a published snapshot and return its index.html, which appears last."""
+    statistics = snapshot.statistics(DsrStatistics)
+    settings = Settings.of(snapshot.manifest)
+    examples = choose_examples(snapshot, settings.tau, MAX_PAIRS)
+    logger.info("page of %s: %d of %d valid samples", snapshot.id, len(examples.clip_ids), snapshot.manifest.n_accepted)
+    table = correctness_table(statistics)
     return write_page(
-        TEMPLATE,
-        folder,
+        Path(__file__).parent,
         snapshot,
-        manifest,
-        usage_report(snapshot, manifest, spent, prices or TokenPrices(), verdicts),
-        embedded_stages=[maker.stage for maker in manifest.made_by if maker.backend in EMBEDDED_BACKENDS],
+        folder,
+        context,
+        EMBEDDED_BACKENDS,
+        ended_groups(snapshot, SampleOutcomeRow, ("split", "type", "prompt_id", "seed")),
+        statistics=statistics,
         settings=settings,
-        headline=make_headline(statistics),
-        invalid=statistics.invalid,
         tau=TAU,
-        correctness=correctness_table(statistics),
-        curves=curve_charts(statistics),
-        scores=score_chart(statistics.scores, settings.span, settings.tau),
-        drawn=drawn_view(snapshot, settings.tau),
-        pairs=pairs_view(snapshot, settings.pairing),
-        answers=answer_charts(snapshot),
+        n_prompts=prompts_by_split(statistics),
+        correctness=table,
+        judged=sum_of(table[""].values()),
+        curves=curves_of(statistics),
+        drawn=drawn_table(snapshot, settings.tau),
+        pairs=pair_table(snapshot, settings.pairing),
+        pair_reasons=reasons_of(settings.pairing),
+        answers=answer_tables(snapshot),
         examples=examples,
-        cards=make_cards(snapshot, manifest, examples.clip_ids, settings, folder),
-        ended=ended_groups(snapshot, manifest, SampleOutcomeRow, ("split", "type", "prompt_id", "seed")),
+        views={view.clip_id: view for view in sample_views(snapshot, examples.clip_ids, folder)},
+        curve_chart=curve_chart,
+        large=LARGE,
+        small=SMALL,
+        score_chart=score_chart,
+        agreement_chart=agreement_chart,
+        ssr_chart=ssr_chart,
+        type_letter=type_letter,
+        type_name=type_name,
     )

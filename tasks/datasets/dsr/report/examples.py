@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from schemas.relation import in_table_order
-from schemas.storage import AnyPath
+from tasks.engine.snapshots import Snapshot
 from tasks.metrics.correctness import reaches
-from tasks.pages.rows import scan
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,16 @@ class Examples:
         return [clip_id for pair in self.pairs for clip_id in pair] + list(self.singles.values())
 
 
-def choose_examples(snapshot: AnyPath, tau: float, max_pairs: int) -> Examples:
+def choose_examples(snapshot: Snapshot, tau: float, max_pairs: int) -> Examples:
     """The same for the same snapshot."""
     pairs = choose_pairs(snapshot, max_pairs)
     return Examples(pairs, choose_singles(snapshot, tau, {clip_id for pair in pairs for clip_id in pair}))
 
 
-def choose_pairs(snapshot: AnyPath, max_pairs: int) -> list[tuple[str, str]]:
+def choose_pairs(snapshot: Snapshot, max_pairs: int) -> list[tuple[str, str]]:
     """Of each type in turn the pairs that lie farthest apart, each of another prompt."""
     margin = pl.col("winner_reward") - pl.col("loser_reward")
-    pairs = scan(snapshot, "pairs").select("pair_id", "prompt_id", "type", "winner_id", "loser_id", margin=margin)
+    pairs = snapshot.scan("pairs").select("pair_id", "prompt_id", "type", "winner_id", "loser_id", margin=margin)
     widest = (
         pairs.sort("margin", "pair_id", descending=[True, False])
         .unique("prompt_id", keep="first", maintain_order=True)
@@ -51,9 +50,9 @@ def choose_pairs(snapshot: AnyPath, max_pairs: int) -> list[tuple[str, str]]:
     return [(pair["winner_id"], pair["loser_id"]) for pair in chosen[:max_pairs]]
 
 
-def choose_singles(snapshot: AnyPath, tau: float, shown: Collection[str]) -> dict[str, str]:
+def choose_singles(snapshot: Snapshot, tau: float, shown: Collection[str]) -> dict[str, str]:
     """The ends of the scale and both sides of the threshold, as far as they are not shown already."""
-    samples = scan(snapshot, "samples").select("clip_id", "dsr_score").sort("dsr_score", "clip_id").collect()
+    samples = snapshot.scan("samples").select("clip_id", "dsr_score").sort("dsr_score", "clip_id").collect()
     clip_ids = samples["clip_id"].to_list()
     n_below = int((~reaches(samples["dsr_score"].to_numpy(), tau)).sum())
     singles: dict[str, str] = {}

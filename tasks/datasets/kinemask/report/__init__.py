@@ -1,85 +1,67 @@
-"""a snapshot of simulated scenes -> the report that a person opens in a browser after a run.
+"""a snapshot of simulated scenes -> the page that a person opens in a browser after a run.
 
-    write_scene_report(Path("snapshots/kinemask-3f9c2a71b0de"), Path("report")) ->
-        report/index.html                  the yield, rejected draws, statistics, clips
-        report/clips/clip-81b2....mp4      a clip, its velocity mask beside it
-        report/clips/clip-81b2....jpg      its first frame
-        report/velocity-colours.png        what the colours of velocity masks mean
-        report/usage.json                  what model servers were asked, if any was
+    write_report(snapshot, folder, PageContext(work)) ->
+        index.html                  the yield, rejected draws, statistics, clips
+        clips/clip-81b2....mp4      a clip, its velocity mask beside it
+        clips/clip-81b2...-0.jpg    its first frame
+        velocity-colours.png        what the colours of velocity masks mean
+        usage.json                  what model servers were asked, if any was
 
-All it tells comes from the snapshot's tables, but for what model servers were asked, which is about the work
-and no part of a snapshot. The page stays small whatever the size of the snapshot: what is left out is counted,
-and of videos and masks only those of the clips shown are held. Captions, floors' names and reasons are other people's
-text: the template escapes them, and no file is named after them.
-
-    cards          accepted clips                   film     RGB and velocity mask, side by side
-    top_view       a scene from above, as SVG       charts   statistics, as SVG
-    speed_chart    speeds over time, as SVG         drawing  what drawings share
-
-`scene_report.html.j2` is what this page adds to those of all datasets (tasks/pages/), `scene.css.j2` its looks.
+It lays out views (tasks/datasets/kinemask/view.py). The page stays small whatever the size of the snapshot: what is
+left out is counted. `report.html.j2` is what it adds to the pages of all datasets (tasks/pages), `report.css.j2` its
+looks, charts.py and top_view.py its own charts.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
 from schemas.kinemask import KinemaskStatistics, SceneOutcomeRow
 from schemas.storage import AnyPath, write_atomic
-from schemas.usage import TokenPrices
-from tasks.datasets.kinemask.report.cards import choose_clips, make_cards
-from tasks.datasets.kinemask.report.charts import charts, typical_colours
-from tasks.datasets.kinemask.report.top_view import ARROW_S
-from tasks.engine.snapshots import read_snapshot
+from tasks.datasets.kinemask.report.charts import rose, speed_chart, speed_columns, typical_colours
+from tasks.datasets.kinemask.report.top_view import ARROW_S, top_view
+from tasks.datasets.kinemask.view import scene_views
+from tasks.engine.snapshots import Snapshot
 from tasks.media.velocity_masks import V_MAX_MPS, velocity_legend
-from tasks.pages import write_page
-from tasks.pages.ended import ended_groups
-from tasks.pages.usage import StageUsage, usage_report
+from tasks.pages.funnel import ended_groups
+from tasks.pages.page import PageContext, write_page
+from tasks.pages.views import evenly_spaced
 
 logger = logging.getLogger(__name__)
 
-TEMPLATE = Path(__file__).parent / "scene_report.html.j2"
-EMBEDDED_BACKENDS = frozenset({"raster", "events"})  # no Blender, no server; the page says what that means
+EMBEDDED_BACKENDS = frozenset({"raster", "events"})
+MAX_CLIPS = 24  # accepted clips that are shown, spread evenly over sets, splits and shards
 COLOURS_FILE = "velocity-colours.png"
 COLOURS_PX = 240
 
 
-def write_scene_report(
-    snapshot: AnyPath,
-    folder: AnyPath,
-    max_clips: int = 24,
-    *,
-    spent: Sequence[StageUsage] = (),
-    prices: TokenPrices | None = None,
-) -> AnyPath:
-    """Write the report of a published snapshot and return its index.html, which appears last.
-
-    max_clips: accepted clips that are shown, spread evenly over sets, splits and shards
-    spent:     what model servers were asked for it: `read_usage`
-    prices:    what their tokens cost; without prices the report tells only how many there were
-    """
-    manifest = read_snapshot(snapshot)
-    if not isinstance(manifest.statistics, KinemaskStatistics):
-        raise ValueError(f"{manifest.snapshot_id} is of {manifest.flow}, whose report this is not")
-    groups = choose_clips(snapshot, manifest, max_clips)
+def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> AnyPath:
+    """Write the page of a published snapshot and return its index.html, which appears last."""
+    statistics = snapshot.statistics(KinemaskStatistics)
+    groups = choose_clips(snapshot, MAX_CLIPS)
     clip_ids = [clip_id for group in groups for clip_id in group.shown]
-    logger.info("report of %s: %d of %d accepted clips", manifest.snapshot_id, len(clip_ids), manifest.n_accepted)
+    logger.info("page of %s: %d of %d accepted clips", snapshot.id, len(clip_ids), snapshot.manifest.n_accepted)
     write_colours(folder / COLOURS_FILE)
     return write_page(
-        TEMPLATE,
-        folder,
+        Path(__file__).parent,
         snapshot,
-        manifest,
-        usage_report(snapshot, manifest, spent, prices or TokenPrices()),
-        embedded_stages=[maker.stage for maker in manifest.made_by if maker.backend in EMBEDDED_BACKENDS],
+        folder,
+        context,
+        EMBEDDED_BACKENDS,
+        ended_groups(snapshot, SceneOutcomeRow, ("set", "split", "seed")),
         groups=groups,
-        cards=make_cards(snapshot, manifest, clip_ids, folder),
-        ended=ended_groups(snapshot, manifest, SceneOutcomeRow, ("set", "split", "seed")),
-        rejected_draws=manifest.statistics.rejected_draws,
-        statistics=charts(manifest.statistics, typical_colours(snapshot)),
+        views=scene_views(snapshot, clip_ids, folder),
+        statistics=statistics,
+        colours=typical_colours(snapshot),
+        rose=rose,
+        speed_chart=speed_chart,
+        speed_columns=speed_columns,
+        top_view=top_view,
         colours_file=COLOURS_FILE,
         v_max_mps=V_MAX_MPS,
         arrow_s=ARROW_S,
@@ -90,3 +72,41 @@ def write_colours(path: AnyPath) -> None:
     """The colours of velocity masks for motion on the floor, as a PNG: exactly what the films show."""
     _, data = cv2.imencode(".png", cv2.cvtColor(velocity_legend(COLOURS_PX), cv2.COLOR_RGB2BGR))
     write_atomic(path, data.tobytes())
+
+
+# --- Which clips -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClipGroup:
+    """The accepted clips of a set and split: how many there are, and which of them are shown."""
+
+    name: str
+    n: int
+    shown: list[str]
+
+
+def choose_clips(snapshot: Snapshot, max_clips: int) -> list[ClipGroup]:
+    """As many of each set and split, as far as there are, evenly over its shards."""
+    columns = snapshot.scan("clips").select("clip_id", "set", "split").collect()
+    name_of = {clip_id: f"{set_}/{split}" for clip_id, set_, split in columns.iter_rows()}
+    groups: dict[str, list[str]] = {}
+    for clip_id in snapshot.accepted_ids():
+        groups.setdefault(name_of[clip_id], []).append(clip_id)
+    shares = fair_shares([len(clip_ids) for clip_ids in groups.values()], max_clips)
+    return [
+        ClipGroup(name, len(clip_ids), evenly_spaced(clip_ids, share))
+        for (name, clip_ids), share in zip(groups.items(), shares, strict=True)
+    ]
+
+
+def fair_shares(sizes: Sequence[int], n: int) -> list[int]:
+    """n in parts as equal as the sizes allow.
+
+    fair_shares([100, 3, 50], 24) -> [11, 3, 10]
+    """
+    shares = [0] * len(sizes)
+    for _ in range(min(n, sum(sizes))):
+        growing = [place for place, size in enumerate(sizes) if shares[place] < size]
+        shares[min(growing, key=lambda place: shares[place])] += 1
+    return shares

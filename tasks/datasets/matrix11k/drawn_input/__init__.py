@@ -26,6 +26,7 @@ from schemas.record import Rational
 from schemas.storage import write_atomic
 from schemas.truth import Expectation, TrueInstance, TrueTriplet, Truth
 from tasks.datasets.matrix11k.drawn_input.scenes import DROPPED, LIVING, SCENES, Rng, Scene, Shot
+from tasks.engine.progress import counted
 from tasks.media.drawing.backdrops import paint_backdrop
 from tasks.media.drawing.canvas import COLOURS, FPS, HEIGHT, SHOT_FRAMES, WIDTH, Canvas
 from tasks.media.video import encode_video
@@ -59,7 +60,7 @@ def draw_scenes(folder: Path, seed: int = 0, n_scenes: int = len(SCENES)) -> Pat
     if not 1 <= n_scenes <= len(SCENES):
         raise ValueError(f"n_scenes is {n_scenes}; there are 1 to {len(SCENES)} scenes to draw")
     plots = {**dict(list(SCENES.items())[:n_scenes]), **DROPPED}
-    rows = [_draw_row(name, plot, seed) for name, plot in plots.items()]
+    rows = [_draw_row(name, plots[name], seed) for name in counted(list(plots), "scenes")]
     rows += broken_rows(rows[0])
     lines = []
     for number, row in enumerate(rows, start=1):

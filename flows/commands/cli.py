@@ -1,0 +1,44 @@
+"""triptych: curate datasets, ask them, export them.
+
+triptych curate matrix11k --manifest videos/captions.jsonl
+triptych ask --root data clip dog.mp4
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command's file, and what it does in one line."""
+
+    module: str  # has main(arguments); imported when it is called
+    does: str
+
+
+COMMANDS: dict[str, Command] = {
+    "curate": Command("flows.commands.curate", "videos, prompts or seeds -> a published dataset"),
+    "ask": Command("flows.commands.ask", "what happened to a clip, what failed and how to rerun it"),
+    "demo": Command("flows.commands.demo", "a small run with a page to look at, from nothing"),
+    "export": Command("flows.commands.export", "a snapshot as plain files"),
+    "condition": Command("flows.commands.condition", "arrows on a picture -> the velocity masks that a model takes"),
+}
+
+
+def usage() -> str:
+    lines = [f"  {name:<11}{command.does}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: triptych COMMAND ...", "", *lines, "", "triptych COMMAND --help tells more."])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return
+    if name not in COMMANDS:
+        sys.exit(f"there is no command {name!r}\n\n{usage()}")
+    import_module(COMMANDS[name].module).main(rest)

@@ -1,0 +1,144 @@
+"""A curation flow as a command: its config as options, a short help, a look ahead, errors in one line.
+
+triptych curate matrix11k --manifest videos/captions.jsonl
+triptych curate matrix11k --help          the options that a newcomer needs first
+triptych curate matrix11k --help-all      every setting of every stage
+triptych curate matrix11k ... --dry-run   what would be computed, and what is known already
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import CliApp, SettingsError
+
+from flows.engine.dispatch import ShardsFailed
+from flows.engine.pipeline import CurationConfig, Preview
+from schemas.outcome import ServiceDown
+from tasks.engine.publish import LedgerError
+from tasks.readers.lines import ManifestError
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class CurationFlow:
+    """What a flow file gives to the commands."""
+
+    config: type[CurationConfig]
+    curate: Any  # the Prefect flow: config -> the snapshot's folder
+    look_ahead: Callable[[Any], list[Preview]]  # what a run would do, stage by stage
+    demo: Callable[[Path], list[str]]  # makes a small input in a folder; the options of a run over it
+
+    @property
+    def name(self) -> str:
+        return self.config.product.name
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Run the command. Exits with one line about what a user can mend."""
+        asked = list(sys.argv[1:] if arguments is None else arguments)
+        if {"-h", "--help"} & {*asked}:
+            print("\n".join(short_help(self)))
+            return
+        asked = ["--help" if option == "--help-all" else option for option in asked]
+        is_dry = "--dry-run" in asked
+        try:
+            config = self.parse([option for option in asked if option != "--dry-run"])
+            config.require_inputs()
+            if is_dry:
+                print("\n".join(preview_lines(self.look_ahead(config))))
+            else:
+                self.curate(config)
+        except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
+            sys.exit(f"{type(error).__name__}: {error}")
+
+    def parse(self, arguments: list[str]) -> CurationConfig:
+        """The config that options make. Exits with one line about an option that there is not."""
+        known = ["--help", *_options_of(self.config)]
+        given = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+        for option in given:
+            if not any(name.startswith(option) for name in known):
+                close = difflib.get_close_matches(option, known, 1)
+                sys.exit(f"there is no option {option}; {f'{close[0]}? ' if close else ''}{self._more}")
+        try:
+            return CliApp.run(self.config, cli_args=arguments, cli_exit_on_error=False)
+        except SettingsError as error:
+            sys.exit(f"{str(error).removeprefix('error parsing CLI: ')}; {self._more}")
+
+    @property
+    def _more(self) -> str:
+        return f"`triptych curate {self.name} --help` lists the first options, --help-all every one"
+
+
+# --- Help ------------------------------------------------------------------------------------
+
+
+def short_help(flow: CurationFlow) -> Iterator[str]:
+    """The options that a newcomer needs first, with their defaults."""
+    command = f"triptych curate {flow.name}"
+    required = [_option(n) for n in flow.config.first_options if _field(flow.config, n).is_required()]
+    yield " ".join(["usage:", command, *(f"{option} {option[2:].upper()}" for option in required), "[options]"])
+    yield ""
+    yield (sys.modules[flow.config.__module__].__doc__ or "").partition("\n")[0].partition(": ")[2]
+    yield ""
+    options = [(_option(name), *_told(_field(flow.config, name))) for name in flow.config.first_options]
+    options.append(("--dry-run", "Tell what would be computed and what is known already; compute nothing", ""))
+    left = max(len(option) for option, *_ in options) + 2
+    for option, text, default in options:
+        first, *others = textwrap.wrap(text + default, WIDTH - left - 2)
+        yield f"  {option:<{left}}{first}"
+        yield from (" " * (left + 2) + line for line in others)
+    yield ""
+    yield f"{command} --help-all lists every setting of every stage."
+
+
+def _field(config: type[BaseModel], name: str) -> FieldInfo:
+    """A field by its path: 'extract.llm'."""
+    first, _, rest = name.partition(".")
+    field = config.model_fields[first]
+    if not rest:
+        return field
+    assert isinstance(field.annotation, type)
+    return _field(field.annotation, rest)
+
+
+def _options_of(config: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Every option: --manifest, --split.detector, ..."""
+    for name, field in config.model_fields.items():
+        yield _option(before + name)
+        if field.annotation is bool:
+            yield _option(f"{before}no-{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _options_of(field.annotation, f"{before}{name}.")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _told(field: FieldInfo) -> tuple[str, str]:
+    """What a field is for, and its choices and default."""
+    choices = f" [{', '.join(get_args(field.annotation))}]" if get_origin(field.annotation) is Literal else ""
+    default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
+    return field.description or "", choices + default
+
+
+# --- Looking ahead -----------------------------------------------------------------------------
+
+
+def preview_lines(previews: Sequence[Preview]) -> Iterator[str]:
+    """A table of what each stage would do."""
+    yield f"{'stage':<18} {'known':>8} {'to compute':>11}"
+    for line in previews:
+        more = f"   and what comes of {line.open} rows that are to be computed before" if line.open else ""
+        yield f"{line.stage:<18} {line.known:>8} {line.to_compute:>11}{more}"
+    if not any(line.to_compute for line in previews):
+        yield "nothing is to be computed: a run would publish what is known"

@@ -1,0 +1,22 @@
+"""Every curation flow by the name of its dataset: the one place that lists them.
+
+load_flow("matrix11k").config       -> CurateMatrix11k
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from flows.engine.command import CurationFlow
+
+FLOWS: dict[str, str] = {
+    "matrix11k": "flows.curate_matrix11k",
+    "kinemask": "flows.curate_kinemask",
+    "dsr": "flows.curate_dsr",
+}
+
+
+def load_flow(name: str) -> CurationFlow:
+    """The flow that curates a dataset. Its file is imported now, with what it needs. Raises KeyError."""
+    flow: CurationFlow = import_module(FLOWS[name]).FLOW
+    return flow

@@ -1,0 +1,98 @@
+"""The frame of a dataset's page: its header, the yield, the reasons, the cost; the room's template fills the rest.
+
+write_report(snapshot, folder, PageContext(work))            the same for every dataset: tasks/datasets/*/report
+->  write_page(Path(__file__).parent, snapshot, folder, context, embedded, ended, views=views)
+->  folder/index.html, folder/usage.json
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from schemas.storage import AnyPath, sweep, write_atomic
+from schemas.usage import TokenPrices
+from tasks.engine.snapshots import Snapshot
+from tasks.engine.work import Work
+from tasks.metrics.compare_truth import TruthReport
+from tasks.pages.charts import columns, word_bars
+from tasks.pages.funnel import EndedGroup, funnel_bars
+from tasks.pages.usage import MAX_SHARDS, USAGE_FILE, StageUsage, usage_report
+from tasks.pages.wording import counted, percent, score, shorten, signed, thousands
+
+TEMPLATE = "report.html.j2"  # of a dataset's room
+FILTERS = {f.__name__: f for f in (counted, percent, score, shorten, signed, thousands)}
+CHARTS = {f.__name__: f for f in (columns, word_bars)}
+
+
+@dataclass(frozen=True)
+class PageContext:
+    """What a page tells that is no part of its snapshot.
+
+    work:   where the input videos lie; one that is gone or unreadable is missing from the page, no more
+    spent:  what model servers were asked for the snapshot: `read_usage`
+    prices: what their tokens cost; without prices the page tells only how many there were
+    truth:  how the result compares with the truth, if there is any
+    """
+
+    work: Work
+    spent: Sequence[StageUsage] = ()
+    prices: TokenPrices = field(default_factory=TokenPrices)
+    truth: TruthReport | None = None
+
+
+def write_page(
+    room: Path,
+    snapshot: Snapshot,
+    folder: AnyPath,
+    context: PageContext,
+    embedded: Collection[str],
+    ended: Sequence[EndedGroup[Any]],
+    **values: Any,
+) -> AnyPath:
+    """Write index.html, last of all, from the room's template, which is given `values`; returns it.
+
+    embedded: backends without weights and servers; the page says what that means
+    ended:    rejected and failed rows
+    """
+    manifest = snapshot.manifest
+    usage = usage_report(snapshot, context.spent, context.prices)
+    if usage:  # beside the page
+        write_atomic(folder / USAGE_FILE, usage.model_dump_json(indent=1).encode())
+    page = (
+        _environment(room)
+        .get_template(TEMPLATE)
+        .render(
+            manifest=manifest,
+            funnel=funnel_bars(snapshot),
+            ended=ended,
+            embedded_stages=[maker.stage for maker in manifest.made_by if maker.backend in embedded],
+            usage=usage,
+            usage_file=USAGE_FILE,
+            max_shards=MAX_SHARDS,
+            root=shlex.quote(str(snapshot.folder.parent.parent)),  # the flow's --root holds the snapshots' folder
+            **values,
+        )
+    )
+    index = folder / "index.html"
+    write_atomic(index, page.encode())
+    sweep(folder)
+    return index
+
+
+def _environment(room: Path) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([room, Path(__file__).parent]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    environment.globals |= CHARTS
+    return environment
