@@ -140,7 +140,7 @@ def test_it_looks_at_the_video_or_at_the_scores_and_never_at_both(judge: Judge) 
         assert not failed.value.retryable
     else:
         assert judge.judge(asked.sample, cut, asked.scored) == judge.judge(*asked)
-        with pytest.raises(ValueError, match="only valid samples have answers"):
+        with pytest.raises(ValueError, match="an invalid sample has no scores to answer from"):
             judge.judge(asked.sample, asked.generated, unscored)
 
 

@@ -22,7 +22,7 @@ from schemas.record import content_hash
 from schemas.scene import DIGITS, Body, Collision, Scene, SceneSeed, SceneSet, Split, Trajectory
 from schemas.simulation import Simulation
 from tasks.backends import bullet
-from tasks.backends.bullet import Contact, Motion
+from tasks.backends.bullet import Contact, RigidMotion
 from tasks.backends.colour.palette import COLOUR_WORDS, FULL_MEMBERSHIP, STRONG_MEMBERSHIP, Picture
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row
@@ -80,7 +80,7 @@ def both(simple_motion: list[Simulation], interactions: list[Simulation]) -> lis
 
 
 @pytest.fixture(scope="module")
-def motions(both: list[Simulation]) -> list[Motion]:
+def motions(both: list[Simulation]) -> list[RigidMotion]:
     """Every state of what `both` hold the frames of."""
     return [bullet.load().move(simulation.scene, HZ) for simulation in both]
 
@@ -178,7 +178,7 @@ def test_bodies_start_apart_and_in_the_picture(both: list[Simulation]) -> None:
 # --- Physics ---------------------------------------------------------------------------------
 
 
-def test_energy_never_grows(both: list[Simulation], motions: list[Motion]) -> None:
+def test_energy_never_grows(both: list[Simulation], motions: list[RigidMotion]) -> None:
     for scene, motion in zip([simulation.scene for simulation in both], motions, strict=True):
         energy_j = mechanical_energy_j(scene, motion)
         start_j = sum(body.mass_kg * math.hypot(*body.velocity) ** 2 / 2 for body in scene.bodies)
@@ -219,7 +219,7 @@ def test_collisions_are_in_order_and_name_the_faster_first(interactions: list[Si
             assert collision.impulse_ns > 0
 
 
-def test_what_no_body_touches_never_moves(both: list[Simulation], motions: list[Motion]) -> None:
+def test_what_no_body_touches_never_moves(both: list[Simulation], motions: list[RigidMotion]) -> None:
     n_untouched = 0
     for simulation, motion in zip(both, motions, strict=True):
         scene = simulation.scene
@@ -284,13 +284,13 @@ def test_the_faster_body_is_the_first() -> None:
 # --- Trajectories ----------------------------------------------------------------------------
 
 
-def still(n_frames: int) -> Motion:
+def still(n_frames: int) -> RigidMotion:
     """A body at rest, one state a frame, with nothing around it."""
     zeros = np.zeros((n_frames, 1, 3))
-    return Motion(24, zeros.copy(), np.tile([1.0, 0, 0, 0], (n_frames, 1, 1)), zeros.copy(), zeros.copy(), [])
+    return RigidMotion(24, zeros.copy(), np.tile([1.0, 0, 0, 0], (n_frames, 1, 1)), zeros.copy(), zeros.copy(), [])
 
 
-def trajectory_of(motion: Motion) -> Trajectory:
+def trajectory_of(motion: RigidMotion) -> Trajectory:
     body = make_body(position=(0.0, 0.0, 0.0), velocity=(1.0, 0.0, 0.0), controlled=True)
     (trajectory,) = trajectories(tiny_scene(len(motion.position), bodies=[body]), motion)
     return trajectory
@@ -324,7 +324,7 @@ def slide(steps: list[int], closing_mps: float = 0.5) -> list[Collision]:
     velocity[:, 0, 0] = closing_mps
     zeros, turns = np.zeros((n_states, 2, 3)), np.tile([1.0, 0, 0, 0], (n_states, 2, 1))
     contacts = [Contact(step, 0, 1, 480.0, np.zeros(3), np.array([-1.0, 0.0, 0.0])) for step in steps]
-    motion = Motion(HZ, zeros, turns, velocity, zeros, contacts)
+    motion = RigidMotion(HZ, zeros, turns, velocity, zeros, contacts)
     return collisions(tiny_scene(25), motion)
 
 
@@ -345,7 +345,7 @@ def test_bodies_that_parted_collide_anew() -> None:
 
 def test_bodies_close_in_by_turning_too() -> None:
     motion = still(2)
-    both = Motion(24, *(np.repeat(part, 2, axis=1) for part in list(vars(motion).values())[1:5]), [])
+    both = RigidMotion(24, *(np.repeat(part, 2, axis=1) for part in list(vars(motion).values())[1:5]), [])
     both.position[:, 1, 0] = 0.5
     both.angular_velocity[:, 0, 2] = 2.0  # its point at 0.25 m along x moves along y at 0.5 m/s
     contact = Contact(0, 0, 1, 1.0, np.array([0.25, 0.0, 0.0]), np.array([0.0, -1.0, 0.0]))
@@ -439,7 +439,7 @@ def test_energy_grew() -> None:
     simulated = moved(crash())
     velocity = simulated.motion.velocity.copy()
     velocity[200:] *= 1.2
-    faster = Motion(**{**vars(simulated.motion), "velocity": velocity})
+    faster = RigidMotion(**{**vars(simulated.motion), "velocity": velocity})
     assert reason(simulated._replace(motion=faster)) == "energy_grew"
 
 
@@ -447,7 +447,7 @@ def test_a_spin_counts_as_energy() -> None:
     simulated = moved(tiny_scene(25))
     spin = simulated.motion.angular_velocity.copy()
     spin[200:, 1, 2] += 10.0
-    spinning = Motion(**{**vars(simulated.motion), "angular_velocity": spin})
+    spinning = RigidMotion(**{**vars(simulated.motion), "angular_velocity": spin})
     assert reason(simulated._replace(motion=spinning)) == "energy_grew"
     cylinder_j = 1.0 * 0.25**2 / 2 * 10.0**2 / 2  # m r^2 / 2, times w^2 / 2
     gained_j = mechanical_energy_j(simulated.scene, spinning) - mechanical_energy_j(simulated.scene, simulated.motion)

@@ -56,7 +56,7 @@ class Contact(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Motion:
+class RigidMotion:
     """K bodies in S + 1 states; the first state is the scene's."""
 
     substeps_per_s: int
@@ -73,7 +73,7 @@ class Bullet:
 
     pybullet: ModuleType
 
-    def move(self, scene: Scene, substeps_per_s: int) -> Motion:
+    def move(self, scene: Scene, substeps_per_s: int) -> RigidMotion:
         """Simulate from the first frame to the last. Same scene, same bytes, whatever ran before or runs beside it.
 
         Raises ValueError if substeps_per_s is not a multiple of the frame rate, ServiceDown if PyBullet cannot
@@ -91,7 +91,7 @@ class Bullet:
                 states.append(world.state())
                 contacts += world.contacts(step)
         position, rotation, velocity, angular_velocity = (np.array(part) for part in zip(*states, strict=True))
-        return Motion(
+        return RigidMotion(
             substeps_per_s=substeps_per_s,
             position=position,
             rotation=rotation[..., [3, 0, 1, 2]],  # Bullet's are x, y, z, w

@@ -88,7 +88,7 @@ def problems_of(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
 
 
-def outcome_of(row_id: str, stage: str, end: RowFailed | RowRejected) -> Outcome:
+def input_outcome(row_id: str, stage: str, end: RowFailed | RowRejected) -> Outcome:
     """The outcome of an input that became no clip."""
     return Outcome(
         row_id=row_id,
@@ -113,4 +113,4 @@ class EndedLines:
         # Its id: the hash of its text, and the number of times that text has come.
         text = content_hash(str(line.raw), length=16)
         self._occurrences[text] += 1
-        self.outcomes.append(outcome_of(f"line-{text}-{self._occurrences[text]}", self._stage, end))
+        self.outcomes.append(input_outcome(f"line-{text}-{self._occurrences[text]}", self._stage, end))

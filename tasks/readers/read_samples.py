@@ -21,7 +21,7 @@ from schemas.record import Record, column, content_hash
 from schemas.scene import Split
 from schemas.storage import AnyPath, list_files
 from tasks.engine.inputs import Inputs
-from tasks.readers.lines import ManifestError, outcome_of
+from tasks.readers.lines import ManifestError, input_outcome
 from tasks.readers.read_manifest import VIDEO_SUFFIXES, content_of, read_each
 
 STAGE = "read_samples"
@@ -39,7 +39,7 @@ class SampleListing(Record):
     outcomes: list[Outcome] = column("Files that ended here")
 
 
-class Asked(NamedTuple):
+class SampleKey(NamedTuple):
     """A sample's key, as in a file's name."""
 
     prompt_id: str
@@ -69,23 +69,23 @@ def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, kn
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder; give the one that holds the videos")
-    asked = {Asked(prompt.prompt_id, seed): prompt for prompt in prompts for seed in seeds[prompt.split]}
+    asked = {SampleKey(prompt.prompt_id, seed): prompt for prompt in prompts for seed in seeds[prompt.split]}
     chosen, ends = choose_files([os.fspath(path.relative_to(folder)) for path in list_files(folder)], set(asked))
     inputs = Inputs(folder=folder)
     read = read_each(folder, lambda name: _read_file(inputs, name, known), list(chosen.values()), "files")
     videos = {sample: found for sample, found in zip(chosen, read, strict=True) if isinstance(found, Video)}
     ends |= {name: end for name, end in zip(chosen.values(), read, strict=True) if not isinstance(end, Video)}
     samples = [DsrSample.of(prompt, sample.seed, *videos.get(sample, ())) for sample, prompt in asked.items()]
-    outcomes = [outcome_of(f"video-{content_hash(name, length=16)}", STAGE, ends[name]) for name in sorted(ends)]
+    outcomes = [input_outcome(f"video-{content_hash(name, length=16)}", STAGE, ends[name]) for name in sorted(ends)]
     return SampleListing(samples=samples, outcomes=outcomes)
 
 
-def choose_files(names: Sequence[str], asked: set[Asked]) -> tuple[dict[Asked, str], dict[str, End]]:
+def choose_files(names: Sequence[str], asked: set[SampleKey]) -> tuple[dict[SampleKey, str], dict[str, End]]:
     """(the file of each sample that has one, the reason for each other file)
 
     names: of files, within the folder
     """
-    claims: dict[Asked, list[str]] = defaultdict(list)
+    claims: dict[SampleKey, list[str]] = defaultdict(list)
     ends: dict[str, End] = {}
     prompt_ids = {sample.prompt_id for sample in asked}
     for name in names:
@@ -107,7 +107,7 @@ def choose_files(names: Sequence[str], asked: set[Asked]) -> tuple[dict[Asked, s
     return chosen, ends
 
 
-def _asked_by(name: str, asked: set[Asked], prompt_ids: set[str]) -> Asked:
+def _asked_by(name: str, asked: set[SampleKey], prompt_ids: set[str]) -> SampleKey:
     """The sample that a file is named after. Raises RowRejected if it was not requested."""
     stem, suffix = os.path.splitext(name)
     if "/" in name:
@@ -115,7 +115,7 @@ def _asked_by(name: str, asked: set[Asked], prompt_ids: set[str]) -> Asked:
     match = _STEM.fullmatch(stem)
     if match is None or suffix.lower() not in VIDEO_SUFFIXES:
         raise RowRejected("not_named_as_video", f"{name!r} is not named like {NAMING}")
-    sample = Asked(match[1], int(match[2]))
+    sample = SampleKey(match[1], int(match[2]))
     if sample.prompt_id not in prompt_ids:
         raise RowRejected("unknown_prompt", f"{name!r}: there is no prompt {sample.prompt_id!r}")
     if sample not in asked:

@@ -16,7 +16,7 @@ from itertools import takewhile
 import numpy as np
 
 from schemas.scene import DIGITS, Collision, Scene
-from tasks.backends.bullet import Contact, Motion
+from tasks.backends.bullet import Contact, RigidMotion
 from tasks.simulate_scenes.rounding import rounded
 from tasks.simulate_scenes.trajectories import settled
 
@@ -24,7 +24,7 @@ APART_S = 0.1  # a new collision needs this time without contact
 MIN_CLOSING_SPEED_MPS = 0.01
 
 
-def collisions(scene: Scene, motion: Motion) -> list[Collision]:
+def collisions(scene: Scene, motion: RigidMotion) -> list[Collision]:
     """Collisions in order of time, then of the scene's bodies."""
     by_pair: dict[tuple[int, int], list[Contact]] = defaultdict(list)
     for contact in motion.contacts:
@@ -38,7 +38,7 @@ def collisions(scene: Scene, motion: Motion) -> list[Collision]:
     return [collision for _, _, collision in sorted(found, key=lambda item: item[:2])]
 
 
-def closing_speed(motion: Motion, contact: Contact) -> float:
+def closing_speed(motion: RigidMotion, contact: Contact) -> float:
     """Speed in m/s at which the contact points of both bodies approach along the normal just before the contact."""
     first, second = (
         _velocity_at(motion, contact.step, place, contact.point) for place in (contact.first, contact.second)
@@ -52,7 +52,7 @@ def _starts(contacts: Sequence[Contact], apart_steps: float) -> list[Contact]:
     return [contact for contact, last in zip(contacts, before, strict=False) if contact.step - last > apart_steps]
 
 
-def _collision(scene: Scene, motion: Motion, start: Contact, contacts: Sequence[Contact]) -> Collision:
+def _collision(scene: Scene, motion: RigidMotion, start: Contact, contacts: Sequence[Contact]) -> Collision:
     """contacts: all contacts of the pair."""
     every = motion.substeps_per_s // scene.fps
     first, second = start.first, start.second
@@ -83,7 +83,7 @@ def _impulse_ns(start: Contact, contacts: Sequence[Contact], n_steps: int, subst
     return math.fsum(forces[step] for step in pushing) / substeps_per_s
 
 
-def _velocity_at(motion: Motion, step: int, place: int, point: np.ndarray) -> np.ndarray:
+def _velocity_at(motion: RigidMotion, step: int, place: int, point: np.ndarray) -> np.ndarray:
     """(3,) m/s: velocity of the body's material at a point, from its translation and rotation."""
     arm = point - motion.position[step, place]
     velocity: np.ndarray = motion.velocity[step, place] + np.cross(motion.angular_velocity[step, place], arm)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from schemas.scene import Body, Collision, Scene, Trajectory
-from tasks.backends.bullet import Motion
+from tasks.backends.bullet import RigidMotion
 from tasks.media.cast_rays import RayHits, cast, poses_at, zoom
 from tasks.simulate_scenes.config import SceneConfig
 
@@ -40,7 +40,7 @@ class Simulated(NamedTuple):
     """A simulated draw, to be judged."""
 
     scene: Scene
-    motion: Motion
+    motion: RigidMotion
     trajectories: list[Trajectory]
     collisions: list[Collision]
 
@@ -50,7 +50,7 @@ def find_fault(simulated: Simulated, config: SceneConfig) -> SceneFault | None:
     return next(_faults(simulated, config), None)
 
 
-def mechanical_energy_j(scene: Scene, motion: Motion) -> np.ndarray:
+def mechanical_energy_j(scene: Scene, motion: RigidMotion) -> np.ndarray:
     """(S + 1,) J: energy of all bodies in every state: translation, rotation, and height above the start."""
     mass_kg = np.array([body.mass_kg for body in scene.bodies])
     inertia = np.array([_inertia(body) for body in scene.bodies])

@@ -9,17 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from schemas.scene import DIGITS, Scene, Trajectory
-from tasks.backends.bullet import Motion
+from tasks.backends.bullet import RigidMotion
 
 RESTING = 1e-3  # m/s and rad/s: slower counts as rest
 
 
-def trajectories(scene: Scene, motion: Motion) -> list[Trajectory]:
+def trajectories(scene: Scene, motion: RigidMotion) -> list[Trajectory]:
     """One a body: its states at the frames, rounded to DIGITS."""
     return [_trajectory(scene, motion, place) for place in range(len(scene.bodies))]
 
 
-def first_touch(motion: Motion, place: int) -> int | None:
+def first_touch(motion: RigidMotion, place: int) -> int | None:
     """The first sub-step in which another body pushes this one; None if there is none."""
     return next((contact.step for contact in motion.contacts if place in (contact.first, contact.second)), None)
 
@@ -29,7 +29,7 @@ def settled(velocities: np.ndarray) -> np.ndarray:
     return np.where(np.linalg.norm(velocities, axis=-1, keepdims=True) < RESTING, 0.0, velocities)
 
 
-def _trajectory(scene: Scene, motion: Motion, place: int) -> Trajectory:
+def _trajectory(scene: Scene, motion: RigidMotion, place: int) -> Trajectory:
     body = scene.bodies[place]
     every = motion.substeps_per_s // scene.fps
     position, rotation = motion.position[::every, place].copy(), _continuous(motion.rotation[::every, place])

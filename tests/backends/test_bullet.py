@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.outcome import ServiceDown
 from schemas.scene import Body, Scene, Shape
 from tasks.backends import bullet, extras
-from tasks.backends.bullet import Motion
+from tasks.backends.bullet import RigidMotion
 from tests.support.scenes import make_body, tiny_scene
 
 HZ = 480
@@ -41,11 +41,11 @@ def pair(gap_m: float = 0.2, **changes: object) -> Scene:
     return tiny_scene(25, bodies=[mover, target])
 
 
-def move(scene: Scene) -> Motion:
+def move(scene: Scene) -> RigidMotion:
     return bullet.load().move(scene, HZ)
 
 
-def bytes_of(motion: Motion) -> bytes:
+def bytes_of(motion: RigidMotion) -> bytes:
     arrays = [motion.position, motion.rotation, motion.velocity, motion.angular_velocity]
     contacts = [np.concatenate([[c.step, c.first, c.second, c.force_n], c.point, c.normal]) for c in motion.contacts]
     return b"".join(array.tobytes() for array in [*arrays, *contacts])

@@ -18,7 +18,7 @@ import pytest
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.event_captions import EventCaptions
 from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.openai.scene_captions import MAX_CAPTION_CHARACTERS, OpenAISceneCaptions, evenly_spaced
+from tasks.backends.openai.scene_captions import MAX_CAPTION_CHARACTERS, OpenAISceneCaptions, frames_end_to_end
 from tasks.caption_clips import CaptionConfig, Captioner, caption_clip, load_backend
 from tasks.media.video import encode_video
 from tasks.prompts import load_prompt
@@ -130,7 +130,7 @@ def test_a_vlm_sees_frames_from_first_to_last_in_order_and_is_told_nothing_else(
     [(49, 4, [0, 16, 32, 48]), (49, 2, [0, 48]), (3, 8, [0, 1, 2]), (8, 8, list(range(8))), (1, 2, [0])],
 )
 def test_frames_are_spread_from_the_first_to_the_last(n_frames: int, n: int, places: list[int]) -> None:
-    assert evenly_spaced(n_frames, n) == places
+    assert frames_end_to_end(n_frames, n) == places
 
 
 def test_a_vlms_caption_is_kept_word_for_word_and_read_for_faults(server: LocalEndpoint, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from schemas.grounding import Proposal
 from schemas.instance import Instance
 from tasks.backends.colour.boxes import as_box, non_maximum_suppression
 from tasks.backends.colour.figures import MAX_ON_PERSON, ScoredBox, figure_candidates, share_on_people
-from tasks.backends.colour.foreground import BackgroundModel, View
+from tasks.backends.colour.foreground import BackgroundModel, ForegroundView
 from tasks.backends.colour.growth import whole_thing
 from tasks.backends.colour.masks import disc
 from tasks.backends.colour.palette import FULL_MEMBERSHIP, Tint, shrink
@@ -71,7 +71,7 @@ class _Evidence(NamedTuple):
         return [*self.body, *(item for scored in self.garments.values() for item in scored)]
 
 
-def _candidates(view: View, descriptions: dict[str, Description]) -> dict[str, list[ScoredBox]]:
+def _candidates(view: ForegroundView, descriptions: dict[str, Description]) -> dict[str, list[ScoredBox]]:
     """{instance_id: scored boxes in px of the view, best first} in one frame."""
     evidence = {key: _evidence(view, description) for key, description in descriptions.items()}
     claims = {key: _claim(found.patches, view.shape) for key, found in evidence.items()}
@@ -92,12 +92,12 @@ def _candidates(view: View, descriptions: dict[str, Description]) -> dict[str, l
     return candidates
 
 
-def _evidence(view: View, description: Description) -> _Evidence:
+def _evidence(view: ForegroundView, description: Description) -> _Evidence:
     garments = {g: _scored_patches(view, g.tints, description) for g in description.large_garments}
     return _Evidence(_scored_patches(view, description.body, description), garments)
 
 
-def _scored_patches(view: View, tints: tuple[Tint, ...], description: Description) -> list[ScoredPatch]:
+def _scored_patches(view: ForegroundView, tints: tuple[Tint, ...], description: Description) -> list[ScoredPatch]:
     """Patches of the colours, best first. Without a colour: of the foreground, except for people and garments."""
     if tints:
         membership, trust = view.picture.membership(tints), 1.0
@@ -123,7 +123,7 @@ def _claim(scored: list[ScoredPatch], shape: tuple[int, int]) -> np.ndarray:
 
 
 def _thing_candidates(
-    view: View,
+    view: ForegroundView,
     description: Description,
     patches: list[ScoredPatch],
     blocked: np.ndarray,

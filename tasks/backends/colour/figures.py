@@ -16,7 +16,7 @@ import numpy as np
 
 from schemas.candidate import box_iou
 from tasks.backends.colour.boxes import area, as_box, clip_to_picture, enclosing, shared_area
-from tasks.backends.colour.foreground import View
+from tasks.backends.colour.foreground import ForegroundView
 from tasks.backends.colour.garments import garments_match
 from tasks.backends.colour.growth import grow, runs_out
 from tasks.backends.colour.palette import FULL_MEMBERSHIP
@@ -66,7 +66,7 @@ class GarmentSeed(NamedTuple):
 
 
 def figure_candidates(
-    view: View, description: Description, patches_of: dict[Garment, list[ScoredPatch]], blocked: np.ndarray
+    view: ForegroundView, description: Description, patches_of: dict[Garment, list[ScoredPatch]], blocked: np.ndarray
 ) -> list[ScoredBox]:
     """Boxes of whole figures, in any order. blocked: (H, W) bool, pixels of other instances."""
     garments = description.large_garments
@@ -94,7 +94,7 @@ def share_on_people(box: np.ndarray, people: Sequence[PersonBox]) -> float:
 
 
 def _detected_figures(
-    view: View, garments: Sequence[Garment], patches_of: dict[Garment, list[ScoredPatch]]
+    view: ForegroundView, garments: Sequence[Garment], patches_of: dict[Garment, list[ScoredPatch]]
 ) -> list[ScoredBox]:
     trust = DETECTED_TRUST_IN_PLAIN if view.plain else 1.0
     boxes = [_with_garments(np.array(person.box_xyxy), patches_of) for person in view.people]
@@ -115,7 +115,7 @@ def _with_garments(box: np.ndarray, patches_of: dict[Garment, list[ScoredPatch]]
 
 
 def _dressed_figures(
-    view: View, garments: Sequence[Garment], patches_of: dict[Garment, list[ScoredPatch]], blocked: np.ndarray
+    view: ForegroundView, garments: Sequence[Garment], patches_of: dict[Garment, list[ScoredPatch]], blocked: np.ndarray
 ) -> list[ScoredBox]:
     """Garments grown over the foreground, or, if that fails, completed by an adult's proportions."""
     candidates = []
@@ -175,7 +175,7 @@ def _reach_window(seed: GarmentSeed, reach: Reach, shape: tuple[int, int]) -> np
     return clip_to_picture(enclosing(*boxes), shape)
 
 
-def _grown_figure(seed: GarmentSeed, view: View, blocked: np.ndarray) -> np.ndarray | None:
+def _grown_figure(seed: GarmentSeed, view: ForegroundView, blocked: np.ndarray) -> np.ndarray | None:
     window = _reach_window(seed, MAX_REACH, view.shape)
     gap_px = round(NECK_SHARE * float(seed.box[3] - seed.box[1]))
     for foreground in view.foregrounds:
@@ -203,7 +203,7 @@ def _with_person(box: np.ndarray, people: Sequence[PersonBox]) -> np.ndarray:
 # --- Scores ------------------------------------------------------------------------------------
 
 
-def _figure_score(view: View, box: np.ndarray, garments: Sequence[Garment], evidence: float) -> float:
+def _figure_score(view: ForegroundView, box: np.ndarray, garments: Sequence[Garment], evidence: float) -> float:
     """0..1 from where the box came from (evidence 0..0.4), people detected there, and the garments."""
     agreeing = [p.score for p in view.people if box_iou(as_box(box), p.box_xyxy) > SAME_FIGURE_IOU]
     if agreeing:

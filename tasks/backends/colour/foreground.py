@@ -1,7 +1,7 @@
 """The foreground: what moved against the median frame, and what has no colour of a plain background.
 
     background = BackgroundModel(frames)
-    background.view(frames[3], people)  ->  View(foregrounds=(<whole figures>, <what moved of them>, ...), ...)
+    background.view(frames[3], people)  ->  ForegroundView(foregrounds=(<whole figures>, <moving parts>, ...), ...)
 
 A drawn room or a studio has a plain background, a street has none; a hand-held camera has no median frame. Either mask
 may be missing, so callers try them in turn.
@@ -33,7 +33,7 @@ MAX_HOLE_SHARE = 0.02  # of the picture
 
 
 @dataclass(frozen=True)
-class View:
+class ForegroundView:
     """A frame with everything that is computed before the search."""
 
     picture: Picture
@@ -54,12 +54,12 @@ class BackgroundModel:
         self._median = _steady_median(frames)
         self._is_foreign = _foreign_colours(frames)
 
-    def view(self, rgb: np.ndarray, people: tuple[PersonBox, ...]) -> View:
+    def view(self, rgb: np.ndarray, people: tuple[PersonBox, ...]) -> ForegroundView:
         """One of the frames, with its foreground and the people detected in it."""
         moving, standing_out = self._moving(rgb), self._standing_out(rgb)
         both = moving & standing_out if moving is not None and standing_out is not None else None
         foregrounds = tuple(mask for mask in (standing_out, both, moving) if mask is not None)
-        return View(Picture(rgb), moving, foregrounds, standing_out is not None, people)
+        return ForegroundView(Picture(rgb), moving, foregrounds, standing_out is not None, people)
 
     def _moving(self, rgb: np.ndarray) -> np.ndarray | None:
         """(H, W) bool: differs from the median by more than a shadow; None if the camera moves or frames are few."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from tasks.backends.colour.boxes import area, clip_to_picture
-from tasks.backends.colour.foreground import View
+from tasks.backends.colour.foreground import ForegroundView
 from tasks.backends.colour.masks import disc
 from tasks.backends.colour.patches import Patch, union_mask
 
@@ -53,7 +53,7 @@ def runs_out(box: np.ndarray, window: np.ndarray, shape: tuple[int, int]) -> np.
     return at_window & ~at_picture
 
 
-def whole_thing(patch: Patch, view: View, blocked: np.ndarray, living: bool) -> np.ndarray:
+def whole_thing(patch: Patch, view: ForegroundView, blocked: np.ndarray, living: bool) -> np.ndarray:
     """(4,) the box of a thing with parts of other colours (wheels, lids, an animal's head), else its patch's box."""
     reach, max_growth = (ANIMAL_REACH, ANIMAL_MAX_GROWTH) if living and view.plain else (PART_REACH, PART_MAX_GROWTH)
     x0, y0, x1, y1 = patch.box

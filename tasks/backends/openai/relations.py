@@ -20,7 +20,7 @@ from schemas.relation import RELATIONS
 from schemas.scores import Judgement, Scored
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
-from tasks.backends.openai.scene_captions import evenly_spaced
+from tasks.backends.openai.scene_captions import frames_end_to_end
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
 from tasks.prompts import load_prompt
@@ -50,7 +50,7 @@ class OpenAIRelations:
 
     def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
         """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
-        indices = evenly_spaced(generated.n_frames, self._n_frames)
+        indices = frames_end_to_end(generated.n_frames, self._n_frames)
         pictures = [jpeg(frame) for frame in decode_bytes(generated.video, indices)]
 
         def ask(moment: str, relation: str) -> RelationReply:

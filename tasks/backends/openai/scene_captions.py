@@ -57,18 +57,18 @@ class OpenAISceneCaptions:
 
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
         """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
-        indices = evenly_spaced(simulation.scene.n_frames, self._n_frames)
+        indices = frames_end_to_end(simulation.scene.n_frames, self._n_frames)
         pictures = [jpeg(frame) for frame in decode_bytes(rendered.video, indices)]
         data: dict[str, Json] = {"times_s": [round(i / simulation.scene.fps, 2) for i in indices]}
         reply = self._client.ask(SceneCaptionReply, self._prompt, data, images=pictures)
         return " ".join(reply.description.split())
 
 
-def evenly_spaced(n_frames: int, n: int) -> list[int]:
+def frames_end_to_end(n_frames: int, n: int) -> list[int]:
     """n frames spread evenly over a clip, with its first and last; all frames if there are at most n. n: at least 2.
 
     Unlike sample_indices, which takes the middles of equal parts: a description needs where a motion begins
-    and ends. evenly_spaced(49, 4) -> [0, 16, 32, 48]
+    and ends. frames_end_to_end(49, 4) -> [0, 16, 32, 48]
     """
     if n_frames <= n:
         return list(range(n_frames))

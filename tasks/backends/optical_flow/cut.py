@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from tasks.backends.optical_flow.colour import Appearance, colour_density, colour_histogram
-from tasks.backends.optical_flow.frames import View
+from tasks.backends.optical_flow.frames import ScaledView
 from tasks.backends.optical_flow.shapes import MIN_AREA_PX, Window, pieces_of, window_around
 
 MIN_SHARE = 0.05  # of the box's area; anything smaller is not what the box was drawn around
@@ -31,7 +31,7 @@ class TrackSeed:
     density: np.ndarray  # (N_COLOURS,)
 
 
-def segment_box(view: View, box: tuple[int, int, int, int], others: np.ndarray) -> TrackSeed | None:
+def segment_box(view: ScaledView, box: tuple[int, int, int, int], others: np.ndarray) -> TrackSeed | None:
     """Segment what stands out in a box: the whole box against its surroundings, or else its middle against the rest.
 
     others: (h, w) bool, pixels known to be another instance's. None if nothing stands out: the box
@@ -55,7 +55,7 @@ def _all_of(free: np.ndarray) -> np.ndarray:
     return np.where(free, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
 
 
-def _middle_of(view: View, box: tuple[int, int, int, int], free: np.ndarray, window: Window) -> np.ndarray:
+def _middle_of(view: ScaledView, box: tuple[int, int, int, int], free: np.ndarray, window: Window) -> np.ndarray:
     """GrabCut labels that expect it where the box has the colours of its middle: a red ball, small in its box.
 
     They expect nothing if the surroundings have the same colours as the middle.
@@ -86,7 +86,7 @@ def _ellipse(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> np.ndarr
 
 
 def grabcut(
-    view: View, trimap: np.ndarray, window: Window, models: tuple[np.ndarray, np.ndarray], *, iterations: int = 0
+    view: ScaledView, trimap: np.ndarray, window: Window, models: tuple[np.ndarray, np.ndarray], *, iterations: int = 0
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """GrabCut in a window: (h, w) trimap of GC_* labels -> (h, w) bool mask, and the colour mixtures.
 

@@ -22,7 +22,7 @@ SHORT_SIDE_PX = 480
 
 
 @dataclass
-class View:
+class ScaledView:
     """One frame at the working scale, with the data that all instances share."""
 
     rgb: np.ndarray  # (h, w, 3) uint8
@@ -32,7 +32,7 @@ class View:
     histogram: np.ndarray  # (N_COLOURS,) pixel counts
 
     @classmethod
-    def of(cls, rgb: np.ndarray) -> View:
+    def of(cls, rgb: np.ndarray) -> ScaledView:
         colours = bins_of(rgb)
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         return cls(rgb, smoothed(rgb), grey, colours, colour_histogram(colours))
@@ -52,8 +52,8 @@ class ScaledClip:
     def _scaled(self) -> bool:
         return (self.height, self.width) != (self.full_height, self.full_width)
 
-    def view(self, t: int) -> View:
-        return View.of(self.picture(t))
+    def view(self, t: int) -> ScaledView:
+        return ScaledView.of(self.picture(t))
 
     def picture(self, t: int) -> np.ndarray:
         """Frame t, (h, w, 3) uint8."""

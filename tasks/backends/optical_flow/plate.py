@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from tasks.backends.optical_flow.colour import bins_of
-from tasks.backends.optical_flow.frames import ScaledClip, View, difference, smoothed
+from tasks.backends.optical_flow.frames import ScaledClip, ScaledView, difference, smoothed
 from tasks.backends.optical_flow.shapes import disc
 
 STILL_PX = 1.0  # drift of the camera, in total, that resets the plate
@@ -93,7 +93,7 @@ class Plate:
             self._guessed[:] = self._seen[:] = False
             self._drift = np.zeros(2)
 
-    def learn(self, view: View, moving: np.ndarray, instances: np.ndarray) -> None:
+    def learn(self, view: ScaledView, moving: np.ndarray, instances: np.ndarray) -> None:
         """Learn a frame, except moving pixels and the instances with a margin. moving, instances: (h, w) bool."""
         free = ~(_with_margin(instances) | moving)
         # Far from the guess, the pixel may be part of an instance that its mask misses.
@@ -105,7 +105,7 @@ class Plate:
         cv2.copyTo(view.smooth, at_first_sight.view(np.uint8), self._rgb)
         self._seen |= free
 
-    def compare(self, view: View) -> Scenery:
+    def compare(self, view: ScaledView) -> Scenery:
         """Where the view shows the plate, and where something else; a shadow on the plate is neither."""
         off = difference(view.smooth, self._rgb)
         same = ((off <= SAME) & self._seen).view(np.uint8)
@@ -113,7 +113,7 @@ class Plate:
         plate = cv2.morphologyEx(same, cv2.MORPH_OPEN, disc(1)).view(bool)
         return Scenery(plate, (off >= OTHER) & (self._seen | self._guessed) & ~self._shadowed(view))
 
-    def _shadowed(self, view: View) -> np.ndarray:
+    def _shadowed(self, view: ScaledView) -> np.ndarray:
         """(h, w) bool: darker than the plate, by at most half and equally in all channels."""
         red, green, blue = cv2.split(cv2.subtract(self._rgb, view.smooth))
         most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)

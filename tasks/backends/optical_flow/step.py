@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tasks.backends.optical_flow.frames import View, difference
+from tasks.backends.optical_flow.frames import ScaledView, difference
 
 MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid needs more
 CHANGED = 18  # 8-bit levels: a larger change between two frames is news
@@ -35,8 +35,8 @@ def dense_flow(of: np.ndarray, towards: np.ndarray) -> np.ndarray:
 class Step:
     """The data of a step that do not depend on the instance."""
 
-    previous: View
-    view: View
+    previous: ScaledView
+    view: ScaledView
     source: tuple[np.ndarray, np.ndarray]  # cv2.remap's fixed-point maps: where each pixel was in the previous view
     motion: np.ndarray  # (h, w, 2) float32: from there to here, px
     agrees: np.ndarray  # (h, w) bool: the pixel's source in the previous frame has its colour
@@ -44,7 +44,7 @@ class Step:
     news: np.ndarray  # (h, w) bool: changed, apart from the camera's motion
 
     @classmethod
-    def between(cls, previous: View, view: View) -> Step:
+    def between(cls, previous: ScaledView, view: ScaledView) -> Step:
         flow = dense_flow(view.grey, previous.grey)
         height, width = view.grey.shape
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)

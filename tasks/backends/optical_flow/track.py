@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.backends.optical_flow.colour import Appearance, colour_density, colour_histogram
 from tasks.backends.optical_flow.cut import TrackSeed, grabcut
-from tasks.backends.optical_flow.frames import View
+from tasks.backends.optical_flow.frames import ScaledView
 from tasks.backends.optical_flow.plate import Scenery
 from tasks.backends.optical_flow.search import colour_fit, search_shape
 from tasks.backends.optical_flow.shapes import (
@@ -60,7 +60,7 @@ class Prediction:
 class Track:
     """An instance during one walk: its mask, its looks, its motion."""
 
-    def __init__(self, seed: TrackSeed, view: View, others: np.ndarray) -> None:
+    def __init__(self, seed: TrackSeed, view: ScaledView, others: np.ndarray) -> None:
         self.mask = seed.mask
         self.shape = InstanceShape.of(seed.mask)
         self.outline_age = 0  # frames since the outline was last seen whole
@@ -74,7 +74,7 @@ class Track:
         self.usual_area = float(seed.mask.sum())  # px, follows slowly
         self.stale = self._not_it(self.posterior_of(view.colours))
 
-    def _surroundings(self, view: View, others: np.ndarray) -> np.ndarray:
+    def _surroundings(self, view: ScaledView, others: np.ndarray) -> np.ndarray:
         # Its whole outline counts as its own, even hidden parts: pixels lost by mistake would otherwise be learnt as
         # background and never be found again.
         own = self.own()
@@ -170,7 +170,7 @@ class Track:
         known = self.stale & (prediction.posterior > 0.4) & ~dilate(self.own(), 1)
         self.stale = known | (self._not_it(prediction.posterior) & ~self._vicinity())
 
-    def _update_outline(self, view: View, prediction: Prediction, forbidden: np.ndarray) -> None:
+    def _update_outline(self, view: ScaledView, prediction: Prediction, forbidden: np.ndarray) -> None:
         """Learn the outline and the colours if the whole instance is visible."""
         # Pixels covered by another instance, or still of its colours, stay part of the outline.
         hidden = forbidden | ((prediction.posterior > 0.5) & ~self.stale)
@@ -254,7 +254,7 @@ class Track:
         return self._without_specks(mask, barred=forbidden)
 
 
-def background_density(view: View, instances: np.ndarray, window: Window) -> np.ndarray:
+def background_density(view: ScaledView, instances: np.ndarray, window: Window) -> np.ndarray:
     """Colour density of the window and, as it may move anywhere, of the whole frame, without the instances."""
     near = colour_histogram(view.colours[window][~instances[window]])
     far = view.histogram - colour_histogram(view.colours[instances])

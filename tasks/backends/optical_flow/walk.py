@@ -16,7 +16,7 @@ import numpy as np
 from schemas.candidate import Anchor
 from schemas.mask_track import decode_mask, encode_mask
 from tasks.backends.optical_flow.cut import TrackSeed, segment_box
-from tasks.backends.optical_flow.frames import ScaledClip, View
+from tasks.backends.optical_flow.frames import ScaledClip, ScaledView
 from tasks.backends.optical_flow.plate import Guess, Plate
 from tasks.backends.optical_flow.shapes import bounds, erode, union, window_around
 from tasks.backends.optical_flow.step import Step
@@ -63,7 +63,7 @@ def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: 
     """Propagate every target from its anchor to the clip's end (direction 1) or to its start (-1)."""
     walking: list[tuple[Target, Track]] = []
     plate = Plate(guess)
-    previous: View | None = None
+    previous: ScaledView | None = None
     for t in counted(range(clip.n_frames)[::direction], "frames forward" if direction > 0 else "frames backward"):
         if not walking and all(target.anchor.frame != t for target in targets):
             continue
@@ -71,7 +71,7 @@ def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: 
         taken = _resting(clip, targets, walking, t)
         step = Step.between(previous, view) if previous is not None else None
         if step is not None:
-            advance([track for _, track in walking], step, taken, plate)
+            advance_tracks([track for _, track in walking], step, taken, plate)
         walking += _starting(targets, walking, view, taken, plate, t)
         moving = step.moving() if step is not None else np.zeros_like(taken)
         plate.learn(view, moving, taken | union((track.own() for _, track in walking), view.grey.shape))
@@ -88,7 +88,12 @@ def _resting(clip: ScaledClip, targets: list[Target], walking: list[tuple[Target
 
 
 def _starting(
-    targets: list[Target], walking: list[tuple[Target, Track]], view: View, taken: np.ndarray, plate: Plate, t: int
+    targets: list[Target],
+    walking: list[tuple[Target, Track]],
+    view: ScaledView,
+    taken: np.ndarray,
+    plate: Plate,
+    t: int,
 ) -> list[tuple[Target, Track]]:
     """Start tracks at the anchors on frame t, small ones first: they are in front."""
     started: list[tuple[Target, Track]] = []
@@ -106,7 +111,7 @@ def _starting(
     return started
 
 
-def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) -> None:
+def advance_tracks(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) -> None:
     """Advance all tracks by one frame; they compete for pixels."""
     plate.follow(step.camera)
     scenery = plate.compare(step.view)
@@ -124,7 +129,7 @@ def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) ->
         done[k] = tracks[k].mask
 
 
-def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: View) -> list[np.ndarray]:
+def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: ScaledView) -> list[np.ndarray]:
     """Give each contested pixel to the mask with the best colour likelihood and depth inside the mask."""
     contested = np.sum(masks, axis=0) > 1
     if not contested.any():
