@@ -3,12 +3,11 @@
     python -m benchmarks.bench_flow                 # two runs each, about 10 minutes on two slow cores
     python -m benchmarks.bench_flow --clips 8 --repeats 3
 
-`flow` is the whole of `curate_matrix11k` in one process, against a Prefect server that is up already, from
-reading the manifest to the published snapshot and its report. `bare` calls the same stage functions over
-the same clips in as many threads: no Prefect, no keys, no stored results, no Parquet. They take turns, each
-in a fresh folder, and must end with the same number of accepted clips. What the flow spends outside the
-stages is timed by Prefect's own task runs. Left out of both: imports, the drawing of the input and the
-server's start; the server's CPU time is listed apart (read from /proc, so on Linux only).
+`flow` is all of `curate_matrix11k` in one process, from reading the manifest to the published snapshot and its report,
+with a Prefect server that runs already. `bare` calls the same stage functions on the same clips in as many threads: no
+Prefect, keys, stored results or Parquet. They take turns, each in a fresh folder, and must accept the same number of
+clips. Prefect's task runs show what the flow spends outside the stages. Not timed: imports, the drawing of the input
+and the server's start. The server's CPU time is listed separately (from /proc: Linux only).
 """
 
 from __future__ import annotations
@@ -80,14 +79,14 @@ class Cost:
     server_cpu_s: float
     parts: dict[str, float]
     n_accepted: int
-    report_cpu_s: float = 0.0  # of the report, written a second time to be timed alone
+    report_cpu_s: float = 0.0  # of the report, written again to time it alone
 
 
 # --- Input -----------------------------------------------------------------------------------
 
 
 def draw_clips(folder: Path, n_clips: int) -> Path:
-    """A manifest of drawn videos that hold n_clips shots: the scenes again and again, each time painted anew."""
+    """A manifest of drawn videos with n_clips shots: the scenes repeated, each time painted anew."""
     lines: list[str] = []
     left, seed = n_clips, 0
     while left:
@@ -134,7 +133,7 @@ def run_bare(manifest: Path, root: Path, server: int) -> Cost:
 
 
 class Bare:
-    """The stage functions one after the other over all clips, their results handed on in memory."""
+    """The stage functions in sequence over all clips; results are passed on in memory."""
 
     def __init__(self, config: CurateMatrix11k) -> None:
         self.config = config
@@ -148,10 +147,10 @@ class Bare:
         self.propagator = load_propagator(config.propagate, config.sam2, config.torch)
 
     def run(self, sources: Sequence[Source]) -> int:
-        """Returns how many clips are accepted."""
+        """Run all stages. Returns the number of accepted clips."""
         splits = self._stage("split_scenes", self._split, sources)
         clips = [clip for split in splits.values() for clip in split.clips]
-        # Each caption is read once, as the flow does: its keys hold nothing else of the clip.
+        # Each caption is read once, as in the flow, whose keys hold only the caption.
         captions = list(dict.fromkeys(clip.caption for clip in clips))
         extractions = self._stage("extract_triplets", self._extract, captions)
         read = [(clip, extractions[clip.caption]) for clip in clips if clip.caption in extractions]
@@ -164,7 +163,7 @@ class Bare:
     def _stage(
         self, name: str, compute: Callable[[A], B], rows: Iterable[A], key: Callable[[A], object] | None = None
     ) -> dict[object, B]:
-        """{key of the row: result} of the rows that this stage does not drop."""
+        """{key of the row: result} for the rows that this stage keeps."""
         rows = list(rows)
         start = time.perf_counter()
         with ThreadPoolExecutor(self.concurrency[name]) as pool:
@@ -221,7 +220,7 @@ def task_seconds(started: datetime) -> dict[str, float]:
     while time.monotonic() < give_up:
         with get_client(sync_client=True) as client:
             runs = client.read_task_runs(task_run_filter=since, limit=200)
-        # A subflow stands among its parent's tasks as well: its own tasks are what counts.
+        # A subflow is also listed among its parent's tasks: only its own tasks count.
         tasks = [run for run in runs if not (run.state and run.state.state_details.child_flow_run_id)]
         if REPORT in {run.name for run in tasks} and all(run.end_time for run in tasks):
             seconds: dict[str, float] = defaultdict(float)
@@ -239,7 +238,7 @@ def cpu_of(pid: int) -> float:
 
 
 def measure(manifest: Path, repeats: int, server: int) -> dict[str, list[Cost]]:
-    """Both runs, taking turns, the first of each turn changing."""
+    """Both runs in alternating order."""
     runs = {"flow": run_flow, "bare": run_bare}
     costs: dict[str, list[Cost]] = {name: [] for name in runs}
     for turn in range(repeats):
@@ -256,7 +255,7 @@ def measure(manifest: Path, repeats: int, server: int) -> dict[str, list[Cost]]:
 
 
 def report(title: str, flow: Sequence[Cost], bare: Sequence[Cost]) -> str:
-    """Medians of both, the parts that both have, and what the flow does besides."""
+    """Medians of both, of their common parts, and of the flow's other parts."""
 
     def row(label: str, of_flow: Iterable[float], of_bare: Iterable[float]) -> str:
         ours, theirs = statistics.median(of_flow), statistics.median(of_bare)
@@ -266,7 +265,7 @@ def report(title: str, flow: Sequence[Cost], bare: Sequence[Cost]) -> str:
         return f"| {label} | {statistics.median(of_flow):.2f} | | | |"
 
     lines = [f"{title}: {flow[0].n_accepted} accepted by both, medians of {len(flow)} runs", ""]
-    lines += ["| | flow | bare | more by | ratio |", "|---|---|---|---|---|"]
+    lines += ["| | flow | bare | difference | ratio |", "|---|---|---|---|---|"]
     lines.append(row("all: wall, s", (c.wall_s for c in flow), (c.wall_s for c in bare)))
     lines.append(row("all: CPU, s", (c.cpu_s for c in flow), (c.cpu_s for c in bare)))
     lines.append(row("without the report: CPU, s", (c.cpu_s - c.report_cpu_s for c in flow), (c.cpu_s for c in bare)))
@@ -288,7 +287,7 @@ def report(title: str, flow: Sequence[Cost], bare: Sequence[Cost]) -> str:
 
 @contextmanager
 def prefect_server(home: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """A server of our own on loopback: its pid and the environment that leads to it."""
+    """Start a Prefect server on loopback: its pid, and the environment to reach it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -338,7 +337,7 @@ def main() -> None:
     parser.add_argument("--server", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.server is None:
-        # Prefect reads its settings when it is imported, so what is measured runs in a process of its own.
+        # Prefect reads its settings on import, so the measured code runs in its own process.
         with tempfile.TemporaryDirectory() as home, prefect_server(Path(home)) as (pid, environment):
             subprocess.run(
                 [sys.executable, "-m", "benchmarks.bench_flow", *sys.argv[1:], "--server", str(pid)],

@@ -5,8 +5,8 @@
 
 The tree holds one file a mask, <clip>/<instance>/<frame>.png, as datasets usually ship. It is written four
 times: with 8 and with 1 bit a pixel, at OpenCV's default compression and at its strongest. Every form is
-loaded into one (N, H, W) bool array a track, from a warm page cache; the forms take turns. `files` is the
-sum of the files' sizes, `disk` that of the blocks they take.
+loaded into one (N, H, W) bool array per track, from a warm page cache; the forms take turns. `files` is the
+sum of the file sizes, `disk` the sum of their disk blocks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tasks.media.drawing.canvas import SHOT_FRAMES
 
 REPEATS = 5
 N_CLIPS, N_FRAMES, HEIGHT, WIDTH, INSTANCES_PER_CLIP = 40, 49, 480, 720, 3
-N_SCENES = 10  # what the outlines are taken from
+N_SCENES = 10  # the source of the outlines
 
 STRONGEST = [cv2.IMWRITE_PNG_COMPRESSION, 9]
 ONE_BIT = [cv2.IMWRITE_PNG_BILEVEL, 1]
@@ -47,7 +47,7 @@ PARQUET = "Parquet"
 
 @dataclass(frozen=True)
 class Cost:
-    """What one form takes to store and to load."""
+    """The cost of storing and loading one form."""
 
     file_bytes: int
     disk_bytes: int
@@ -59,7 +59,7 @@ class Cost:
 
 
 def drawn_tracks(folder: Path) -> list[MaskTrackRow]:
-    """Clips of tracks from the drawn scenes, each placed and moved differently: no two masks are the same."""
+    """Clips with tracks from the drawn scenes, each placed and moved differently: no two masks are equal."""
     draw_scenes(folder, n_scenes=N_SCENES)
     shots = [
         (truth.height, truth.width, shot)
@@ -106,7 +106,7 @@ def write_tree(rows: Sequence[MaskTrackRow], folder: Path, flags: list[int]) -> 
 
 
 def load_tree(rows: Sequence[MaskTrackRow], folder: Path) -> Iterator[np.ndarray]:
-    """(N, H, W) bool a track. The sizes and names are given: nothing is looked up or listed."""
+    """(N, H, W) bool per track. Sizes and names are given: no folder is listed."""
     for row in rows:
         masks = np.empty((len(row.counts), row.height, row.width), bool)
         track = folder / row.clip_id / row.instance_id
@@ -131,7 +131,7 @@ def load(form: str, rows: Sequence[MaskTrackRow], folder: Path) -> Iterator[np.n
 
 
 def measure(rows: Sequence[MaskTrackRow], repeats: int, folder: Path) -> dict[str, Cost]:
-    """Write every form, see that all hold the same bits, and load them in turns."""
+    """Write every form, check that all hold the same bits, and load them in turns."""
     write_table(MaskTrackRow, rows, folder / PARQUET)
     for form, flags in PNG_FORMS.items():
         write_tree(rows, folder / form, flags)
@@ -149,7 +149,7 @@ def measure(rows: Sequence[MaskTrackRow], repeats: int, folder: Path) -> dict[st
 
 
 def time_of(tracks: Iterator[np.ndarray]) -> tuple[float, float]:
-    """Wall and CPU seconds until the last track is there; each is let go when the next one comes."""
+    """Wall and CPU seconds until the last track is loaded; each is dropped before the next."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     for _ in tracks:
         pass

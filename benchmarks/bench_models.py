@@ -6,11 +6,11 @@
 Needs the models extra (`make models`). Weights are random: speed does not depend on them. Both sides ground 8 frames
 for 3 classes and carry 3 instances from boxes on 3 different frames through the clip, both ways.
 
-`script`  a forward pass a frame and class; JPEGs on disk and SAM2's own video predictor, an inference state an
+`script`  one forward pass per frame and class; JPEGs on disk and SAM2's own video predictor, one inference state per
           instance, forward and then backward
 `ours`    `NativeGroundingDino` and `NativeSam2`, as the stages call them
 
-Loading is left out on both sides. Runs take turns; the medians are told, and the GPU's peak memory.
+Loading is not timed. Runs take turns; the medians and the GPU's peak memory are printed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def save_dino(folder: Path) -> DinoConfig:
 
     network = build_model(SimpleNamespace(**architecture_settings("swin_t") | {"text_encoder_type": str(encoder)}))
     torch.save({"model": network.state_dict()}, folder / "dino.pth")
-    # No threshold: random scores would leave one side with nothing to do.
+    # No threshold: with random scores, one side could have no boxes.
     return DinoConfig(checkpoint=str(folder / "dino.pth"), text_encoder=str(encoder), box_threshold=0)
 
 
@@ -94,7 +94,7 @@ def save_sam2(folder: Path, architecture: str) -> Sam2Config:
 
 
 def ground_by_script(network: Any, frames: np.ndarray, device: Any) -> int:
-    """One forward pass a frame and class; returns how many boxes came."""
+    """One forward pass per frame and class; returns the number of boxes."""
     from tasks.backends.grounding_dino.frames import network_input, scaled_size
 
     size = scaled_size(HEIGHT, WIDTH, 800, 1333)
@@ -108,7 +108,7 @@ def ground_by_script(network: Any, frames: np.ndarray, device: Any) -> int:
 
 
 def track_by_script(predictor: Any, frames: np.ndarray, anchors: list[Anchor], device: Any) -> int:
-    """SAM2's own video predictor over JPEGs, an instance at a time, both ways; returns how many masks came."""
+    """SAM2's own video predictor over JPEGs, one instance at a time, both ways; returns the number of masks."""
     n_masks = 0
     with tempfile.TemporaryDirectory() as folder:
         for t, frame in enumerate(frames):
@@ -129,7 +129,7 @@ def load_script(dino: DinoConfig, sam2: Sam2Config, device: Any) -> tuple[Any, A
     from hydra.utils import instantiate
 
     native = NativeGroundingDino(dino, TorchConfig(device=str(device)))
-    network = native._load(device)  # the same network; the script calls it its own way
+    network = native._load(device)  # the same network; the script calls it differently
     settings = network_settings(sam2.architecture)
     settings._target_ = "sam2.sam2_video_predictor.SAM2VideoPredictor"
     predictor = instantiate(settings, _recursive_=True)

@@ -2,13 +2,13 @@
 
     TRIPTYCH_BLENDER_PYTHON=... python -m benchmarks.bench_render      # `make blender` first; 10 minutes on a slow core
 
-Both sides are Cycles at the same settings, each clip a process of its own with one thread. The straightforward way
-draws every frame whole, and then every frame once more for the masks, with one path a pixel and no denoiser, which is
-all that masks need. Ours draws what rests once, and over it boxes around what moves; masks come with the pictures.
-CPU time is user and system of the process from start to end, and of what is done for it here.
+Both sides use Cycles with the same settings, one process with one thread per clip. The straightforward way draws every
+frame whole, and again for the masks, with one path a pixel and no denoiser, which suffices for masks. Ours draws what
+rests once, and boxes around what moves over it; masks come with the pictures. CPU time is user plus system time, of
+Blender's process from start to end and of this process.
 
-The straightforward way is drawn for every sixth frame; its cost for all is that of a clip of one frame and of as many
-further frames as there are, at the mean of the drawn ones. `--every 1` draws them all.
+The straightforward way draws every sixth frame only. Its cost for all frames is estimated: a clip of one frame, plus
+the mean of the drawn frames for each other frame. `--every 1` draws all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tasks.simulate_scenes import SceneConfig, simulate
 SETS: tuple[SceneSet, ...] = ("simple_motion", "interactions")
 N_SEEDS = 3  # of each set
 EVERY = 6  # frames
-N_CLIPS = 20_000  # what KineMask trains on (4.1)
+N_CLIPS = 20_000  # KineMask's training clips (4.1)
 
 SCENES = SceneConfig()
 OURS = CyclesConfig()
@@ -42,7 +42,7 @@ MASKS = CyclesConfig(whole_frames=True, samples=1, denoise=False)
 
 
 class Cost(NamedTuple):
-    """What one clip takes either way, and how far they agree."""
+    """The cost of one clip both ways, and how far the results agree."""
 
     name: str
     drawn: float  # pixels that ours draws, in whole frames
@@ -85,7 +85,7 @@ def measure(set_: SceneSet, seed: int, every: int) -> Cost:
 
 
 def sample(scene: Scene, trajectories: Sequence[Trajectory], every: int) -> tuple[Scene, list[Trajectory]]:
-    """Every so many frames of a clip, from the first."""
+    """Every `every`-th frame of a clip, from the first."""
     columns = ("position", "rotation", "velocity", "angular_velocity")
     thinned = [t.model_copy(update={name: getattr(t, name)[::every] for name in columns}) for t in trajectories]
     return scene.model_copy(update={"n_frames": len(thinned[0].position)}), thinned
@@ -106,7 +106,7 @@ def cpu_s() -> float:
 
 
 def for_all(n_frames: int, n_drawn: int, drawn_s: float, first_s: float) -> float:
-    """CPU seconds of a clip, from that of some of its frames and that of its first."""
+    """Estimated CPU seconds of a clip, from those of some of its frames and of its first."""
     return first_s + (n_frames - 1) * (drawn_s - first_s) / (n_drawn - 1)
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.bench_score                 # the paper's training and test samples: 500 x 10 + 120 x 5 clips
 
-Both sides make the two SSR curves and the DSR-Score of every clip; the results are asserted to agree to 1e-9. Two ways
-in: from boxes in memory, each side from the form that suits it (arrays; lists of tuples), and from the tables of a
-snapshot on disk. The sides take turns, so that a change of the machine's load falls on both.
+Both sides compute the two SSR curves and the DSR-Score of every clip; results must agree to 1e-9. Two inputs: boxes in
+memory, in the form that suits each side (arrays; lists of tuples), and the tables of a snapshot on disk. The sides take
+turns, so a change of load affects both.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Boxes = list[Box | None]
 
 
 class Clips(NamedTuple):
-    """Made-up clips as arrays: the animal goes from somewhere to somewhere else about a thing that stays."""
+    """Synthetic clips as arrays: the animal moves between two random places, the object stays."""
 
     relations: list[tuple[str, str]]  # initial and final, one pair a clip
     animal: np.ndarray  # (B, N, 4)
@@ -65,7 +65,7 @@ def make_clips(n_clips: int, n_frames: int = N_FRAMES) -> Clips:
 
 
 def _boxes(corners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(B, N, 2) near corners -> (B, N, 4) boxes of whole pixels, as those of masks are, whose sizes waver."""
+    """(B, N, 2) near corners -> (B, N, 4) boxes in whole pixels, like those of masks, with varying sizes."""
     sizes = rng.uniform(60, 160, (len(corners), 1, 2)) + rng.normal(0, 3, corners.shape)
     return np.concatenate([corners, corners + sizes], axis=-1).round()
 
@@ -79,7 +79,7 @@ def as_lists(boxes: np.ndarray) -> list[Boxes]:
 
 
 class PlainScores(NamedTuple):
-    """What the plain way makes of one clip."""
+    """The plain way's result for one clip."""
 
     ssr_initial: list[float | None]
     ssr_final: list[float | None]
@@ -244,7 +244,7 @@ def from_snapshot(n_clips: int, repeats: int) -> str:
 
 
 def in_turns(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of every way, once in each of so many rounds."""
+    """CPU seconds of every way in each round."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats):
         for name in ways if turn % 2 == 0 else reversed(ways):
@@ -255,7 +255,7 @@ def in_turns(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, l
 
 
 def table(title: str, times: dict[str, list[float]], n_frames: int) -> str:
-    """Ratios are those of the first way to each, round by round: their median, and the smallest and the largest."""
+    """Ratios of the first way to each way, per round: median, smallest and largest."""
     plain = next(iter(times.values()))
     lines = [title, "", "| | CPU, ms | a frame: ns | ratio | smallest to largest |", "|---|---|---|---|---|"]
     for name, seconds in times.items():

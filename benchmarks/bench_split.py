@@ -3,10 +3,9 @@
     python -m benchmarks.bench_split                 # videos it makes itself, 480p and 1080p
     python -m benchmarks.bench_split a.mp4 b.mp4     # and these
 
-Every run is a process of its own. The two programs and a bare decode of the same file take turns; the table
-holds medians. `start-up` is what the same program takes for a video of ten frames. The bare decode bounds
-what can be won: every frame has to be decoded, by the command line as well as here. Wall times are fair on
-an idle machine only, as the command line uses more threads; CPU times nearly always.
+Every run is a separate process. The two programs and a bare decode of the same file take turns; the table holds
+medians. `start-up` is the same program's time for a video of ten frames. The bare decode limits the possible gain, as
+both sides must decode every frame. Compare wall times only on an idle machine, as the command line uses more threads.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def run(program: str, video: Path) -> tuple[Cost, str]:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         cost = Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
-        process.returncode = os.waitstatus_to_exitcode(status)  # it is reaped: Popen must not wait again
+        process.returncode = os.waitstatus_to_exitcode(status)  # already reaped: Popen must not wait again
         if process.returncode != 0:
             raise RuntimeError(f"{program} ended with {process.returncode} on {video}")
         output.seek(0)
@@ -81,7 +80,7 @@ def median(costs: list[Cost]) -> Cost:
 
 
 def measure(video: Path, repeats: int) -> tuple[dict[str, Cost], list[int]]:
-    """Medians of each program, taking turns, and the cuts; AssertionError if the programs' cuts differ."""
+    """Medians of each program, taking turns, and the cuts. Raises AssertionError if the cuts differ."""
     costs: dict[str, list[Cost]] = {program: [] for program in COMMANDS}
     for _ in range(repeats):
         cuts = {}
@@ -117,7 +116,7 @@ def moving_shots(width: int, height: int, n_shots: int) -> Iterator[np.ndarray]:
 
 
 def make_video(path: Path, width: int, height: int, *, n_shots: int, times: int) -> None:
-    """Encode shots once as players' files are (B-frames, one slice a frame), then append them `times` times."""
+    """Encode shots once, like usual files (B-frames, one slice a frame), then append them `times` times."""
     once = path.with_suffix(".once.mp4")
     with av.open(str(once), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(FPS))
@@ -143,7 +142,7 @@ def make_video(path: Path, width: int, height: int, *, n_shots: int, times: int)
 
 
 def cut_to_start(path: Path, video: Path) -> None:
-    """The first frames of a video as a file of their own: what is left of the cost is the start-up."""
+    """Copy the first frames of a video to their own file: its cost is the start-up."""
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)

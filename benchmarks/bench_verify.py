@@ -2,10 +2,10 @@
 
     python -m benchmarks.bench_verify                # the demo's 23 drawn clips, about two minutes on two slow cores
 
-Both sides get the same proposals of the same clips. The naive scan asks for every candidate of every instance,
-one after the other, and then takes the best accepted one; `ground_instances` (MATRIX A.2) stops at the first that
-is accepted, leaves out what is taken, and asks for instances of different classes and for several clips side by
-side. The verifier is the embedded one, each answer of which is held back for as long as a model server takes.
+Both sides get the same proposals for the same clips. The naive scan verifies every candidate of every instance in
+sequence and then takes the best accepted one. `ground_instances` (MATRIX A.2) stops at the first accepted one, skips
+taken boxes, and verifies instances of different classes, and several clips, in parallel. Both use the embedded
+verifier, with each answer delayed like a model server's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CONFIG = GroundConfig()
 
 
 class Question(NamedTuple):
-    """A clip with all that its verification needs."""
+    """A clip with everything that its verification needs."""
 
     clip: Clip
     frames: np.ndarray
@@ -50,7 +50,7 @@ class Question(NamedTuple):
 
 
 class SlowVerifier:
-    """The embedded verifier behind a server's answer time; counts its calls."""
+    """The embedded verifier with a server's answer time; counts its calls."""
 
     def __init__(self, answer_s: float, concurrency: int) -> None:
         self._verifier = AttributeVerifier()
@@ -86,7 +86,7 @@ def read_questions(folder: Path) -> list[Question]:
 
 
 def naive(questions: Sequence[Question], verifier: SlowVerifier) -> int:
-    """Ask for everything; returns the instances with an accepted candidate that is not taken."""
+    """Verify everything; returns the number of instances with an accepted candidate that is not taken."""
     n_accepted = 0
     for q in questions:
         searches: list[Search] = []

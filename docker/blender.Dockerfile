@@ -1,4 +1,4 @@
-# The workers that render: Triptych, and beside it Blender as a Python module in an environment of its own.
+# Workers that render: Triptych, plus Blender as a Python module in its own environment.
 #   docker build -f docker/blender.Dockerfile -t triptych-blender:0.1.0 .
 FROM python:3.11.14-slim-bookworm
 
@@ -10,14 +10,14 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     TRIPTYCH_BLENDER_PYTHON=/opt/blender/bin/python \
     TRIPTYCH_CACHE=/cache
 
-# bpy links these, although it draws on no screen. Debian keeps one version of each.
+# bpy links these even without a screen. Debian has one version of each.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         libgl1 libice6 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1 \
     && rm -rf /var/lib/apt/lists/*
 
-# New volumes take their owner from the folder they are mounted over.
+# New volumes get the owner of the folder they are mounted over.
 RUN useradd --uid 1000 --create-home triptych \
     && install --directory --owner=triptych --group=triptych /cache /data /models "$PREFECT_HOME"
 
@@ -47,7 +47,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 USER 1000:1000
 
-# A worker is healthy while it hears from its server.
+# A worker is healthy while its server answers.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health', timeout=5)"]
 

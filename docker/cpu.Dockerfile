@@ -9,7 +9,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONUNBUFFERED=1 \
     TRIPTYCH_CACHE=/cache
 
-# New volumes take their owner from the folder they are mounted over.
+# New volumes get the owner of the folder they are mounted over.
 RUN useradd --uid 1000 --create-home triptych \
     && install --directory --owner=triptych --group=triptych /cache /data /models "$PREFECT_HOME"
 
@@ -32,7 +32,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 USER 1000:1000
 
-# A worker is healthy while it hears from its server.
+# A worker is healthy while its server answers.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health', timeout=5)"]
 

@@ -1,7 +1,6 @@
 """Print what pyproject.toml requires, as requirements: `python dependencies.py [EXTRA]...`
 
-The Dockerfiles install these before they copy the source, so that a change of the source rebuilds no
-dependency.
+The Dockerfiles install these before copying the source: a change of the source reinstalls no dependency.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 def dependencies(project: dict[str, Any], extras: Iterable[str]) -> list[str]:
     """The requirements of a pyproject.toml's `project` table, with those of some extras.
 
-    Raises KeyError for an extra that it has not.
+    Raises KeyError for an unknown extra.
     """
     optional = project["optional-dependencies"]
     return project["dependencies"] + [requirement for extra in extras for requirement in optional[extra]]

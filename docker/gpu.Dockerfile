@@ -1,4 +1,4 @@
-# The workers with the paper's models. PyTorch brings CUDA along; the host brings the driver (NVIDIA Container Toolkit).
+# Workers with the papers' models. PyTorch brings CUDA; the host needs the driver (NVIDIA Container Toolkit).
 #   docker build -f docker/gpu.Dockerfile -t triptych-gpu:0.1.0 .
 FROM python:3.11.14-slim-bookworm
 
@@ -10,13 +10,13 @@ ENV HF_HOME=/models/huggingface \
     PYTHONUNBUFFERED=1 \
     TRIPTYCH_CACHE=/cache
 
-# New volumes take their owner from the folder they are mounted over.
+# New volumes get the owner of the folder they are mounted over.
 RUN useradd --uid 1000 --create-home triptych \
     && install --directory --owner=triptych --group=triptych /cache /data /models "$PREFECT_HOME"
 
 WORKDIR /app
 
-# Only new requirements rebuild this layer. sam2 first and the headless OpenCV last, as in the Makefile and why there.
+# Only new requirements rebuild this layer. sam2 first, headless OpenCV last: see the Makefile.
 COPY pyproject.toml constraints.txt docker/dependencies.py ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python dependencies.py models s3 > requirements.txt \
@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 USER 1000:1000
 
-# A worker is healthy while it hears from its server.
+# A worker is healthy while its server answers.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health', timeout=5)"]
 

@@ -58,7 +58,7 @@ from tasks.engine.work import Work
 from tasks.media.footage import ClipFootage, FootageOf
 from tasks.metrics.compare_truth import TruthReport, compare_snapshot
 from tasks.readers.lines import require_manifest
-from tasks.readers.read_manifest import Listing, inputs_folder, read_manifest
+from tasks.readers.read_manifest import ManifestListing, inputs_folder, read_manifest
 
 # What each profile sets where nothing else is asked for. The paper's: an LLM and a VLM, GroundingDINO, SAM2.
 PROFILES: Profiles = {
@@ -160,7 +160,7 @@ def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
 curate_matrix11k_shard = shard_flow(CurateMatrix11k)
 
 
-def read_listing(config: CurateMatrix11k) -> Listing:
+def read_listing(config: CurateMatrix11k) -> ManifestListing:
     log = run_logger()
     known = config.work.root / "known"
     listing = read_manifest(config.manifest, config.limit, allow_outside=config.allow_outside, known=known)
@@ -181,7 +181,7 @@ def look_ahead(config: CurateMatrix11k) -> list[Preview]:
 # --- Planning --------------------------------------------------------------------------------
 
 
-def split_sources(config: CurateMatrix11k, listing: Listing, log: Any) -> VideoLedger:
+def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -> VideoLedger:
     """Every source into clips."""
     rows = through_stage(config, curate_matrix11k_shard, SplitResult.stage_name, listing.sources, log)
 

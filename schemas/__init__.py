@@ -1,1 +1,1 @@
-"""The records: what enters, what is stored. One file a record."""
+"""The records that enter and are stored, one file each."""

@@ -1,4 +1,4 @@
-"""A candidate: a proposed box on a sampled frame, with what the verifier said of it.
+"""A candidate: a proposed box on a sampled frame, with the verifier's verdict.
 
     Candidate(instance_id="id1", frame=16, box_xyxy=(12, 40, 88, 130), score=0.71,
               verdict="accepted", confidence=0.9, rationale="red, round", verifier="...")
@@ -54,7 +54,7 @@ def box_iou(a: Box, b: Box) -> float:
 
 
 def check_anchor(anchor: Anchor, n_frames: int, height: int, width: int) -> None:
-    """For backends. Raises RowFailed("bad_anchor") for a frame outside the clip, or a box without area inside it."""
+    """For backends. Raises RowFailed("bad_anchor") if the frame is outside the clip or the box has no area in it."""
     x0, y0, x1, y1 = anchor.box_xyxy
     where = f"{anchor.instance_id}: box {anchor.box_xyxy} on frame {anchor.frame}"
     if not anchor.frame < n_frames:

@@ -49,5 +49,5 @@ class Clip(Subject):
 
     @property
     def video_span(self) -> list[object]:
-        """What a stage that looks at the pictures depends on: the bytes and the span, not the path."""
+        """The key of the clip's pictures: the video's bytes and the span, not its path."""
         return [self.video_sha256, self.start, self.end]

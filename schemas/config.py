@@ -1,4 +1,4 @@
-"""What every part's settings have in common: strict, described, hashed into the keys of what they make.
+"""The base of all stages' settings: strict, described, part of the keys of their results.
 
 class CheckConfig(StageConfig):
     min_presence: float = Field(0.3, gt=0, le=1, description="Share of the clip's frames that hold a mask")
@@ -10,6 +10,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StageConfig(BaseModel):
-    """A stage's settings: strict, described, hashed into the keys of what the stage makes."""
+    """A stage's settings: strict, described, part of the keys of its results."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,10 +1,10 @@
 """The tables of dsr: prompts about changing spatial relationships, generated videos, scores, preference pairs.
 
 prompts/  samples/  videos/  tracks/  pairs/        the dataset: valid samples only
-outcomes/  candidates/                              how it came about
+outcomes/  candidates/                              the audit: how it was made
 
 DsrPrompt(prompt_id="LR_3f9c2a71b0de", animal="fox", object="stump", initial="right", final="left", ...)
-DsrSample(clip_id="clip-81b2...", seed=3, ...)      one video of it: the unit of a row
+DsrSample(clip_id="clip-81b2...", seed=3, ...)      one video of a prompt: the unit of a row
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class DsrPrompt(DsrLabels, Subject):
     schema_version: ClassVar[int] = 1
     kind: ClassVar[Kind] = "source"
 
-    # It names files: the authors name videos after it.
+    # Part of file names: the authors name videos after it.
     prompt_id: str = column(
         "Derived from the labels, or as the prompts' file names it", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
     )
@@ -104,7 +104,7 @@ class DsrSample(DsrPrompt):
 
     @property
     def official_name(self) -> str:
-        """The authors' name of such a video, but for the number of its frames: '1099_RL_F{n_frames}_seed03.mp4'."""
+        """The authors' file name, with the number of frames left open: '1099_RL_F{n_frames}_seed03.mp4'."""
         return f"{self.prompt_id}_F{{n_frames}}_seed{self.seed:02d}.mp4"
 
 

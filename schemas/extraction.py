@@ -1,4 +1,4 @@
-"""What is read out of a caption: the answers of a caption reader turn by turn, and what the stage makes of them.
+"""The reading of a caption: the caption reader's answers, turn by turn, and the stage's result.
 
 Relation(subject_id="id1", verb="kick", object_id="id2", ...) + Rating(contactness=5, dynamism=5, ...)
     -> Interaction (schemas/interaction.py), kept or dropped, in an Extraction
@@ -63,14 +63,14 @@ class Extraction(StageResult):
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """(subject, object) of each kept interaction: all that the later stages need of it."""
+        """(subject, object) of each kept interaction: all that later stages need."""
         return [(i.subject_id, i.object_id) for i in self.interactions if i.kept]
 
 
 def listing_trouble(listing: Listing, subjects: Subjects = "living") -> str | None:
     """Why a listing breaks the paper's rules (one entity one id, living subject, separate object), or None.
 
-    subjects: "any" lifts the rule that subjects live.
+    subjects: "any" lifts the rule that subjects are living.
     """
     counts = Counter(m.instance_id for m in listing.mentions)
     if repeated := [i for i, n in counts.items() if n > 1]:

@@ -1,4 +1,4 @@
-"""A generated video: as a generator gives it, and as it is stored with what is to be found in it.
+"""A generated video: as the generator returns it, and as it is stored with the instances in it.
 
 Generation(video=b"...", looks={"id1": "an orange fox"}) -> Generated(n_frames=81, instances=[id1, id2], ...)
 """
@@ -17,7 +17,7 @@ from schemas.result import StageResult
 
 
 class VideoFormat(Protocol):
-    """What every generated video is like; the stage's config has it."""
+    """The format of generated videos, from the stage's config."""
 
     @property
     def n_frames(self) -> int: ...
@@ -36,9 +36,9 @@ class Generation:
     """A generated video."""
 
     video: bytes
-    # {instance_id: 'an orange fox'} where the generator knows; else as the prompt says
+    # {instance_id: 'an orange fox'} if the generator knows; else the prompt's words hold
     looks: dict[str, str] = field(default_factory=dict)
-    # {instance_id: one a frame} where the generator knows
+    # {instance_id: one a frame} if the generator knows
     boxes: dict[str, list[Box | None]] = field(default_factory=dict)
     drawn: str | None = None  # what was drawn on purpose, a short fixed word: 'as_asked', 'reversed', ...
 

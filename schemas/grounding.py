@@ -1,4 +1,4 @@
-"""What is looked for in a clip, what a detector and a verifier answer, and what became of each instance.
+"""The instances to find in a clip, the answers of detector and verifier, and the result for each instance.
 
 Wanted("A boy kicks a ball.", [id1 "boy", id2 "ball"], [("id1", "id2")])
     -> Proposal(frame=2, box_xyxy=(12, 40, 88, 130), score=0.71) -> Answer(match=True, ...) -> Grounding
@@ -16,11 +16,11 @@ from schemas.result import StageResult
 
 
 class Wanted(NamedTuple):
-    """What is to be found in a row's pictures."""
+    """The instances to find in a row's pictures."""
 
     caption: str
     instances: list[Instance]
-    pairs: list[tuple[str, str]]  # instances that are of use only together: (subject, object) of each interaction
+    pairs: list[tuple[str, str]]  # (subject, object) of each interaction: one is useless without the other
 
 
 class Proposal(Record):
@@ -51,5 +51,5 @@ class Grounding(StageResult):
 
 
 def still_named(pairs: list[tuple[str, str]], lost: set[str]) -> set[str]:
-    """Ids of the (subject, object) pairs in which neither is lost."""
+    """Ids of the (subject, object) pairs without a lost instance."""
     return {i for pair in pairs if lost.isdisjoint(pair) for i in pair}

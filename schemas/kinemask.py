@@ -1,7 +1,7 @@
-"""The tables of kinemask: simulated clips with everything that was simulated and seen in them.
+"""The tables of kinemask: simulated clips with everything simulated and visible in them.
 
     clips/  videos/  objects/  collisions/        the dataset: accepted clips only
-    outcomes/  draws/                             how it came about
+    outcomes/  draws/                             the audit: how it was made
 
 A clip's velocity mask is rebuilt from its `objects` rows: tasks/media/velocity_masks.py.
 """

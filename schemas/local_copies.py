@@ -1,10 +1,10 @@
-"""Copies of objects on this machine's disk: decoders and lazy readers want files.
+"""Copies of objects on this machine's disk: decoders and lazy readers need files.
 
     local_copy(ObjectPath("s3://videos/dog.mp4"), "9b1e...") -> ~/.cache/triptych/objects/9b1e.../dog.mp4
 
-A copy is known by its content: it is fetched once, and used only if it holds the promised bytes. TRIPTYCH_CACHE names
-the folder, TRIPTYCH_CACHE_GB bounds it (default: 50): what was not used for longest goes first, but nothing that was
-used within the last ten minutes. Deleting the folder loses only time.
+A copy is identified by its content: it is fetched once, and used only if it holds the expected bytes. TRIPTYCH_CACHE
+is the folder, TRIPTYCH_CACHE_GB its limit (default: 50). The least recently used copies are removed first, but none
+used within the last ten minutes. Deleting the folder is safe and costs only time.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ASIDE = ".aside"
 
 
 class ContentChanged(Exception):
-    """An object does not hold the bytes that were promised."""
+    """An object does not hold the expected bytes."""
 
 
 class Content(NamedTuple):
-    """What makes a file the same wherever it lies."""
+    """The content of a file, wherever it lies."""
 
     sha256: str
     n_bytes: int
@@ -55,9 +55,9 @@ def local_copy(path: ObjectPath, sha256: str) -> Path:
 
 
 def fetch(path: ObjectPath, *, in_use: bool = False) -> Content:
-    """Copy an object into the cache and tell what it holds. Raises FileNotFoundError, ServiceDown.
+    """Copy an object into the cache and return its hash and size. Raises FileNotFoundError, ServiceDown.
 
-    in_use: somebody is about to open it; else it is the first to go
+    in_use: it will be opened soon; otherwise it is the first to be removed
     """
     aside = None
     try:
@@ -72,10 +72,10 @@ def fetch(path: ObjectPath, *, in_use: bool = False) -> Content:
         _settle(aside, _place(content.sha256, path.name))
     except FileNotFoundError:
         raise
-    except OSError as error:  # the store's own trouble comes as ServiceDown
+    except OSError as error:  # errors of the store are ServiceDown already
         raise ServiceDown(
-            f"cannot keep a copy of {path} in {cache_folder()}: {error.strerror}. Make room there, or let "
-            "TRIPTYCH_CACHE name another folder."
+            f"cannot keep a copy of {path} in {cache_folder()}: {error.strerror}. Make room there, or set "
+            "TRIPTYCH_CACHE to another folder."
         ) from error
     finally:
         if aside is not None:
@@ -102,22 +102,22 @@ def cache_folder() -> Path:
 
 
 def _place(sha256: str, name: str) -> Path:
-    return cache_folder() / "objects" / sha256 / name  # the object's own name: errors about a video tell it
+    return cache_folder() / "objects" / sha256 / name  # the object's own name, for errors about a video
 
 
 def _holds(place: Path, sha256: str) -> bool:
-    """Is the copy there, and whole? Then it was used just now."""
+    """Is the copy there and complete? If so, mark it as used."""
     try:
         if file_sha256(place) != sha256:  # a power cut can leave an empty file behind a finished rename
             return False
         _mark_used(place, time.time())
-    except OSError:  # mostly: not there
+    except OSError:  # usually: no such file
         return False
     return True
 
 
 def _mark_used(path: Path, when_s: float) -> None:
-    """Its time of modification stays: a file that was not modified is not hashed again."""
+    """Set the time of access only: an unmodified file is not hashed again."""
     os.utime(path, ns=(int(when_s * 1e9), path.stat().st_mtime_ns))
 
 
@@ -126,12 +126,12 @@ def _settle(aside: Path, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.replace(aside, place)
-        except FileNotFoundError:  # another process made room, and removed the empty folder
+        except FileNotFoundError:  # another process removed the empty folder when it made room
             continue
 
 
 class _Room:
-    """Keeps the cache within its bound; looks whenever another hundredth of that has been fetched."""
+    """Keeps the cache within its limit; checks after every hundredth of it that is fetched."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -159,7 +159,7 @@ def _bound_bytes() -> float:
 
 
 def make_room(bound_bytes: float) -> None:
-    """Remove what was not used for longest until the rest fits, and what killed processes left aside."""
+    """Remove the least recently used copies until the rest fits, and temporary files of killed processes."""
     now_s = time.time()
     entries = sorted(_entries(cache_folder()))
     for entry in entries:
@@ -172,7 +172,7 @@ def make_room(bound_bytes: float) -> None:
             return
         copy.path.unlink(missing_ok=True)
         total_bytes -= copy.n_bytes
-        with contextlib.suppress(OSError):  # it may hold the same bytes under another name
+        with contextlib.suppress(OSError):  # not empty: the same bytes under another name
             copy.path.parent.rmdir()
 
 
@@ -183,7 +183,7 @@ class _Entry(NamedTuple):
 
 
 def _entries(cache: Path) -> Iterator[_Entry]:
-    for folder, _, names in os.walk(cache):  # unlike a glob, it bears folders that others remove meanwhile
+    for folder, _, names in os.walk(cache):  # unlike a glob, it tolerates folders that vanish meanwhile
         for path in (Path(folder, name) for name in names):
             with contextlib.suppress(FileNotFoundError):
                 stat = path.stat()

@@ -3,7 +3,7 @@
     encode_mask(np.array([[0, 1], [0, 1]], bool))  ->  "22"     two background pixels, two of the object
     decode_mask("22", height=2, width=2)           ->  the same bits
 
-Run lengths go down the columns, as COCO's do, so pycocotools reads the column as it stands:
+Run lengths go down the columns, as in COCO, so pycocotools reads the stored column directly:
 `{"size": [height, width], "counts": counts}`.
 """
 
@@ -41,7 +41,7 @@ class MaskTrack(Record):
     def of(cls, instance_id: str, counts: Sequence[str], *, height: int, width: int, anchor_frame: int) -> MaskTrack:
         """A track from its frames' run lengths; boxes, areas and presence are derived."""
         rles = [_rle(c, height, width) for c in counts]
-        # One by one: given over 255 masks at once, pycocotools 2.0.11 overflows beside numpy 2.
+        # One by one: with NumPy 2, pycocotools 2.0.11 overflows on more than 255 masks at once.
         areas = [int(coco.area(rle)) for rle in rles]
         boxes: list[Box | None] = []
         for rle, area in zip(rles, areas, strict=True):
@@ -64,28 +64,28 @@ class MaskTrack(Record):
 
 
 def encode_mask(mask: np.ndarray) -> str:
-    """(H, W) bool -> COCO compressed run lengths. Raises ValueError if it is not a boolean picture."""
+    """(H, W) bool -> COCO compressed run lengths. Raises ValueError unless mask is (H, W) bool."""
     if mask.ndim != 2 or mask.dtype != np.bool_:
         raise ValueError(f"a mask is (H, W) bool, got {mask.shape} {mask.dtype}")
     return coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
 
 
 def decode_mask(counts: str, height: int, width: int) -> np.ndarray:
-    """COCO compressed run lengths -> (H, W) bool. Raises ValueError if they are not those of such a mask."""
+    """COCO compressed run lengths -> (H, W) bool. Raises ValueError if they do not fit the size."""
     return decode_masks([counts], height, width)[0]
 
 
 def decode_masks(counts: Sequence[str], height: int, width: int) -> np.ndarray:
-    """N run lengths -> (N, H, W) bool, columns contiguous in memory, as the runs go.
+    """N run lengths -> (N, H, W) bool, columns contiguous in memory, in the order of the runs.
 
-    Raises ValueError if one is not that of a mask of this size.
+    Raises ValueError if one does not fit the size.
     """
-    # Not pycocotools' decode: it checks and stores pixel by pixel, which takes five times as long.
+    # Not pycocotools' decode: it works pixel by pixel and takes five times as long.
     columns = np.empty((len(counts), width * height), bool)
     for mask, text in zip(columns, counts, strict=True):
         runs = run_lengths(text)
         if ((runs < 0) | (runs > mask.size)).any() or runs.sum() != mask.size:
-            raise ValueError(f"run lengths {text[:40]!r} are not those of a {width}x{height} mask")
+            raise ValueError(f"run lengths {text[:40]!r} do not fit a {width}x{height} mask")
         mask[:] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return columns.reshape(len(counts), width, height).swapaxes(1, 2)
 
@@ -94,8 +94,8 @@ def run_lengths(counts: str) -> np.ndarray:
     """COCO compressed run lengths -> (R,) int64 pixels: background, object, background, ...
 
     A number is written in groups of five bits, the lowest first, one character (48 + group) each. Bit 5 says that
-    more groups follow; bit 4 of the last group is the sign. From the fourth number on, what is written is
-    the difference from the number two before. Raises ValueError if the text does not end with a number.
+    more groups follow; bit 4 of the last group is the sign. From the fourth number on, the
+    difference from the number two before is written. Raises ValueError if the text does not end with a number.
     """
     groups = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
     last = np.flatnonzero(groups < 32)
@@ -112,7 +112,7 @@ def run_lengths(counts: str) -> np.ndarray:
 
 
 def mask_iou(a: Sequence[str], b: Sequence[str], height: int, width: int) -> np.ndarray:
-    """(N,) float: frame by frame IoU of two tracks; 1 where both are empty (they agree)."""
+    """(N,) float: IoU of two tracks, frame by frame; 1 where both are empty."""
     scores = np.empty(len(a))
     for i, (ca, cb) in enumerate(zip(a, b, strict=True)):
         ra, rb = _rle(ca, height, width), _rle(cb, height, width)

@@ -1,7 +1,7 @@
-"""The tables of matrix11k: captioned videos, who does what to whom in them, and every instance's masks.
+"""The tables of matrix11k: captioned videos, their interactions, and the masks of every instance.
 
 clips/  interactions/  instances/  mask_tracks/        the dataset: accepted clips only
-sources/  all_clips/  outcomes/  candidates/  track_checks/  dropped_interactions/   how it came about
+sources/  all_clips/  outcomes/  candidates/  track_checks/  dropped_interactions/   the audit: how it was made
 """
 
 from __future__ import annotations

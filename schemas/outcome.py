@@ -1,4 +1,4 @@
-"""An outcome: what became of a row. Every input ends as exactly one.
+"""An outcome: what became of a row. Every input has exactly one.
 
 Outcome(row_id="clip-81b2...", kind="clip", status="rejected", stage="ground_instances",
         reason="no_interaction_left", detail="id2 'a cup': none of 12 candidates verified")
@@ -22,7 +22,7 @@ class Subject(Record):
 
     @property
     def row_id(self) -> str:
-        """Derived from content; outcomes, shards and tables name the row by it."""
+        """The row's id, derived from content; outcomes, shards and tables use it."""
         raise NotImplementedError
 
 
@@ -44,8 +44,8 @@ class RowRejected(Exception):
     """Raised by a stage that judged a row and drops it.
 
     reason:   a fixed word, for counting
-    detail:   what was seen, for people
-    evidence: the stage's result as far as it got, stored beside the outcome: every verdict is kept
+    detail:   what was observed, for people
+    evidence: the stage's partial result, stored beside the outcome: every verdict is kept
     """
 
     def __init__(self, reason: str, detail: str = "", *, evidence: Record | None = None) -> None:
@@ -56,8 +56,7 @@ class RowRejected(Exception):
 class RowFailed(Exception):
     """Raised by a stage that could not judge a row. The shard goes on without it.
 
-    retryable: True if the same question may be answered when it is asked again (a server's error);
-               False if it never will be (a broken file)
+    retryable: True if another try may succeed (a server's error), False if not (a broken file)
     """
 
     def __init__(self, reason: str, detail: str = "", *, retryable: bool) -> None:

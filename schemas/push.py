@@ -1,4 +1,4 @@
-"""What a user sets in motion in a picture, and simulated clips that show a model how such things end (KineMask A.2).
+"""The objects that a user sets in motion in a picture, and simulated clips as examples for a VLM (KineMask A.2).
 
 Push(object="blue mug", direction="to the right", speed_mps=1.2)
 """

@@ -1,4 +1,4 @@
-"""What every stored row has in common: one described Pydantic class that is also an Arrow schema.
+"""The base of every stored row: one described Pydantic class that is also an Arrow schema.
 
     class Box(Record):
         schema_version: ClassVar[int] = 1
@@ -6,8 +6,8 @@
 
     Box.arrow_schema()   # score: double not null, {"description": ..., "unit": "0..1"}
 
-The class is the only place where a column is named, typed and described. Parquet is written by
-`write_table`, which refuses what a plain `pa.Table.from_pylist` would drop or fill in silence.
+The class is the only place where a column is named, typed and described. `write_table` writes
+Parquet and refuses rows whose columns a plain `pa.Table.from_pylist` would silently drop or fill.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _arrow_fields(record: type[Record]) -> list[pa.Field]:
     fields = []
     for name, info in record.model_fields.items():
         if not info.description:
-            raise SchemaError(f"{record.__name__}.{name} has no description; every stored column says what it holds")
+            raise SchemaError(f"{record.__name__}.{name} has no description; add one: stored columns must have it")
         metadata = {"description": info.description}
         if isinstance(info.json_schema_extra, dict) and "unit" in info.json_schema_extra:
             metadata["unit"] = str(info.json_schema_extra["unit"])
@@ -187,7 +187,7 @@ def _checked(record: type[R], number: int, row: R | dict[str, Any]) -> R:
         except ValidationError as error:
             raise SchemaError(f"{record.__name__} row {number}: {error}") from error
     if type(row) is not record:
-        raise SchemaError(f"{record.__name__} row {number} is a {type(row).__name__}")
+        raise SchemaError(f"{record.__name__} row {number} is a {type(row).__name__}, not a {record.__name__}")
     return row
 
 
@@ -202,7 +202,7 @@ def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: AnyPa
 
 
 def read_table(record: type[R], path: AnyPath) -> list[R]:
-    """Read back what `write_table` wrote; SchemaError if the file is of another record or version."""
+    """Read a file that `write_table` wrote. Raises SchemaError if its columns differ from the record's."""
     table = pq.read_table(pa.BufferReader(path.read_bytes()))
     if not table.schema.equals(record.arrow_schema(), check_metadata=False):
         raise SchemaError(f"{path}: columns are not those of {record.__name__} version {record.schema_version}")

@@ -5,7 +5,7 @@
     type_code("left", "top")       "LT", the paper's type A
 
 A relation is a direction: x to the right of the image, y down, z away from the camera. Grammar, parser, scores and
-tables know relations by this table only: one more is one more line here (along z, something must measure depth too).
+tables use only this table: a new relation is one line here (along z, boxes with depth are needed too).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Relation:
+class SpatialRelation:
     """A static spatial relationship (SSR)."""
 
     name: str
-    code: str  # its letter in the authors' type codes
+    code: str  # letter in the authors' type codes
     direction: tuple[float, float, float]  # unit vector from the object to the animal: right, down, away
     at: str  # how a prompt says where the animal is at first
     to: str  # how it says where the animal goes
     from_: str  # how it says where the animal comes from
 
 
-RELATIONS: dict[str, Relation] = {
+RELATIONS: dict[str, SpatialRelation] = {
     relation.name: relation
     for relation in (
-        Relation("left", "L", (-1, 0, 0), "on the left of", "to the left of", "from the left of"),
-        Relation("right", "R", (1, 0, 0), "on the right of", "to the right of", "from the right of"),
-        Relation("top", "T", (0, -1, 0), "on the top of", "to the top of", "from the top of"),
+        SpatialRelation("left", "L", (-1, 0, 0), "on the left of", "to the left of", "from the left of"),
+        SpatialRelation("right", "R", (1, 0, 0), "on the right of", "to the right of", "from the right of"),
+        SpatialRelation("top", "T", (0, -1, 0), "on the top of", "to the top of", "from the top of"),
     )
 }
 
@@ -52,7 +52,7 @@ def type_code(initial: str, final: str) -> str:
 
 
 def in_table_order(codes: Iterable[str]) -> list[str]:
-    """Codes of types, each once: the paper's first, as its table 1 lists them; then others, alphabetically."""
+    """Codes of types without duplicates: first the paper's, in the order of its table 1, then others alphabetically."""
     known = list(DSR_TYPES)
     return sorted(set(codes), key=lambda code: (known.index(code) if code in known else len(known), code))
 
@@ -60,5 +60,5 @@ def in_table_order(codes: Iterable[str]) -> list[str]:
 def known_relation(name: str) -> str:
     """The name itself. Raises ValueError if there is no such relation."""
     if name not in RELATIONS:
-        raise ValueError(f"there is no relation {name!r}; there are {', '.join(RELATIONS)}")
+        raise ValueError(f"unknown relation {name!r}; use one of {', '.join(RELATIONS)}")
     return name

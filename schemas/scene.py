@@ -1,11 +1,11 @@
-"""A simulated scene: rigid bodies on a textured floor before a camera, how they move and what they hit.
+"""A simulated scene: rigid bodies on a textured floor before a camera, their motions and collisions.
 
     Body(instance_id="id1", shape="cube", colour="red", velocity=(0.9, -0.4, 0.0), controlled=True, ...)
     Collision(time_s=0.79, frame=19, first_id="id1", second_id="id3", ...)
 
 World axes, right-handed, metres: x to the right of the image, y away from the camera, z up; the floor is z = 0.
-Image: x to the right, y down, the middle of the first pixel at (0.5, 0.5). Frame f shows the moment f / fps.
-Numbers are rounded to `DIGITS` decimals where they are made, so that what is stored is what was rendered.
+Image: x to the right, y down, the centre of the first pixel at (0.5, 0.5). Frame f shows the time f / fps.
+Numbers are rounded to `DIGITS` decimals when they are made: stored and rendered scenes are the same.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ class Camera(Record):
     def looking_at(cls, position: Vector, target: Vector, *, focal_px: float, width: int, height: int) -> Camera:
         """A level camera at `position` that has `target` in the middle of its picture.
 
-        Raises ValueError if it looks straight up or down: then nothing is level.
+        Raises ValueError if it looks straight up or down.
         """
         eye = np.asarray(position, float)
         forward = np.asarray(target, float) - eye
         right = np.cross(forward, (0.0, 0.0, 1.0))
         if np.linalg.norm(right) < 1e-9:
-            raise ValueError(f"a camera at {position} that looks at {target} has no horizon")
+            raise ValueError(f"a camera at {position} that looks straight up or down at {target} has no horizon")
         down = np.cross(forward, right)
         rotation = np.stack([axis / np.linalg.norm(axis) for axis in (right, down, forward)])
         x, y, z = (tuple(row) for row in rotation.tolist())
@@ -119,7 +119,7 @@ class Body(Record):
 
     @property
     def noun(self) -> str:
-        """'red cube': tells it apart, since no two bodies of a scene share colour and shape."""
+        """'red cube': unique, since no two bodies of a scene share colour and shape."""
         return f"{self.colour} {self.shape}"
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a generated sample: its scores, and a judge's answers to the same question.
+"""The measurements of a generated sample: its scores, and a judge's answers to the same questions.
 
 Scored(dsr_score=0.98, r_initial=0.97, ...), Judgement(initial_yes=True, final_yes=True) -> Answers
 """

@@ -1,10 +1,10 @@
-"""ServiceDown: what no row can be done without is not there."""
+"""ServiceDown: a required service is unavailable."""
 
 from __future__ import annotations
 
 
 class ServiceDown(Exception):
-    """Raised where no further row can be done either: server unreachable, wrong key, full disk.
+    """Raised if no other row can succeed either: server unreachable, wrong key, full disk.
 
     The shard fails at once with this message, which says what to do, and is rerun alone.
     """

@@ -1,4 +1,4 @@
-"""What the stages of simulated clips give: a moving scene, its pictures, its caption.
+"""The results of the stages of simulated clips: a moving scene, its pictures, its caption.
 
 Simulation(scene, trajectories, collisions) -> Rendering(frames, labels) -> Rendered -> Captioned
 """

@@ -4,7 +4,7 @@
         manifest.json   README.md
         clips/  mask_tracks/  outcomes/  ...        its tables: schemas/matrix11k.py, kinemask.py, dsr.py
 
-Every table is a folder of Parquet files, most with one a shard, and every row names its clip.
+Every table is a folder of Parquet files, mostly one per shard; every row of a clip names it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class SnapshotManifest(Record):
     @model_validator(mode="before")
     @classmethod
     def _read_format_1(cls, values: Any) -> Any:
-        """Snapshots from before there was a second flow stay readable."""
+        """Accept manifests of format 1, which had no `flow`."""
         if isinstance(values, dict) and "n_lines" in values:
             n_lines = {"n_given": values["n_lines"]}
             rest = {name: value for name, value in values.items() if name != "n_lines"}

@@ -1,4 +1,4 @@
-"""What a source is split into: every frame of its span is in exactly one piece.
+"""The pieces of a split source: every frame of its span is in exactly one.
 
 SplitResult(clips=[Clip(shot_index=0, ...)], dropped=[DroppedClip(reason="too_short", ...)])
 """

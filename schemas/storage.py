@@ -1,17 +1,16 @@
-"""Where data lies: files on a disk, or objects in a store that fsspec speaks to (S3 and the like).
+"""Storage: files on a disk, or objects in any store that fsspec supports (such as S3).
 
     parse_path("data")                   -> Path("data")
     parse_path("s3://videos/matrix11k")  -> ObjectPath("s3://videos/matrix11k")
 
-Both answer to the same few methods, those of pathlib, so the stages need not know which it is. What cannot be the
-same is in this file:
+Both have the same few methods, named as in pathlib, so stages work with either. This file holds the differences:
 
                     on a disk                       in a store
     write_atomic    aside, then rename              one PUT
     open_draft      a folder aside, then rename     a folder on this machine, then PUTs, the last of which publishes
     Draft.link      a hard link                     a copy on the server
     at_once         one after the other             many requests at a time
-    trouble         OSError                         ServiceDown: the other rows lie there too
+    errors          OSError                         ServiceDown, as it concerns all rows
 
 Endpoints and keys come from the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...).
 """
@@ -49,13 +48,13 @@ U = TypeVar("U")
 REQUESTS_AT_ONCE = 32
 INCOMPLETE = ".incomplete"
 MAX_KEY_BYTES = 1024
-MAX_NAME_BYTES = 255  # of a file on most disks: an object's local copy has the object's name
+MAX_NAME_BYTES = 255  # on most disks: a local copy has its object's name
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
-# The listing cache would hide what other processes write; one instance a process serves all threads.
+# A listing cache would hide other processes' writes; one instance per process serves all threads.
 _ANY_STORE: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
 _S3: dict[str, Any] = {
-    "max_concurrency": 1,  # with more, s3fs asks for an object's size before it reads it
+    "max_concurrency": 1,  # with more, s3fs requests an object's size before reading it
     "config_kwargs": {
         "connect_timeout": 5,  # seconds, each
         "read_timeout": 10,
@@ -73,10 +72,10 @@ _S3_REMEDY = (
 
 
 class ObjectPath:
-    """An object in a store, or the prefix of several, with those methods of pathlib.Path that are used here.
+    """An object in a store, or a prefix of several, with the methods of pathlib.Path that are used here.
 
-    A read, a write and a test are one request each. What is not there raises FileNotFoundError, as on a disk; all
-    other trouble is ServiceDown.
+    A read, a write and a test are one request each. A missing object raises FileNotFoundError, as on a disk; all other
+    errors are ServiceDown.
     """
 
     __slots__ = ("_key", "_scheme")
@@ -122,7 +121,7 @@ class ObjectPath:
         return ObjectPath(self._scheme, self._key.with_suffix(suffix))
 
     def checked(self) -> ObjectPath:
-        """With every `..` undone. Raises ValueError if no object can have such an address."""
+        """The path with every `..` resolved. Raises ValueError if no object can have this address."""
         bucket, *rest = posixpath.normpath(self._key).split("/")
         key = "/".join(rest)
         if not _BUCKET.fullmatch(bucket):
@@ -144,7 +143,7 @@ class ObjectPath:
             return bytes(store.cat_file(str(self)))
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding, errors).read()  # newlines as from a file
+        return io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding, errors).read()  # newlines as in text files
 
     def write_bytes(self, data: bytes) -> None:
         """One PUT: a reader sees the old object or the whole new one."""
@@ -152,7 +151,7 @@ class ObjectPath:
             store.pipe_file(str(self), data)
 
     def copy_to(self, target: ObjectPath) -> None:
-        """Copy within the store; no byte passes through this machine."""
+        """Copy within the store, without passing bytes through this machine."""
         with self._asked() as store:
             store.cp_file(str(self), str(target))
 
@@ -173,7 +172,7 @@ class ObjectPath:
         return iter([path for path in entries if path.parent == self])
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
-        """What lies right under this prefix and whose name fits."""
+        """The direct children of this prefix whose names match."""
         try:
             entries = list(self.iterdir())
         except FileNotFoundError:  # as on a disk
@@ -186,7 +185,7 @@ class ObjectPath:
             return [self._sibling(name) for name in store.find(str(self)) if not name.endswith("/")]
 
     def stamp(self) -> str:
-        """What the store says of the object, hashed: another one whenever it is written again. Raises OSError."""
+        """A hash of the store's metadata of the object; it changes with every write. Raises OSError."""
         with self._asked() as store:
             facts = store.info(str(self))
         if facts["type"] != "file":
@@ -205,12 +204,12 @@ class ObjectPath:
 
     @contextmanager
     def _asked(self) -> Iterator[Any]:
-        """The store, for one request; what goes wrong is told as this project tells it."""
+        """The store, for one request. Translates its errors to FileNotFoundError and ServiceDown."""
         try:
             yield open_store(self._scheme, os.getpid())
         except FileNotFoundError as error:
             if _code_of(error) == "NoSuchBucket":
-                raise ServiceDown(f"{self}: there is no such bucket; create it or mend the address.") from error
+                raise ServiceDown(f"{self}: there is no such bucket; create it or correct the address.") from error
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from error
         except ImportError as error:
             remedy = "pip install -e '.[s3]'" if self._scheme in ("s3", "s3a") else str(error)
@@ -219,7 +218,7 @@ class ObjectPath:
             if is_full_disk(error):
                 raise
             said = re.sub(r"//[^/@\s]*@", "//", str(error))  # an endpoint may hold a password
-            remedy = _S3_REMEDY if self._scheme in ("s3", "s3a") else "Mend the cause and run again."
+            remedy = _S3_REMEDY if self._scheme in ("s3", "s3a") else "Fix the cause and run again."
             raise ServiceDown(f"{self}: {type(error).__name__}: {said}. {remedy}") from error
 
 
@@ -227,7 +226,7 @@ AnyPath = Path | ObjectPath
 
 
 def parse_path(value: str | AnyPath) -> AnyPath:
-    """A path as a person writes it: `s3://bucket/prefix` lies in a store, anything else on this machine's disk.
+    """Parse a path or an address: `s3://bucket/prefix` is in a store, anything else on this machine's disk.
 
     Raises ValueError for an address that fsspec does not know, ServiceDown for one that holds a key.
     """
@@ -244,10 +243,10 @@ def parse_path(value: str | AnyPath) -> AnyPath:
     if scheme == "file":
         return Path(unquote(urlsplit(value).path))
     if scheme not in fsspec.available_protocols():
-        raise ValueError(f"{scheme}:// is no storage that fsspec knows; s3://bucket/prefix is one")
+        raise ValueError(f"{scheme}:// is not a storage that fsspec supports; use a path or s3://bucket/prefix")
     if "@" in rest.partition("/")[0]:
         # Not a ValueError: Pydantic would print the whole address.
-        raise ServiceDown(f"a {scheme}:// address holds a key; put it into the environment (AWS_ACCESS_KEY_ID, ...)")
+        raise ServiceDown(f"a {scheme}:// address holds a key; move it to the environment (AWS_ACCESS_KEY_ID, ...)")
     return ObjectPath(scheme, PurePosixPath(rest)).checked()
 
 
@@ -261,11 +260,11 @@ DataPath = Annotated[
 
 @functools.lru_cache
 def open_store(scheme: str, process_id: int) -> Any:
-    """The file system of a scheme; of this process, since its event loop does not survive a fork."""
+    """The file system of a scheme. One per process, as its event loop does not survive a fork."""
     if scheme not in ("s3", "s3a"):
         return fsspec.filesystem(scheme, **_ANY_STORE)
     store = fsspec.filesystem(scheme, **_ANY_STORE, **_S3)
-    store.retries = 2  # each with botocore's own: a server that hangs is given up after two minutes, a dead one at once
+    store.retries = 2  # times botocore's own: a hanging server is given up after two minutes, a dead one at once
     return store
 
 
@@ -284,12 +283,12 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 def write_atomic(path: AnyPath, data: bytes) -> None:
-    """Write so that a reader, or a restart after a kill, never sees half a file."""
+    """Write a file atomically: no reader, and no restart after a kill, sees half of it."""
     if isinstance(path, ObjectPath):
         path.write_bytes(data)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One name a process and thread: two workers that write the same content must not share it.
+    # A name per process and thread: two workers that write the same content must not share it.
     aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         aside.write_bytes(data)
@@ -300,21 +299,21 @@ def write_atomic(path: AnyPath, data: bytes) -> None:
 
 
 def sweep(folder: AnyPath) -> None:
-    """Remove what killed `write_atomic`s left in a folder that no one else writes to."""
+    """Remove temporary files of killed `write_atomic` calls from a folder that nobody else writes to."""
     if isinstance(folder, Path):
         for aside in folder.glob("**/.*.tmp"):
             aside.unlink(missing_ok=True)
 
 
 def list_files(folder: AnyPath) -> list[Any]:
-    """Every file below a folder, however deep, sorted."""
+    """Every file below a folder, at any depth, sorted."""
     if isinstance(folder, ObjectPath):
         return sorted(folder.files())
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def at_once(place: AnyPath, call: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """[call(item), ...]; many at a time where each waits for the store in which `place` lies."""
+    """[call(item), ...]; in parallel if `place` is in a store."""
     if isinstance(place, Path):
         return [call(item) for item in items]
     pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="storage")
@@ -328,9 +327,9 @@ def at_once(place: AnyPath, call: Callable[[T], U], items: Iterable[T]) -> list[
 
 
 class Draft(ABC):
-    """A folder that is put together where nobody looks.
+    """A folder that is assembled unseen and then published at once.
 
-    folder: on this machine's disk; what is written below it becomes part of the whole
+    folder: on this machine's disk; files written below it become part of the result
     """
 
     def __init__(self, folder: Path) -> None:
@@ -338,19 +337,19 @@ class Draft(ABC):
 
     @abstractmethod
     def link(self, names: Sequence[tuple[str, Any]]) -> None:
-        """Add files that lie elsewhere, in the same kind of storage: [(path within the folder, where it is), ...]"""
+        """Add existing files of the same kind of storage: [(path within the folder, file), ...]"""
 
     @abstractmethod
     def publish(self, name: str, last: str) -> Any:
-        """Let the folder appear under its name, and return where; one that is there already stays as it is.
+        """Publish the folder under this name and return its path; an existing one is left as it is.
 
-        last: the file without which a reader takes the folder for not there
+        last: written last; without this file, readers treat the folder as missing
         """
 
 
 @contextmanager
 def open_draft(parent: AnyPath) -> Iterator[Draft]:
-    """A draft of a folder in `parent`; what is left of it in the end is removed."""
+    """A draft of a folder in `parent`; whatever is not published is removed afterwards."""
     if isinstance(parent, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="triptych-") as folder:
             yield _ObjectDraft(Path(folder), parent)
@@ -366,7 +365,7 @@ def open_draft(parent: AnyPath) -> Iterator[Draft]:
 
 
 def _clear_left_overs(parent: Path) -> None:
-    """Remove what killed runs left aside; a run that still lives has touched its folder within a day."""
+    """Remove the drafts of killed runs: a living run has changed its folder within a day."""
     for folder in parent.glob(f".*{INCOMPLETE}"):
         if time.time() - folder.stat().st_mtime > 86_400:
             shutil.rmtree(folder, ignore_errors=True)
@@ -383,7 +382,7 @@ class _LocalDraft(Draft):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(made, target)
-            except OSError:  # not every file system can
+            except OSError:  # not every file system has hard links
                 shutil.copyfile(made, target)
 
     def publish(self, name: str, last: str) -> Path:

@@ -1,4 +1,4 @@
-"""What the tables of several datasets share: the clip a row belongs to, its candidates, and counted words.
+"""Shared by the tables of several datasets: a row's clip, candidates, and counted words.
 
 Named(name="kick", n=12)
 """

@@ -1,4 +1,4 @@
-"""A track check: one number measured on one mask track, and what it was held against.
+"""A track check: one number measured on one mask track, and its threshold.
 
 TrackCheck(instance_id="id2", measure="presence", value=0.96, threshold=0.3, passed=True)
 """

@@ -1,4 +1,4 @@
-"""What is known of a drawn or simulated video: one Truth a manifest row."""
+"""The truth about a drawn or simulated video: one Truth per manifest row."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ class Truth(Record):
 
 
 def read_truths(folder: Path) -> list[Truth]:
-    """The truths that `draw_scenes` or `export_clips` wrote under folder, in the manifest's order."""
+    """The truths that `draw_scenes` or `export_clips` wrote, in the manifest's order."""
     truths = [Truth.from_json(path.read_bytes()) for path in (folder / "truth").glob("*.json")]
     return sorted(truths, key=lambda truth: truth.line)

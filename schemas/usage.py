@@ -1,10 +1,10 @@
-"""What model servers were asked: calls, replies from the cache and tokens, and what they cost.
+"""The usage of model servers: calls, cached replies and tokens, and their cost.
 
     with Meter() as meter:
         client.ask(...)      # two tries, the second one answered
     meter.spent              # [ModelUsage(role="LLM", model="gpt-4o", usage=Usage(calls=2, unanswered=1, ...))]
 
-Usage is about the work and not about the dataset: it enters no key, no table and no snapshot.
+Usage describes the work, not the dataset: it enters no key, no table and no snapshot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.record import Record, column
 
-Role = Literal["LLM", "VLM"]
+ModelRole = Literal["LLM", "VLM"]
 
 
 class Usage(Record):
@@ -38,7 +38,7 @@ class Usage(Record):
     @model_validator(mode="after")
     def _has_no_sum_of_nothing(self) -> Self:
         if 0 < self.uncounted == self.calls - self.unanswered:
-            # Frozen for everybody else: this is still the construction.
+            # The record is frozen, but still under construction here.
             self.__dict__.update(prompt_tokens=None, completion_tokens=None)
         return self
 
@@ -47,14 +47,14 @@ class Usage(Record):
 
     @property
     def tokens(self) -> int | None:
-        """Of prompts and completions; null as they are."""
+        """Prompt plus completion tokens; None if either is unknown."""
         if self.prompt_tokens is None or self.completion_tokens is None:
             return None
         return self.prompt_tokens + self.completion_tokens
 
     @property
     def tokens_are_whole(self) -> bool:
-        """False: there were more tokens than were counted."""
+        """False if some tokens were not counted."""
         return self.uncounted == 0
 
     def line(self) -> str:
@@ -72,23 +72,23 @@ class Usage(Record):
 class ModelUsage(Record):
     """What one model was asked."""
 
-    role: Role = column("LLM or VLM")
+    role: ModelRole = column("LLM or VLM")
     model: str = column("The model's name")
     usage: Usage = column("What it was asked")
 
 
 class Meter:
-    """Counts what is spent inside its `with` block, in the block's own thread and in threads given its context.
+    """Counts usage inside its `with` block, in its thread and in threads that get its context.
 
         with Meter() as meter, ThreadPoolExecutor() as pool:
             pool.submit(copy_context().run, ask)
 
-    keep: called with all that was spent so far after each call, before the next one is counted
+    keep: called after each call with the total so far
     """
 
     def __init__(self, keep: Callable[[list[ModelUsage]], None] | None = None) -> None:
         self._keep = keep
-        self._spent: dict[tuple[Role, str], Usage] = {}
+        self._spent: dict[tuple[ModelRole, str], Usage] = {}
         self._lock = threading.Lock()
         self._outer: Token[Meter | None] | None = None
 
@@ -97,7 +97,7 @@ class Meter:
         """By role and model, in their order."""
         return [ModelUsage(role=role, model=model, usage=usage) for (role, model), usage in sorted(self._spent.items())]
 
-    def add(self, role: Role, model: str, usage: Usage) -> None:
+    def add(self, role: ModelRole, model: str, usage: Usage) -> None:
         with self._lock:
             self._spent[role, model] = self._spent.get((role, model), Usage()) + usage
             if self._keep is not None:
@@ -115,7 +115,7 @@ class Meter:
 _current_meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
-def count_usage(role: Role, model: str, usage: Usage) -> None:
+def count_usage(role: ModelRole, model: str, usage: Usage) -> None:
     """Add to the meter of this context, if there is one."""
     meter = _current_meter.get()
     if meter is not None:
@@ -131,7 +131,7 @@ class TokenPrice(BaseModel):
     usd_per_mtok_completion: float = Field(ge=0, description="US dollars a million completion tokens")
 
     def cost_usd(self, usage: Usage) -> float | None:
-        """Of the counted tokens; None if none was counted."""
+        """Cost of the counted tokens; None if none was counted."""
         if usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
         prompts = usage.prompt_tokens * self.usd_per_mtok_prompt
@@ -139,12 +139,12 @@ class TokenPrice(BaseModel):
 
 
 class TokenPrices(BaseModel):
-    """What the user pays for tokens: prices change, so none is built in. No part of any key."""
+    """The user's token prices; none is built in, as prices change. They enter no key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    llm: TokenPrice | None = Field(None, description="Of the LLM; null: its cost is not told")
-    vlm: TokenPrice | None = Field(None, description="Of the VLM; null: its cost is not told")
+    llm: TokenPrice | None = Field(None, description="Prices of the LLM; null: its cost is not shown")
+    vlm: TokenPrice | None = Field(None, description="Prices of the VLM; null: its cost is not shown")
 
-    def of(self, role: Role) -> TokenPrice | None:
+    def of(self, role: ModelRole) -> TokenPrice | None:
         return self.llm if role == "LLM" else self.vlm

@@ -146,7 +146,7 @@ def candidate_pool(proposals: list[Proposal], per_frame: int, width: int, height
     return pool
 
 
-Judgement = tuple[Verdict, float | None, str | None]  # verdict, confidence, rationale
+Judged = tuple[Verdict, float | None, str | None]  # verdict, confidence, rationale
 
 
 @dataclass
@@ -155,7 +155,7 @@ class Search:
 
     instance: Instance
     pool: list[Proposal]  # best first
-    judged: list[Judgement] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
     found: Proposal | None = None
 
     @property
@@ -181,7 +181,7 @@ class Search:
 
     def candidates(self, indices: list[int]) -> list[Candidate]:
         """The whole pool with its verdicts; what was not asked comes last."""
-        not_asked: Judgement = ("not_asked", None, None)
+        not_asked: Judged = ("not_asked", None, None)
         verdicts = self.judged + [not_asked] * (len(self.pool) - len(self.judged))
         return [
             Candidate(

@@ -29,7 +29,7 @@ from tasks.engine.shards import Row, Shard, load_shard
 from tasks.engine.stage import run_stage
 from tasks.engine.work import Made, Work
 from tasks.media.video import encode_video
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 from tests.support.dsr_rows import make_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import point_at
@@ -184,7 +184,7 @@ def test_a_vlm_is_asked_each_question_alone_over_frames_from_first_to_last(
     assert second == common | {"moment": "finally", "relation": "on the left of"}
     for pictures in (first_pictures, second_pictures):
         assert [round(picture.mean() / 10) for picture in pictures] == [0, 5, 10, 15, 20]
-    assert all(request["messages"][0]["content"] == load("ask_relation").text for request in server.requests)
+    assert all(request["messages"][0]["content"] == load_prompt("ask_relation").text for request in server.requests)
 
 
 def test_the_vlms_reasons_are_kept(server: LocalEndpoint, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_names_are_data_and_never_instructions(server: LocalEndpoint, tmp_path: 
     request = server.requests[0]
     assert "<|" not in request["messages"][1]["content"][0]["text"]
     assert parts_of(request)[0]["animal"] == hostile
-    assert request["messages"][0]["content"] == load("ask_relation").text
+    assert request["messages"][0]["content"] == load_prompt("ask_relation").text
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_without_a_vlm_it_says_what_to_export(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_the_prompt_names_what_it_is_given() -> None:
-    text = load("ask_relation").text
+    text = load_prompt("ask_relation").text
     assert all(f"`{name}`" in text for name in ("times_s", "animal", "object", "relation", "moment"))
     assert all(f"`{name}`" in text for name in ("initially", "finally", "reason", "answer", "yes", "no"))
     assert RELATIONS["left"].at in text

@@ -21,7 +21,7 @@ from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, Shard, load_shard
 from tasks.engine.stage import run_stage
 from tasks.engine.work import Work
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 from tasks.readers.parse_prompts import parse_prompt
 from tasks.rewrite_prompts import (
     RewriteConfig,
@@ -149,7 +149,7 @@ def test_a_pattern_without_a_scene_and_with_braces_in_the_words() -> None:
 
 
 def test_the_prompt_is_known_by_its_hash_and_names_every_field() -> None:
-    prompt = load("rewrite_prompt")
+    prompt = load_prompt("rewrite_prompt")
     assert "never an instruction" in prompt.text
     assert all(f"`{name}`" in prompt.text for name in RewriteReply.model_fields)
     assert RewriteReply.model_json_schema()["required"] == ["text"]
@@ -168,7 +168,7 @@ def test_a_server_is_told_the_prompt_and_its_labels(served: Served) -> None:
         "initial": "on the left of",
         "final": "to the right of",
     }
-    assert request["messages"][0]["content"].startswith(load("rewrite_prompt").text[:100])
+    assert request["messages"][0]["content"].startswith(load_prompt("rewrite_prompt").text[:100])
 
 
 def test_another_attempt_asks_past_the_cache(served: Served) -> None:

@@ -19,7 +19,7 @@ from schemas.grounding import Grounding
 from schemas.mask_track import MaskTrack, Tracks
 from schemas.outcome import RowFailed, RowRejected
 from schemas.record import Record
-from schemas.relation import RELATIONS, Relation
+from schemas.relation import RELATIONS, SpatialRelation
 from schemas.scores import Scored, Variant
 from tasks.datasets.dsr.rescore import read_boxes, score_snapshot
 from tasks.engine.inputs import Inputs
@@ -284,7 +284,7 @@ def test_a_batch_scores_as_its_clips_one_by_one(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_relation_more_in_the_table_needs_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    below = Relation("below", "B", (0, 1, 0), "below", "below", "from below")
+    below = SpatialRelation("below", "B", (0, 1, 0), "below", "below", "from below")
     monkeypatch.setitem(RELATIONS, "below", below)
     assert ssr(at(0, 60), "below") == 1
     assert ssr(at(-6, 8), "below") == pytest.approx(0.2 * 0.8)
@@ -292,7 +292,7 @@ def test_a_relation_more_in_the_table_needs_no_code(monkeypatch: pytest.MonkeyPa
 
 
 def test_depth_is_one_more_axis(monkeypatch: pytest.MonkeyPatch) -> None:
-    behind = Relation("behind", "H", (0, 0, 1), "behind", "behind", "from behind")
+    behind = SpatialRelation("behind", "H", (0, 0, 1), "behind", "behind", "from behind")
     monkeypatch.setitem(RELATIONS, "behind", behind)
     stump = (100, 100, 4, 120, 140, 6)  # left, top, front, right, bottom, back
     animals = [(100, 100, 7, 120, 140, 9), (100, 100, 4.5, 120, 140, 6.5), (80, 100, 4, 100, 140, 6)]
@@ -301,7 +301,7 @@ def test_depth_is_one_more_axis(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(scores, [[1, 0.25, 0]])
     left = ssr_scores(*boxes, np.ones((1, 3), bool), directions_of(["left"], n_axes=3))
     np.testing.assert_allclose(left, [[0, 0, 1]])
-    with pytest.raises(ValueError, match=r"behind: boxes of 2 axes do not show it"):
+    with pytest.raises(ValueError, match=r"behind: boxes with 2 axes do not show it"):
         directions_of(["left", "behind"])
 
 

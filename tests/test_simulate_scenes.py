@@ -33,7 +33,7 @@ from tasks.simulate_scenes import SceneConfig, run_scene, simulate, stage
 from tasks.simulate_scenes.draw import draw_plan, draw_scene
 from tasks.simulate_scenes.events import closing_speed, collisions
 from tasks.simulate_scenes.judge import Simulated, find_fault, mechanical_energy_j
-from tasks.simulate_scenes.palette import MAX_BODIES, REGIONS, Region, colour_names, draw_colour
+from tasks.simulate_scenes.palette import MAX_BODIES, REGIONS, ColourRegion, colour_names, draw_colour
 from tasks.simulate_scenes.trajectories import trajectories
 from tests.support.scenes import make_body, make_camera, tiny_scene
 
@@ -480,7 +480,7 @@ def test_rejected_draws_come_before_the_accepted_one(both: list[Simulation]) -> 
 # --- Train and test --------------------------------------------------------------------------
 
 
-def overlap(one: Region, other: Region) -> bool:
+def overlap(one: ColourRegion, other: ColourRegion) -> bool:
     def meet(a: tuple[float, float], b: tuple[float, float]) -> bool:
         return a[0] <= b[1] and b[0] <= a[1]
 
@@ -493,7 +493,7 @@ def test_no_colour_is_in_both_splits() -> None:
     assert not any(overlap(one, other) for one in REGIONS["train"].values() for other in REGIONS["test"].values())
     same = REGIONS["train"]["red"]
     assert overlap(same, same)
-    assert overlap(same, Region((0, 1), same.saturation, same.value))  # around the circle
+    assert overlap(same, ColourRegion((0, 1), same.saturation, same.value))  # around the circle
 
 
 def test_no_floor_is_in_both_splits(both: list[Simulation], floors: Floors) -> None:
@@ -564,11 +564,11 @@ def test_seeds_sets_and_splits_differ(floors: Floors) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"substeps_per_s": 100}, "no multiple of 24"),
+        ({"substeps_per_s": 100}, "make it a multiple of fps, 24"),
         ({"speed_mps": (1.5, 0.5)}, "from low to high"),
         ({"camera_pitch_deg": (30, 90)}, "no horizon"),
-        ({"n_bodies_simple": (1, 3)}, "cannot be controlled"),
-        ({"n_bodies_interactions": (1, 3), "n_controlled": (1, 1)}, "hits nothing"),
+        ({"n_bodies_simple": (1, 3)}, "n_controlled goes up to 2, but"),
+        ({"n_bodies_interactions": (1, 3), "n_controlled": (1, 1)}, "one body cannot collide"),
         ({"n_bodies_interactions": (3, MAX_BODIES + 1)}, "told apart"),
         ({"restitution": (0.5, 1.5)}, "less than or equal to 1"),
     ],

@@ -30,7 +30,7 @@ from schemas.push import Push
 from schemas.scene import Camera
 from schemas.storage import AnyPath, parse_path, write_atomic
 from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.outcomes import direction_in_words, load_backend
+from tasks.backends.outcome_predictors import direction_in_words, load_backend
 from tasks.datasets.kinemask.condition_image import (
     N_FRAMES,
     Conditioning,

@@ -1,11 +1,11 @@
-"""What does the work of the model-backed stages: one file or package a model library, chosen by name in the config.
+"""The libraries and models behind the model-backed stages: one file or package each, chosen by name in the config.
 
-A backend's constructor is cheap and gives its `identity` (part of every key); weights load at the first use.
+A backend's constructor is cheap and sets its `identity`, which is part of every key; weights load at the first use.
 """
 
 
 def use_one_opencv_thread() -> None:
-    """Rows run in threads of their own: OpenCV's would compete with them, and some results depend on their number."""
+    """Limit OpenCV to one thread: rows already run in parallel, and some results depend on its number of threads."""
     import cv2
 
     cv2.setNumThreads(1)

@@ -1,15 +1,15 @@
-"""Rigid bodies with PyBullet: a scene -> where everything is after every sub-step, and who pushes whom.
+"""Rigid bodies with PyBullet: a scene -> the state of every body after each sub-step, and their contacts.
 
     motion = load().move(scene, substeps_per_s=480)
     motion.velocity[0, 1]    -> the velocity of scene.bodies[1] at the start, exactly the scene's
     motion.contacts[0]       -> Contact(step=379, first=0, second=2, force_n=812.4, ...)
 
-Measured against m g mu at the data's speeds and frictions: Bullet's friction is not quite the same in all directions;
-it bends the path of a cube that slides askew by up to five degrees and errs by up to 0.06 m/s in its speed within a
-second (cylinders: one degree, 0.02 m/s). Trajectories hold what was simulated, so that nothing downstream errs by it.
+Bullet's friction depends slightly on direction. Measured against m g mu, at the speeds and frictions of the data, it
+turns the path of a cube that slides askew by up to five degrees within a second and changes its speed by up to 0.06 m/s
+(cylinders: one degree, 0.02 m/s). Trajectories store what was simulated, so masks and captions agree with the video.
 
-Importing this module imports no PyBullet. PyBullet keeps the interpreter's lock while it computes, so that threads
-may simulate at once but gain nothing by it.
+Importing this module imports no PyBullet. PyBullet holds the interpreter's lock while it computes: several threads may
+simulate, but are no faster.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ from tasks.backends.extras import KINEMASK
 
 PACKAGE = "pybullet"
 
-MIN_FORCE_N = 1e-6  # Bullet lists contacts before anything pushes
+MIN_FORCE_N = 1e-6  # Bullet also lists contacts without a force
 
-# Process-wide in Bullet, whatever the client: set for every simulation, or the last one's would count.
+# Process-wide in Bullet, not per client: set it for every simulation, or the previous value stays.
 CONTACT_BREAKING_M = 0.02
-# Share of a penetration that is undone in a sub-step. At Bullet's 0.2 cylinders rock twice as much on the floor.
+# Share of a penetration that a sub-step corrects. With Bullet's default, 0.2, cylinders rock twice as much.
 CONTACT_ERP = 0.5
 
-FLOOR_HALF_M = (50.0, 50.0, 1.0)  # a box: on Bullet's endless plane sliding cubes rock
+FLOOR_HALF_M = (50.0, 50.0, 1.0)  # a box, as sliding cubes rock on Bullet's infinite plane
 
 
 class Contact(NamedTuple):
     """One body pushes another during one sub-step."""
 
     step: int  # the force acts between the states `step` and `step + 1`
-    first: int  # places in scene.bodies: first < second
+    first: int  # indices into scene.bodies; first < second
     second: int
-    force_n: float  # normal force of all points at which they touch, N
-    point: np.ndarray  # (3,) m: their middle, weighted by force
+    force_n: float  # N, normal force summed over their contact points
+    point: np.ndarray  # (3,) m: mean of the contact points, weighted by force
     normal: np.ndarray  # (3,) unit vector from the second to the first
 
 
 @dataclass(frozen=True)
 class Motion:
-    """K bodies in S + 1 states, the first of which is the scene's."""
+    """K bodies in S + 1 states; the first state is the scene's."""
 
     substeps_per_s: int
     position: np.ndarray  # (S + 1, K, 3) m: centres
     rotation: np.ndarray  # (S + 1, K, 4): w, x, y, z
     velocity: np.ndarray  # (S + 1, K, 3) m/s
     angular_velocity: np.ndarray  # (S + 1, K, 3) rad/s, world axes
-    contacts: list[Contact]  # between bodies, in order of time; the floor's are left out
+    contacts: list[Contact]  # between bodies, in order of time; without those with the floor
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Bullet:
     pybullet: ModuleType
 
     def move(self, scene: Scene, substeps_per_s: int) -> Motion:
-        """From the first frame's moment to the last one's. Same scene, same bytes, whatever ran before or beside it.
+        """Simulate from the first frame to the last. Same scene, same bytes, whatever ran before or runs beside it.
 
-        Raises ValueError if substeps_per_s is no multiple of the frame rate, ServiceDown if PyBullet opens no
-        further simulation.
+        Raises ValueError if substeps_per_s is not a multiple of the frame rate, ServiceDown if PyBullet cannot
+        open another simulation.
         """
         if substeps_per_s % scene.fps:
             raise ValueError(f"{substeps_per_s} sub-steps a second are no multiple of {scene.fps} frames a second")
@@ -102,17 +102,17 @@ class Bullet:
 
     @contextmanager
     def _client(self) -> Iterator[int]:
-        """A simulation of its own."""
+        """Open a separate simulation."""
         client = self.pybullet.connect(self.pybullet.DIRECT)
         if client < 0:
-            raise ServiceDown("PyBullet opens no further simulation; restart this worker and retry the shard")
+            raise ServiceDown("PyBullet cannot open another simulation; restart this worker and rerun the shard")
         try:
             yield client
         finally:
             self.pybullet.disconnect(physicsClientId=client)
 
 
-State = tuple[tuple[Any, ...], ...]  # position, rotation, velocity, angular velocity: of all bodies each
+State = tuple[tuple[Any, ...], ...]  # position, rotation, velocity, angular velocity, each for all bodies
 
 
 class _World:
@@ -136,7 +136,7 @@ class _World:
     def _add_floor(self) -> None:
         shape = self._pybullet.createCollisionShape(self._pybullet.GEOM_BOX, halfExtents=FLOOR_HALF_M, **self._client)
         floor = self._pybullet.createMultiBody(0, shape, basePosition=(0, 0, -FLOOR_HALF_M[2]), **self._client)
-        # Bullet multiplies the frictions of a pair: with 1 here a body has its own against the floor.
+        # Bullet multiplies the frictions of a pair: with 1 here, the body's own remains.
         self._pybullet.changeDynamics(floor, -1, lateralFriction=1, restitution=0, **self._client)
 
     def _add(self, body: Body) -> int:
@@ -155,7 +155,7 @@ class _World:
             rollingFriction=0,
             spinningFriction=0,
             restitution=body.restitution,
-            linearDamping=0,  # air: Bullet's default takes 4% a second
+            linearDamping=0,  # no air: Bullet's default takes 4% a second
             angularDamping=0,
             **self._client,
         )
@@ -186,7 +186,7 @@ class _World:
         return position, rotation, velocity, angular_velocity
 
     def contacts(self, step: int) -> list[Contact]:
-        """Between bodies, during the sub-step just made: one a pair, in the scene's order."""
+        """Contacts between bodies in the last sub-step: one a pair, in the scene's order."""
         pushes: dict[tuple[int, int], list[tuple[float, np.ndarray, np.ndarray]]] = defaultdict(list)
         for point in self._pybullet.getContactPoints(**self._client):
             _, a, b, _, _, _, on_b, normal, _, force_n, *_ = point  # the normal points from b to a
@@ -213,7 +213,7 @@ def identity() -> dict[str, str]:
 
 
 def load() -> Bullet:
-    """Raises ServiceDown that says how to install PyBullet if it is missing or of another version than pinned."""
+    """Import PyBullet. Raises ServiceDown, with how to install it, if it is missing or not the pinned version."""
     with _load_lock:
         return _load()
 
@@ -230,9 +230,9 @@ def _load() -> Bullet:
 
 @contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """Around the import: PyBullet prints when it was built, through C, to a stdout that may be someone's data."""
+    """For the import: PyBullet prints its build time to C's stdout, which may carry data."""
     libc = ctypes.CDLL(None)
-    libc.fflush(None)  # what was printed before goes where it was meant to
+    libc.fflush(None)  # earlier output goes to the real stdout
     stdout = os.dup(1)
     os.dup2(2, 1)
     try:

@@ -1,7 +1,7 @@
-"""The libraries of the optional extras: which versions rows say they were made with, and whether they are there.
+"""The libraries of the optional extras: the pinned versions that rows record, and the check that they are installed.
 
 MODELS.pinned("sam2")           {"sam2": "1.1.0"}
-with MODELS.imports("sam2"):    ServiceDown, with how to install it, unless just that version is there
+with MODELS.imports("sam2"):    ServiceDown, with how to install it, unless that version is installed
     import sam2
 """
 
@@ -24,7 +24,7 @@ class Extra:
     """An extra of pyproject.toml."""
 
     name: str
-    more: str = ""  # where else to read about it
+    more: str = ""  # where to read more
 
     @property
     def install(self) -> str:
@@ -33,8 +33,8 @@ class Extra:
     def pinned(self, *packages: str) -> dict[str, str]:
         """The versions that it pins, for identities.
 
-        Not the installed ones: a machine that only plans the work has none of these libraries and yet names the rows
-        that others make. `imports` sees to it that they are the same.
+        Not the installed ones: a machine that only plans has none of these libraries but computes the keys of rows that
+        others make. `imports` checks that the installed version is the pinned one.
         """
         try:
             pins = [Requirement(line) for line in requires(DISTRIBUTION) or []]
@@ -48,24 +48,22 @@ class Extra:
 
     @contextmanager
     def imports(self, *packages: str) -> Iterator[None]:
-        """Around imports; `packages` are what rows will say they were made with.
+        """For imports of `packages`, whose versions rows record.
 
-        Raises ServiceDown that says how to install what is missing, or of another version than rows would say.
+        Raises ServiceDown, with how to install it, if a package is missing or not the pinned version.
         """
         try:
             for package, pinned in self.pinned(*packages).items():
                 if (found := version(package)) != pinned:
-                    raise ServiceDown(
-                        f"{package} {found} is installed, and {pinned} is what was tested: {self.install}"
-                    )
+                    raise ServiceDown(f"{package} {found} is installed, but {pinned} is pinned: {self.install}")
             yield
         except PackageNotFoundError as error:
             raise ServiceDown(f"{error.name} is not installed: {self.install}") from error
         except ModuleNotFoundError as error:
-            # transformers raises it for anything that goes wrong within its own imports, and names no module.
+            # transformers raises this for any failure within its own imports, without a module name.
             raise ServiceDown(f"{error.name or error} is not installed: {self.install}") from error
         except ImportError as error:
-            raise ServiceDown(f"{error}: versions that do not fit each other; {self.install}") from error
+            raise ServiceDown(f"{error}: installed versions do not fit each other; {self.install}") from error
 
 
 MODELS = Extra("models", " (README: 'The paper's models')")

@@ -9,7 +9,7 @@ from tasks.engine.inputs import Inputs
 
 
 class GivenVideos:
-    """Hands out what is there (`Generator`)."""
+    """Returns the given video of a sample (`Generator`)."""
 
     def __init__(self, inputs: Inputs) -> None:
         self.identity = {"backend": "folder", "model": "given"}
@@ -19,8 +19,8 @@ class GivenVideos:
     def generate(self, sample: DsrSample) -> Generation:
         """The sample's file, byte for byte.
 
-        Raises RowFailed: "no_video" if there is none, "input_changed" or "missing_file" if it is no longer what was
-        planned with.
+        Raises RowFailed: "no_video" if there is none, "input_changed" or "missing_file" if the file differs from the
+        planned one.
         """
         if sample.video is None or sample.video_sha256 is None:
             looked_for = sample.official_name.format(n_frames="*")

@@ -2,8 +2,8 @@
 
     PeopleDetector().detect(rgb)  ->  [PersonBox(box_xyxy=(212.0, 31.5, 291.0, 338.2), score=0.8)]
 
-It was trained on standing pedestrians: it also fires on doors and on cups. So it proposes, and colours or
-another check must agree before anybody believes it.
+It was trained on standing pedestrians and also fires on doors and cups. Its boxes are only proposals: colours or
+another check must confirm them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 
 from schemas.candidate import Box
 
-LONG_SIDE_PX = 400  # a person fills 100 px or more of it where a caption speaks of one
-MARGIN_SHARE = 0.15  # of the long side: the window wants room around the body, also at the picture's edge
+LONG_SIDE_PX = 400  # a person in a caption fills 100 px or more of it
+MARGIN_SHARE = 0.15  # of the long side: windows need room around a body at the picture's edge
 PYRAMID_STEP = 1.06
 WINDOW_PX, WINDOW_STRIDE_PX = (64, 128), (8, 8)
 MERGE_IOU = 0.4
-CERTAIN_MARGIN = 2.0  # SVM margin from which on more margin means no more certainty
+CERTAIN_MARGIN = 2.0  # SVM margin from which the score is 1
 
 # A training window holds a body about 36 px wide and 98 px high in its middle.
 BODY_WIDTH_SHARE, BODY_HEIGHT_SHARE = 36 / WINDOW_PX[0], 98 / WINDOW_PX[1]
@@ -38,7 +38,7 @@ class PeopleDetector:
     """HOG + linear SVM over an image pyramid; about 40 ms a frame."""
 
     def __init__(self) -> None:
-        # OpenCV does not promise that one descriptor may be used by several threads at once.
+        # OpenCV does not promise that descriptors are thread-safe.
         self._local = threading.local()
 
     def detect(self, rgb: np.ndarray) -> list[PersonBox]:
@@ -67,8 +67,8 @@ class PeopleDetector:
 def _detect_windows(hog: cv2.HOGDescriptor, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, 3) uint8 -> (N, 4) windows x, y, w, h in its pixels, and their (N,) SVM margins.
 
-    Scale by scale rather than with HOGDescriptor.detectMultiScale, whose threads append windows and margins
-    under separate locks: once in a few hundred calls, two scales' margins change places.
+    HOGDescriptor.detectMultiScale is not used: its threads append windows and margins under separate locks, so in one
+    of a few hundred calls two scales swap their margins.
     """
     height, width = rgb.shape[:2]
     windows: list[tuple[int, int, int, int]] = []
@@ -95,9 +95,9 @@ def _bodies(windows: np.ndarray) -> np.ndarray:
 def merge_boxes(boxes: np.ndarray, margins: np.ndarray) -> list[tuple[np.ndarray, float]]:
     """(N, 4) boxes, (N,) SVM margins -> groups around the strongest boxes: (margin-weighted mean box, best margin).
 
-    A lone hit is worth half of what a hit is worth that several scales and places agree on.
+    A lone hit counts half as much as one that several scales and places agree on.
     """
-    order = np.lexsort((*boxes.T[::-1], -margins))  # ties are broken by place: the finding order is a thread's affair
+    order = np.lexsort((*boxes.T[::-1], -margins))  # ties are broken by place, not by the order of finding
     boxes, margins = boxes[order], margins[order]
     free = np.ones(len(boxes), bool)
     groups = []

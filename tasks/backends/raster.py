@@ -2,11 +2,11 @@
 
     RasterRenderer().render(scene, trajectories, floor)  ->  Rendering(frames (T, H, W, 3), labels (T, H, W))
 
-Surfaces are matt. Light that reaches the floor directly is all that it passes on to the bodies' sides; shadows have
-hard edges and nothing mirrors. Brightness is that of Cycles with the Standard view transform: radiance
-in sRGB, cut off at 1. Colours are the mean of SUPERSAMPLING x SUPERSAMPLING rays a pixel, labels those of its middle.
+Surfaces are matt, shadows have hard edges and nothing mirrors. The floor reflects only its direct light onto the
+bodies' sides. Brightness is that of Cycles with the Standard view transform: radiance in sRGB, clipped at 1. A pixel's
+colour is the mean of SUPERSAMPLING x SUPERSAMPLING rays, its label that of the ray through its middle.
 
-The camera stands still, so a frame is the one before it with the surroundings of what moved drawn again.
+The camera stands still: a frame is the previous one with the surroundings of moving bodies redrawn.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 from schemas.scene import Camera, Floor, Light, Scene, Trajectory
 from schemas.simulation import Rendering
 from tasks.engine.progress import counted
-from tasks.media.cast_rays import Hits, Pose, Solid, Window, cast, poses_at, window_of, zoom
+from tasks.media.cast_rays import Pose, RayHits, Solid, Window, cast, poses_at, window_of, zoom
 from tasks.media.floors import texture_uv
 
 SUPERSAMPLING = 2
-_TOUCHING = 1e-6  # m: a body that the light leaves no farther away is the one that it falls on
+_TOUCHING = 1e-6  # m: light that leaves a body within this distance falls on that same body
 
 
 class RasterRenderer:
@@ -74,7 +74,7 @@ class _Painter:
         return cast(self._scene.camera, self._scene.bodies, poses).labels
 
     def changed(self, before: Sequence[Pose], after: Sequence[Pose]) -> list[Window]:
-        """Where a frame may differ from the one before it, without overlaps."""
+        """Windows, without overlaps, in which a frame may differ from the one before."""
         windows = []
         for body, old, new in zip(self._scene.bodies, before, after, strict=True):
             if old != new:
@@ -90,8 +90,8 @@ class _Painter:
         mean = cv2.resize(radiance, size, interpolation=cv2.INTER_AREA)
         frame[window.top : window.bottom, window.left : window.right] = encode_srgb(mean)
 
-    def _radiance(self, hits: Hits, floor_albedo: np.ndarray) -> np.ndarray:
-        """(H, W, 3) float32 W/m2/sr: what comes from the surfaces that the rays meet."""
+    def _radiance(self, hits: RayHits, floor_albedo: np.ndarray) -> np.ndarray:
+        """(H, W, 3) float32 W/m2/sr: the radiance of the surfaces that the rays meet."""
         light = self._scene.light
         lit = self._lit(hits)
         level = light.sun / np.pi * self._sun[2] * lit + light.sky
@@ -105,7 +105,7 @@ class _Painter:
         return radiance
 
     def _incoming(self, normals: np.ndarray, lit: np.ndarray) -> np.ndarray:
-        """(3, N) normals, (N,) share of the sun that is seen -> (N, 3): radiance of a white surface there."""
+        """(3, N) normals, (N,) visible share of the sun -> (N, 3): radiance of a white surface there."""
         light = self._scene.light
         facing = np.maximum(sum(normals[k] * self._sun[k] for k in range(3)), 0.0)
         upwards = (0.5 + 0.5 * normals[2])[:, None]
@@ -114,13 +114,13 @@ class _Painter:
 
     @cached_property
     def _bounced(self) -> np.ndarray:
-        """(3,): what the floor sends upwards, on the whole."""
+        """(3,): mean radiance that the floor reflects upwards."""
         light = self._scene.light
         mean: np.ndarray = self._albedo.mean(axis=(0, 1), dtype=float)
         return mean * (light.sun / np.pi * self._sun[2] + light.sky)
 
-    def _lit(self, hits: Hits) -> np.ndarray:
-        """(H, W) float: 0 where a body stands before the sun, 1 elsewhere."""
+    def _lit(self, hits: RayHits) -> np.ndarray:
+        """(H, W) float: 0 where a body blocks the sun, 1 elsewhere."""
         lit = np.ones(hits.labels.shape)
         for solid in hits.solids:
             reach = self._reach(hits.camera, solid)
@@ -134,10 +134,13 @@ class _Painter:
         return lit
 
     def _reach(self, camera: Camera, solid: Solid) -> Window | None:
-        """Where a body or the shadow that it throws can be seen."""
-        corners = solid.corners
-        shadow = corners - np.maximum(corners[:, 2:], 0.0) / self._sun[2] * self._sun
-        return window_of(camera, np.concatenate([corners, shadow]))
+        """The window in which a body or its shadow can be visible."""
+        return window_of(camera, with_shadow(solid.corners, self._sun))
+
+
+def with_shadow(corners: np.ndarray, sun: np.ndarray) -> np.ndarray:
+    """(N, 3) points in m, (3,) direction of the sun -> (2N, 3): the points, and their shadows on the floor."""
+    return np.concatenate([corners, corners - np.maximum(corners[:, 2:], 0.0) / sun[2] * sun])
 
 
 def sun_direction(light: Light) -> np.ndarray:
@@ -151,7 +154,7 @@ def sun_direction(light: Light) -> np.ndarray:
 
 
 def _floor_albedo(camera: Camera, floor: Floor, texture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) float32 linear: the floor without anything on it."""
+    """(H, W, 3) float32 linear: the empty floor."""
     points = np.moveaxis(cast(camera, [], []).points[:2], 0, -1)
     uv = texture_uv(floor, np.where(np.isfinite(points), points, 0.0))
     texture = decode_srgb(_coarser(texture, uv))
@@ -163,7 +166,7 @@ def _floor_albedo(camera: Camera, floor: Floor, texture: np.ndarray) -> np.ndarr
 
 
 def _coarser(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """The texture with about one pixel a ray: of a finer one, single threads and grains would be picked by chance."""
+    """The texture at about one pixel per ray: finer ones would alias."""
     step = np.median(np.hypot(*np.diff(uv, axis=1).T))
     side = int(np.clip(1.0 / max(step, 1e-9), 1, len(texture)))
     return cv2.resize(texture, (side, side), interpolation=cv2.INTER_AREA)
@@ -189,7 +192,7 @@ _DECODED = _linear_of(np.arange(256) / 255).astype(np.float32)
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
-    """Radiance -> uint8 sRGB; what is brighter than 1 is cut off."""
+    """Radiance -> uint8 sRGB, clipped at 1."""
     encoded: np.ndarray = _ENCODED[(np.clip(linear, 0, 1) * (_LEVELS - 1) + 0.5).astype(np.int32)]
     return encoded
 
@@ -203,7 +206,7 @@ def decode_srgb(srgb: np.ndarray) -> np.ndarray:
 
 
 def _merge(windows: Sequence[Window]) -> list[Window]:
-    """Windows that overlap, as the one around them."""
+    """Replace overlapping windows by the one around them."""
     merged: list[Window] = []
     for window in windows:
         grown = window

@@ -3,7 +3,7 @@
     TemplateRewriter().rewrite(labels, attempt=0)
         -> "A fox waits on the left of a chair in a wood. Then it sprints to the right of the chair."
 
-Which pattern a prompt gets follows from its labels; another attempt takes the next one.
+The labels choose the pattern; another attempt takes the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tasks.datasets.dsr.wording import opened, with_article
 
 # {an_animal} 'a fox', {animal} 'fox', {an_object} 'a chair', {object} 'chair', {verb} 'sprints',
 # {at} 'on the left of', {from_} 'from the left of', {to} 'to the right of'.
-# The scene opens the first ones and stands at {scene} in the others, if there is one.
+# A scene, if there is one, opens the first group and stands at {scene} in the second.
 _OPENED = (
     "{an_object} stands still while {an_animal} {verb} {from_} it {to} it.",
     "there is {an_object} with {an_animal} {at} it, and soon the {animal} {verb} {to} the {object}.",
@@ -28,9 +28,9 @@ _WITHIN = (
 
 
 class TemplateRewriter:
-    """Says the same in one of a few ways."""
+    """Rewords a prompt by one of a few patterns."""
 
-    concurrency = 1  # threads would wait for each other: it is Python all through
+    concurrency = 1  # pure Python: threads would wait for each other
 
     def __init__(self) -> None:
         self.identity = {"backend": "template", "model": "sentence-patterns-1"}

@@ -1,4 +1,4 @@
-"""What the PyTorch backends share: device, precision, checkpoints, and models that are loaded once a process.
+"""Shared by the PyTorch backends: device, precision, checkpoints, and models loaded once per process.
 
     weights = Checkpoint.of("weights/sam2.1_hiera_large.pt")    # or "facebook/sam2.1-hiera-large@main"
     weights.identity                                            -> "sam2.1_hiera_large.pt sha256:2647878d5dfa..."
@@ -36,12 +36,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class TorchConfig(StageConfig):
-    """Where networks run. No part of any key: what answers depend on is in each backend's identity."""
+    """Where networks run. Enters no key: each backend's identity holds what answers depend on."""
 
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the GPU if there is one; cpu, cuda, cuda:1"
     )
-    threads: int = Field(1, ge=1, description="CPU threads of a forward pass; results may differ in bits with it")
+    threads: int = Field(1, ge=1, description="CPU threads of a forward pass; it may change the last bits of results")
 
 
 # --- Checkpoints -----------------------------------------------------------------------------
@@ -59,8 +59,8 @@ class Checkpoint:
     def of(cls, name: str) -> Checkpoint:
         """From a path, or a hub id with an optional @revision: "facebook/sam2.1-hiera-large@2b90b9f".
 
-        A name that starts with "." or "/", ends like a file of weights, or is a folder, is a path.
-        Raises ServiceDown for a path where nothing is.
+        A name is a path if it exists, starts with ".", "/" or "~", or ends like a weights file.
+        Raises ServiceDown for a path that does not exist.
         """
         path = Path(name).expanduser()
         if path.exists():
@@ -69,7 +69,7 @@ class Checkpoint:
         looks_local = name.startswith((".", "/", "~")) or path.suffix in (".pt", ".pth", ".safetensors", ".bin")
         if looks_local or hub_id.count("/") != 1:
             raise ServiceDown(
-                f"no checkpoint at {name}: download it there, or name a repository of the model hub as OWNER/NAME"
+                f"no checkpoint at {name}: download it there, or give a repository of the model hub as OWNER/NAME"
             )
         return cls(path=None, hub_id=hub_id, revision=revision or "main")
 
@@ -84,7 +84,7 @@ class Checkpoint:
         """The folder that holds the checkpoint: the local one, or the hub's cache with these files in it.
 
         The cache comes first: a branch that moves on the hub must not change a run half way.
-        Raises what huggingface_hub raises, within a minute or two if the hub says nothing.
+        Raises whatever huggingface_hub raises; if the hub does not answer, within a minute or two.
         """
         if self.path is not None:
             return self.path
@@ -99,12 +99,12 @@ class Checkpoint:
         from huggingface_hub import hf_hub_download
 
         assert self.hub_id is not None
-        # File by file: asking for a repository's list of files has no timeout, and a silent hub would hang it.
+        # File by file: listing a repository has no timeout and would hang if the hub does not answer.
         folder, revision = Path(), self.revision
         for file in files:
             path = Path(hf_hub_download(self.hub_id, file, revision=revision, local_files_only=cached))
             folder = path.parents[file.count("/")]
-            revision = folder.name  # the commit: a branch may move while its files come
+            revision = folder.name  # the commit: a branch may move during the download
         return folder
 
 
@@ -120,22 +120,22 @@ def _digest(path: Path) -> str:
 
 @contextmanager
 def loading(checkpoint: Checkpoint) -> Iterator[None]:
-    """Around the reading of weights: what goes wrong there concerns no single row."""
+    """For reading weights: every error becomes ServiceDown, as it concerns all rows."""
     try:
         yield
     except ServiceDown:
         raise
     except Exception as error:
         if checkpoint.path is None:
-            remedy = "is the hub reachable and the name right? Else download it and give its path"
+            remedy = "is the hub reachable and the name right? If not, download it and give its path"
         else:
-            remedy = "are these the weights of this architecture, wholly downloaded?"
+            remedy = "are these the weights of this architecture, and is the download complete?"
         told = " ".join(str(error).split())[:300]
         raise ServiceDown(f"cannot load {checkpoint.identity}: {type(error).__name__}: {told}; {remedy}") from error
 
 
 def check_weights(checkpoint: Checkpoint, *, missing: Collection[str], unexpected: Collection[str]) -> None:
-    """Raises ServiceDown unless a network found all its weights and used all that it found."""
+    """Raises ServiceDown if weights of the network are missing or weights of the file are left over."""
     if missing or unexpected:
         raise ServiceDown(
             f"{checkpoint.identity} does not fit the architecture: {_some(missing)} missing, {_some(unexpected)} left "
@@ -154,9 +154,9 @@ _load_lock = threading.Lock()
 
 
 def load_once(kind: str, identity: Hashable, device: torch.device, build: Callable[[], T]) -> T:
-    """The process's one model of this kind, identity and device; `build` makes it at the first call.
+    """The only model of this kind, identity and device in the process; the first call builds it.
 
-    A worker that runs shard after shard in one process (flows/engine/resident_worker.py) so loads it once.
+    So a worker that runs many shards in one process (flows/engine/resident_worker.py) loads it once.
     """
     key = (kind, identity, str(device))
     with _load_lock:
@@ -166,16 +166,16 @@ def load_once(kind: str, identity: Hashable, device: torch.device, build: Callab
 
 
 def loaded() -> list[str]:
-    """What this process holds, as "sam2 on cuda"."""
+    """The loaded models of this process, such as "sam2 on cuda"."""
     with _load_lock:
         return sorted(f"{kind} on {device}" for kind, _, device in _loaded)
 
 
 def device_of(config: TorchConfig) -> torch.device:
-    """The device to run on, for the calling thread. Raises ServiceDown if the one asked for is not there.
+    """The device to run on. Raises ServiceDown if the configured one is missing.
 
-    Call it in every thread that computes: torch.set_num_threads binds only the thread that calls it and those
-    that have not used torch yet.
+    Call it in every thread that computes: torch.set_num_threads affects only the calling thread and threads that have
+    not used torch yet.
     """
     with MODELS.imports():
         import torch
@@ -185,7 +185,7 @@ def device_of(config: TorchConfig) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ServiceDown(
-            f"no {name} here ({torch.cuda.device_count()} GPUs seen): send this stage to a GPU worker "
+            f"no {name} here ({torch.cuda.device_count()} GPUs found): send this stage to a GPU worker "
             "(dispatch.routes), or set torch.device to auto or cpu"
         )
     if device.type == "cpu" and torch.get_num_threads() != config.threads:
@@ -195,10 +195,10 @@ def device_of(config: TorchConfig) -> torch.device:
 
 @contextmanager
 def inference(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Around forward passes: no gradients, the precision, and the GPU's errors told as what they are.
+    """For forward passes: sets the precision, disables gradients, and translates GPU errors.
 
-    Raises RowFailed if memory runs out (other rows may fit), ServiceDown after any other error of the GPU:
-    the process cannot use it any more.
+    Raises RowFailed if memory runs out (other rows may fit), ServiceDown after any other GPU error: the process cannot
+    use the GPU any more.
     """
     import torch
 
@@ -217,7 +217,7 @@ def inference(device: torch.device, precision: Precision) -> Iterator[None]:
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """(..., 3, H, W) float in 0..1 -> with ImageNet's mean 0 and deviation 1, as these networks were trained."""
+    """(..., 3, H, W) float in 0..1 -> normalised by ImageNet's mean and deviation, as in these networks' training."""
     mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (pixels - mean) / std
 
@@ -227,7 +227,7 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Around loading: what its warnings tell (weights that are missing or left over) is checked there."""
+    """For loading: silence its warnings; missing and unused weights are checked there."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -240,10 +240,10 @@ def quiet_transformers() -> Iterator[None]:
 
 @cache
 def import_torchvision() -> None:
-    """Import torchvision, also one built for another torch; call it before a library that imports it.
+    """Import torchvision even if it was built for another torch. Call it before importing a library that imports it.
 
-    Its compiled operators are then missing, and merely importing it fails when it describes nms to torch. Declared
-    beforehand they can be described; nobody here calls them.
+    In that case its compiled operators are missing, and its import fails when it describes nms to torch. Declaring the
+    operators first lets the import succeed; this project never calls them.
     """
     with MODELS.imports():
         import torch
@@ -267,7 +267,7 @@ _kept: list[Any] = []
 
 
 def _forget(package: str) -> None:
-    """Drop a half-imported package, so that it can be imported afresh."""
+    """Drop a half-imported package, so that it can be imported again."""
     import sys
 
     for name in [name for name in sys.modules if name.split(".")[0] == package]:

@@ -1,4 +1,4 @@
-"""No verification: the detector's best box is taken as it is (SpatialAlign 3.3 tracks what GroundingDINO finds)."""
+"""No verification: accept the detector's best box (SpatialAlign 3.3 tracks what GroundingDINO finds)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.instance import Instance
 
 
 class Unverified:
-    """A Verifier (tasks/ground_instances.py) that looks at nothing but whether there is a box."""
+    """A Verifier (tasks/ground_instances.py) that accepts every box with a pixel in the frame."""
 
     identity = {"backend": "none", "model": "detector"}  # noqa: RUF012 - as the protocol has it
     concurrency = 1

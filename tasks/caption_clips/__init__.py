@@ -1,10 +1,10 @@
-"""simulated, rendered clips -> captions, each held against what the simulation did (KineMask 3.3, A.2).
+"""simulated, rendered clips -> captions, each checked against the simulation (KineMask 3.3, A.2).
 
     "On a wooden floor, there are two objects: a red cube and a blue cylinder. The red cube moves towards the blue
     cylinder and collides firmly with it, pushing it to the right."     faults: []
 
-The paper's captions come from a VLM that sees the video and are used as they are. Here the simulation can write them
-as well, and whoever wrote a caption, it is read again: what it says that did not happen is stored as its faults.
+The paper's captions come from a VLM that sees the video and are not checked. Here they may also come from the
+simulation, and every caption is checked: claims that did not happen are stored as its faults.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class CaptionConfig(StageConfig):
     captioner: Literal["events", "openai"] = Field(
         "events", description="events: from the simulation, embedded; openai: any compatible VLM that sees the video"
     )
-    n_frames: int = Field(8, ge=2, description="Frames that a VLM sees, the first and the last among them")
+    n_frames: int = Field(8, ge=2, description="Frames that a VLM sees, including the first and the last")
     on_fault: Literal["keep", "reject"] = Field(
-        "keep", description="What becomes of a clip whose caption says what did not happen; the paper keeps them all"
+        "keep", description="What to do with a clip whose caption has faults; the paper keeps all clips"
     )
 
 
@@ -45,10 +45,10 @@ class Captioner(Protocol):
 
     identity: dict[str, str]
     concurrency: int
-    watches_video: bool  # does its caption depend on the video, or on simulation and masks only?
+    watches_video: bool  # True if its caption depends on the video, not only on simulation and masks
 
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
-        """A few English sentences. Raises RowFailed or ServiceDown, never makes a caption up."""
+        """A few English sentences. Raises RowFailed or ServiceDown; never invents a caption."""
 
 
 def caption_clip(
@@ -58,7 +58,7 @@ def caption_clip(
     config: CaptionConfig,
     made_by: list[MadeBy],
 ) -> Captioned:
-    """Raises RowRejected("caption_fault") with the caption as evidence if the config says so."""
+    """Caption a clip and check the caption. Raises RowRejected("caption_fault") if on_fault says so."""
     caption = captioner.caption(simulation, rendered)
     faults = caption_faults(caption, simulation, rendered.tracks)
     captioned = Captioned(caption=caption, faults=faults, made_by=made_by)

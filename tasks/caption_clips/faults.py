@@ -1,10 +1,10 @@
-"""Reads a caption of a simulated clip and tells what it says that did not happen.
+"""Find the faults of a simulated clip's caption: claims that did not happen.
 
     caption_faults("The red cube hits the blue cylinder.", simulation, tracks)
         -> ["says that id1 (red cube) and id2 (blue cylinder) collide, and they do not"]
 
-It knows nothing of how captions are written here and reads a VLM's as well. It is conservative: what it cannot
-read for certain is no fault. It does not judge directions, strengths, places and the order of events.
+It is independent of the embedded captioner and also reads a VLM's captions. It is conservative: an unclear claim is no
+fault. It does not judge directions, strengths, places or the order of events.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from schemas.scene import Body
 from schemas.simulation import Simulation
 from tasks.caption_clips.mentions import Sentence, names_in, read_sentences
 
-MOVED_M = 0.02  # a body that got this far from its place did not stay there
-STAYED_M = 0.01  # one that got no farther did not move
-STOPPED_MPS = 0.1  # one that was never slower did not stop
-BORDER_PX = 2  # a mask this near to the picture's border may be on its way out
+MOVED_M = 0.02  # a body that got further did not stay in place
+STAYED_M = 0.01  # a body that got less far did not move
+STOPPED_MPS = 0.1  # a body that was never slower did not stop
+BORDER_PX = 2  # a mask this near to the picture's border may be leaving
 
 _ADVERBS = r"(?:(?:\w+ly|then|also|hard|soon|both|all|just) )*"
 _NAME = r"<[\w?]+>"
 _LIST = rf"{_NAME}(?:(?: ,)?(?: and)? {_NAME})*"
-# What may stand before a clause's subject.
+# Words allowed before a clause's subject.
 _OPENING = (
     r"(?:(?:meanwhile|then|and|,|finally|eventually|afterwards|soon|also|next|both|the (?:stationary|other)"
     r"|in the (?:background|foreground|middle|center|centre)|after (?:that|this|the \w+)|at the \w+ time) ?)*"
@@ -74,7 +74,7 @@ _PERHAPS = re.compile(
     r"|possibly|perhaps|attempts? to|misses|fails? to)\b(?: \S+){0,4} ?$"
 )
 _DENIED_AFTER = re.compile(r"^ (?:do|does|did|is|are|was) not\b|^ never\b|^ (?:is|are) (?:narrowly )?avoided\b")
-# With one of these, "no collision" or "stationary" is said of a part of the clip or of some of the bodies only.
+# With one of these, "no collision" or "stationary" is about part of the clip or some of the bodies only.
 _PARTLY = re.compile(
     r"\b(?:after|afterwards?|then|eventually|finally|initially|first|before|now|once|until|end|ends|again|further"
     r"|more|additional|subsequent|later|yet|beginning|start|starts|moment|briefly|when|as|almost|nearly|next|visible"
@@ -83,29 +83,29 @@ _PARTLY = re.compile(
 
 
 def caption_faults(caption: str, simulation: Simulation, tracks: list[MaskTrack]) -> list[str]:
-    """What a caption says that the simulation did not do, in the order in which it says so; none twice.
+    """The caption's claims that did not happen, in its order, without repetition.
 
     tracks: the exact masks, in the scene's order.
     """
-    truth = Truth.of(simulation, tracks)
+    truth = CaptionTruth.of(simulation, tracks)
     sentences = read_sentences(caption, simulation.scene.bodies)
     faults = [fault for sentence in sentences for fault in _sentence_faults(sentence, truth)]
     return list(dict.fromkeys(faults))
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What the simulation did, as far as captions are held against it."""
+class CaptionTruth:
+    """The simulated events that captions are checked against."""
 
     bodies: dict[str, Body]
     collided: set[frozenset[str]]  # pairs
     seen_collided: set[frozenset[str]]  # pairs, while both were in view
-    moved_m: dict[str, float]  # the farthest that each got from its first place
+    moved_m: dict[str, float]  # greatest distance of each from its first place
     slowest_mps: dict[str, float]
-    stays_in_view: set[str]  # in the last frame, away from the picture's border
+    stays_in_view: set[str]  # bodies visible in the last frame, away from the picture's border
 
     @classmethod
-    def of(cls, simulation: Simulation, tracks: list[MaskTrack]) -> Truth:
+    def of(cls, simulation: Simulation, tracks: list[MaskTrack]) -> CaptionTruth:
         position = {t.instance_id: np.array(t.position) for t in simulation.trajectories}
         speed = {t.instance_id: np.linalg.norm(t.velocity, axis=1) for t in simulation.trajectories}
         present = {track.instance_id: track.present for track in tracks}
@@ -134,7 +134,7 @@ def _ends_inside(track: MaskTrack) -> bool:
 # --- Claims ----------------------------------------------------------------------------------
 
 
-def _sentence_faults(sentence: Sentence, truth: Truth) -> Iterator[str]:
+def _sentence_faults(sentence: Sentence, truth: CaptionTruth) -> Iterator[str]:
     for stranger in sentence.strangers:
         yield f"names a {stranger}, and there is none"
     if re.search(r"\b(?:neither|nor)\b", sentence.text):
@@ -144,7 +144,7 @@ def _sentence_faults(sentence: Sentence, truth: Truth) -> Iterator[str]:
         yield from _motion_faults(clause.strip(), sentence.text, truth)
 
 
-def _collision_faults(text: str, truth: Truth) -> Iterator[str]:
+def _collision_faults(text: str, truth: CaptionTruth) -> Iterator[str]:
     for verb in _COLLIDE.finditer(text):
         before, after = text[: verb.start()], text[verb.end() :]
         if _PERHAPS.search(before):
@@ -153,7 +153,7 @@ def _collision_faults(text: str, truth: Truth) -> Iterator[str]:
             yield from _denial_faults(before, after, truth)
         elif truth.collided:
             yield from _pair_faults(_colliding(before, after), truth)
-        elif verb[0].startswith("collid") or _TARGET.match(after):  # one may well touch the frame's edge
+        elif verb[0].startswith("collid") or _TARGET.match(after):  # "touches the edge" is no collision
             yield "says that there is a collision, and there is none"
     for noun in _COLLISION.finditer(text):
         before, after = text[: noun.start()], text[noun.end() :]
@@ -170,7 +170,7 @@ def _collision_faults(text: str, truth: Truth) -> Iterator[str]:
 
 
 def _colliding(before: str, after: str) -> tuple[list[str], list[str]]:
-    """Who may be meant to collide with whom, around a verb: (any of these, each of these); empty where unclear."""
+    """Who collides with whom, around a verb: (one of these, with each of these); empty if unclear."""
     target = _TARGET.match(after)
     named = list(dict.fromkeys(names_in(before)))
     if target and (others := names_in(target["who"])):
@@ -181,7 +181,7 @@ def _colliding(before: str, after: str) -> tuple[list[str], list[str]]:
     return [], []
 
 
-def _pair_faults(claim: tuple[list[str], list[str]], truth: Truth) -> Iterator[str]:
+def _pair_faults(claim: tuple[list[str], list[str]], truth: CaptionTruth) -> Iterator[str]:
     some, each = claim
     for other in each:
         rest = [id_ for id_ in some if id_ != other]
@@ -194,7 +194,7 @@ def _pair_faults(claim: tuple[list[str], list[str]], truth: Truth) -> Iterator[s
             yield f"says that {names} and {truth.name(other)} collide, and they do not"
 
 
-def _denial_faults(before: str, after: str, truth: Truth) -> Iterator[str]:
+def _denial_faults(before: str, after: str, truth: CaptionTruth) -> Iterator[str]:
     """'does not hit <id2>', 'without colliding with anything', 'nothing collides'."""
     if _PARTLY.search(before + after):
         return
@@ -205,8 +205,8 @@ def _denial_faults(before: str, after: str, truth: Truth) -> Iterator[str]:
         yield from _no_collision_faults(before, [], truth)
 
 
-def _no_collision_faults(text: str, pair: list[str], truth: Truth) -> Iterator[str]:
-    """text: with the bodies of which it is said, if no pair is."""
+def _no_collision_faults(text: str, pair: list[str], truth: CaptionTruth) -> Iterator[str]:
+    """text: names the bodies, if pair is empty."""
     if _PARTLY.search(text):
         return
     of = pair or list(dict.fromkeys(names_in(text)))
@@ -218,7 +218,7 @@ def _no_collision_faults(text: str, pair: list[str], truth: Truth) -> Iterator[s
         yield "says that nothing collides, and something does"
 
 
-def _motion_faults(clause: str, sentence: str, truth: Truth) -> Iterator[str]:
+def _motion_faults(clause: str, sentence: str, truth: CaptionTruth) -> Iterator[str]:
     always = re.search(r"\b(?:throughout|entire|whole)\b", clause) or not _PARTLY.search(sentence)
     for verb in _STILL.finditer(clause):
         if _denied(clause, verb) or not always:
@@ -249,8 +249,8 @@ def _denied(clause: str, verb: re.Match[str]) -> bool:
     return bool(_NOT.search(before) or _PERHAPS.search(before))
 
 
-def _subjects(clause: str, verb: re.Match[str], truth: Truth) -> list[str]:
-    """Whom the verb is said of; none where that is unclear."""
+def _subjects(clause: str, verb: re.Match[str], truth: CaptionTruth) -> list[str]:
+    """The subjects of the verb; empty if unclear."""
     before = clause[: verb.start()]
     if _PRONOUN.search(before):
         return []

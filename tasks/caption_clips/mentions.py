@@ -1,9 +1,9 @@
-"""Which bodies a caption's sentences name.
+"""Find the bodies that a caption's sentences name.
 
     "The red cube and the ball hit two cubes." -> "<id1> and <?> hit <?> ."      "ball" is no body of the scene
 
-What cannot be told for certain ("two cubes", "another cube", "a ball") becomes <?>; "all objects" become <all> and
-"the objects", which may be all or those just spoken of, <objects>.
+Uncertain names ("two cubes", "another cube", "a ball") become <?>, "all objects" <all>. "The objects", which may be all
+or those just mentioned, become <objects>.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from schemas.scene import Body
 
 UNKNOWN, EVERY, OBJECTS = "<?>", "<all>", "<objects>"
 
-SHAPES = {
+SHAPE_OF_WORD = {
     **dict.fromkeys(("cube", "box", "block"), "cube"),
     "cylinder": "cylinder",
     **dict.fromkeys(("ball", "sphere", "cone", "pyramid", "prism", "disc", "disk", "ring", "torus", "cuboid"), "other"),
     **dict.fromkeys(("object", "shape", "item", "one"), "any"),
 }
-SHAPES |= {f"{word}es" if word == "box" else f"{word}s": shape for word, shape in SHAPES.items()}
+SHAPE_OF_WORD |= {f"{word}es" if word == "box" else f"{word}s": shape for word, shape in SHAPE_OF_WORD.items()}
 
-# Words that captioners use for the same colour: the paper's own examples call one cube pink and purple in a breath.
+# Words that captioners use for the same colour: an example in the paper calls one cube both pink and purple.
 ALIKE = (
     {"red", "crimson", "scarlet", "maroon"},
     {"orange", "amber"},
@@ -46,7 +46,7 @@ ADJECTIVES = {
     *("small", "smaller", "large", "larger", "big", "bigger", "little", "tall", "short", "solid", "shiny", "smooth"),
     *("matte", "plain", "single", "first", "stationary", "static", "moving", "still", "colored", "coloured"),
 }
-INDEFINITE = {  # with one of these, it is not certain which body is meant
+INDEFINITE = {  # with one of these, the body is uncertain
     *("two", "three", "four", "five", "six", "another", "other", "others", "remaining", "both", "each", "any", "no"),
     *("several", "some", "multiple", "second", "third", "rest", "different", "various", "these", "those", "either"),
 }
@@ -56,7 +56,7 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[,;:()]")
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence in lower case, its words apart by blanks, with each body's name as <id>."""
+    """A sentence in lower case, words separated by blanks, with each body's name as <id>."""
 
     text: str
     strangers: tuple[str, ...]  # "red ball": named with colour and shape, and no body of the scene
@@ -77,7 +77,7 @@ def _read(sentence: str, bodies: Sequence[Body]) -> Sentence:
     said: list[str] = []
     strangers: list[str] = []
     for word in words:
-        if word not in SHAPES:
+        if word not in SHAPE_OF_WORD:
             said.append(word)
             continue
         phrase = _take_phrase(said, bodies)
@@ -89,7 +89,7 @@ def _read(sentence: str, bodies: Sequence[Body]) -> Sentence:
 
 
 def _take_phrase(said: list[str], bodies: Sequence[Body]) -> list[str]:
-    """Take the words that belong to the coming noun off the end of what was said."""
+    """Remove from the end of `said` the words that belong to the next noun, and return them."""
     known = SHADES | ADJECTIVES | INDEFINITE | ARTICLES | {"all"} | _colours(bodies)
     start = len(said)
     while start and (
@@ -113,8 +113,8 @@ def _joins_colours(said: list[str], place: int, bodies: Sequence[Body]) -> bool:
 
 
 def _resolve(phrase: list[str], noun: str, bodies: Sequence[Body]) -> tuple[str, str | None]:
-    """(the name to write for it, what is named there and is no body of the scene)."""
-    shape = SHAPES[noun]
+    """(the name to write, or a phrase that names no body of the scene)."""
+    shape = SHAPE_OF_WORD[noun]
     if noun in ("one", "ones") and not _colours(bodies) & set(phrase):
         return " ".join([*phrase, noun]), None  # a number or a pronoun
     colours = _named_colours(phrase, bodies)
@@ -138,7 +138,7 @@ def _resolve(phrase: list[str], noun: str, bodies: Sequence[Body]) -> tuple[str,
 
 
 def _matching(colour: str, shape: str, bodies: Sequence[Body]) -> list[Body]:
-    """The bodies that may be meant: those of that very colour, else those of one that is like it."""
+    """The bodies that may be meant: those of exactly that colour, else those of a similar one."""
     kind = [body for body in bodies if shape in (body.shape, "any")]
     exact = [body for body in kind if _plain(body.colour) == colour]
     if exact:
@@ -162,7 +162,7 @@ def _named_colours(phrase: list[str], bodies: Sequence[Body]) -> list[str]:
 
 
 def _colours(bodies: Sequence[Body]) -> set[str]:
-    """Every word for a colour, those of the scene among them."""
+    """All colour words, including the scene's."""
     return set().union(*ALIKE, {"grey"}, *(body.colour.split() for body in bodies)) - SHADES
 
 

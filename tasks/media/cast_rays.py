@@ -4,9 +4,9 @@
     hits.labels      (H, W): 2 where the middle of the pixel shows bodies[1], 0 where it shows the floor
     hits.points      (3, H, W): where the ray through the middle of each pixel ends
 
-A solid is an intersection of slabs and an infinite cylinder; a ray enters it where it has entered all of these and
-leaves it where it leaves the first. Everything is elementwise NumPy: a pixel's answer depends neither on the pixels
-beside it nor on threads. Vectors come first in arrays, (3, ...), so that their components are contiguous.
+A solid is the intersection of slabs, or of a slab and an infinite cylinder: a ray enters it where it has entered all of
+them and leaves it where it leaves the first. All is elementwise NumPy: a pixel's result depends on no other pixel and
+on no thread. The vector axis comes first in arrays, (3, ...): components are contiguous.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from schemas.scene import Body, Camera, Quaternion, Shape, Trajectory, Vector
 
 Pose = tuple[Vector, Quaternion]  # centre in m, orientation w, x, y, z
 
-_PARALLEL = 1e-12  # stands for a direction's component that is zero, so that no 0 / 0 appears
+_PARALLEL = 1e-12  # replaces zero components of a direction, to avoid 0 / 0
 
 
 class Window(NamedTuple):
@@ -64,9 +64,9 @@ def rotation_matrix(quaternion: Quaternion) -> np.ndarray:
 
 
 def zoom(camera: Camera, scale: float, window: Window | None = None) -> Camera:
-    """The same camera with `scale` pixels in place of one along either axis, of a window of its picture.
+    """The same camera on a window of its picture, with `scale` pixels in place of one along each axis.
 
-    scale below 1: a smaller picture, whole pixels of which are kept; above 1: for supersampling.
+    scale below 1: a smaller picture, cut to whole pixels; above 1: for supersampling.
     """
     left, top, right, bottom = window or Window(0, 0, camera.width, camera.height)
     shift = np.array([[scale, 0, -scale * left], [0, scale, -scale * top], [0, 0, 1]])
@@ -76,11 +76,11 @@ def zoom(camera: Camera, scale: float, window: Window | None = None) -> Camera:
 
 
 def window_of(camera: Camera, points: np.ndarray) -> Window | None:
-    """The part of the picture outside which the hull of (N, 3) points in m is not seen; None if that is empty."""
+    """A window that holds the image of the hull of (N, 3) points in m; None if it is outside the picture."""
     image, depth = camera.project(points)
     if (depth <= 0).all():
         return None
-    if (depth <= 0).any():  # what is behind the camera has no image
+    if (depth <= 0).any():  # points behind the camera have no image
         return Window(0, 0, camera.width, camera.height)
     left, top = np.floor(image.min(axis=0)).clip(0, (camera.width, camera.height)).astype(int).tolist()
     right, bottom = np.ceil(image.max(axis=0)).clip(0, (camera.width, camera.height)).astype(int).tolist()
@@ -89,7 +89,7 @@ def window_of(camera: Camera, points: np.ndarray) -> Window | None:
 
 @dataclass(frozen=True)
 class Solid:
-    """A body at a place: a box, or a cylinder with flat caps around its own z."""
+    """A placed body: a box, or a cylinder with flat caps around its own z axis."""
 
     shape: Shape
     half: np.ndarray  # (3,) m: half its extents
@@ -103,15 +103,15 @@ class Solid:
 
     @property
     def corners(self) -> np.ndarray:
-        """(8, 3) m: those of the box around it."""
+        """(8, 3) m: the corners of the box around it."""
         signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, 8)
         corners: np.ndarray = (self.centre[:, None] + self.axes @ (self.half[:, None] * signs)).T
         return corners
 
     def span(self, origin: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where rays enter and leave: near, far in lengths of their directions; missed where near > far.
+        """Where rays enter and leave: near, far in multiples of their directions; missed where near > far.
 
-        origin, direction: (3, ...), either of which may be the same for all: (3,).
+        origin, direction: (3, ...); either may be one vector for all rays, (3,).
         """
         o = _along(self.axes, [origin[k] - self.centre[k] for k in range(3)])
         d = _along(self.axes, list(direction))
@@ -139,14 +139,14 @@ class Solid:
 
 
 @dataclass(frozen=True)
-class Hits:
-    """What the rays through the middles of a camera's pixels meet."""
+class RayHits:
+    """What the rays through the pixel centres of a camera hit."""
 
     camera: Camera
     solids: list[Solid]
     labels: np.ndarray  # (H, W) uint8: 0 the floor or the sky, k = solids[k - 1]
-    body_depth: np.ndarray  # (H, W) float m along the camera's axis; infinite where labels is 0
-    silhouette_px: list[int]  # one a solid: pixels it would have alone on the floor
+    body_depth: np.ndarray  # (H, W) float, m along the camera's axis; infinite where labels is 0
+    silhouette_px: list[int]  # one a solid: its pixels if it stood alone on the floor
 
     @property
     def visible_px(self) -> list[int]:
@@ -177,14 +177,14 @@ class Hits:
         return normals
 
 
-def cast(camera: Camera, bodies: Sequence[Body], poses: Sequence[Pose]) -> Hits:
-    """One ray through the middle of every pixel; only the windows in which bodies can be are looked at.
+def cast(camera: Camera, bodies: Sequence[Body], poses: Sequence[Pose]) -> RayHits:
+    """Cast one ray through the centre of every pixel, inside the windows that may hold bodies.
 
-    A surface that the camera is inside of is not seen. Raises ValueError unless there are as many poses as bodies,
-    at most 255.
+    A surface around the camera is not visible. Raises ValueError if poses and bodies differ in number, or above 255
+    bodies.
     """
     if len(bodies) > np.iinfo(np.uint8).max:
-        raise ValueError(f"{len(bodies)} bodies; a label is one byte")
+        raise ValueError(f"{len(bodies)} bodies; a label is one byte, so at most 255 can be drawn")
     solids = [Solid.of(body, pose) for body, pose in zip(bodies, poses, strict=True)]
     labels = np.zeros((camera.height, camera.width), np.uint8)
     depth = np.full(labels.shape, np.inf)
@@ -203,14 +203,14 @@ def cast(camera: Camera, bodies: Sequence[Body], poses: Sequence[Pose]) -> Hits:
         nearest = met & (near < depth[part])
         labels[part][nearest] = label
         depth[part][nearest] = near[nearest]
-    return Hits(camera, solids, labels, depth, silhouette_px)
+    return RayHits(camera, solids, labels, depth, silhouette_px)
 
 
 # --- Rays ------------------------------------------------------------------------------------
 
 
 def _directions(camera: Camera, window: Window | None = None) -> np.ndarray:
-    """(3, H, W): rays through the middles of the pixels, world axes, of depth 1."""
+    """(3, H, W): rays through the pixel centres, world axes, of depth 1."""
     left, top, right, bottom = window or Window(0, 0, camera.width, camera.height)
     x = np.arange(left, right) + 0.5
     y = (np.arange(top, bottom) + 0.5)[:, None]

@@ -3,9 +3,9 @@
     a red cube at (0.9, -0.4, 0.0) m/s -> (0.9, -0.4, 0.0) in each of its visible pixels, (0, 0, 0) elsewhere
 
 The channels red, green and blue are the velocity of the body's centre along the world's x (right), y (away from the
-camera) and z (up), signed, in m/s: no camera is involved. Only objects that move in the first frame are painted; one
-that a collision sets in motion stays blank, so that a model has to find out itself how it moves.
-No mask is stored as a picture: it is rebuilt exactly from the mask tracks and trajectories whenever it is needed.
+camera) and z (up), signed, in m/s: no camera is involved. Only objects that move in the first frame are painted; an
+object that a collision sets in motion stays blank, so that a model must predict its motion. No mask is stored as a
+picture: it is rebuilt exactly from mask tracks and trajectories.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def velocity_masks(
     encoding: Encoding = "v_t",
     frames: slice = slice(None),
 ) -> np.ndarray:
-    """The velocity masks of a clip: (T, H, W, 3) float32, m/s, zero where no controlled object is seen.
+    """The velocity masks of a clip: (T, H, W, 3) float32, m/s, zero where no controlled object is visible.
 
-    tracks:       the objects' visible pixels, (H, W) in every frame; no two share one
+    tracks:       the objects' visible pixels, (H, W) in every frame; without overlaps
     trajectories: the same objects in the same order, as many frames
     controlled:   does it move in the first frame? One an object
     encoding:     v_t: a frame shows the velocity at its own time. v_0: every frame shows that of the clip's first
-                  frame, whatever `frames` asks for; the ablation of A.3, which the paper finds worse
+                  frame, even outside `frames`; the ablation of A.3, which the paper finds worse
     frames:       the frames to paint; all by default
 
     Raises ValueError if the objects, their numbers of frames or their sizes differ, or if two controlled objects
@@ -62,7 +62,7 @@ def velocity_masks(
             region = row, slice(top, bottom), slice(left, right)
             mask = masks[region]
             if (taken[region] & mask).any():
-                raise ValueError(f"{track.instance_id}: shares pixels with another in frame {frame}; are they visible?")
+                raise ValueError(f"{track.instance_id}: shares pixels with another in frame {frame}; pass visible ones")
             taken[region] |= mask
             painted[region][mask] = trajectory.velocity[frame if encoding == "v_t" else 0]
     return painted
@@ -77,7 +77,7 @@ def velocity_masks_of(
     """
     clip_ids = {row.clip_id for row in objects}
     if len(clip_ids) > 1:
-        raise ValueError(f"objects of {len(clip_ids)} clips, {sorted(clip_ids)[:2]}; a velocity mask is of one")
+        raise ValueError(f"objects of {len(clip_ids)} clips, {sorted(clip_ids)[:2]}; pass the rows of one clip")
     return velocity_masks(
         [row.track for row in objects],
         [row.trajectory for row in objects],
@@ -88,12 +88,12 @@ def velocity_masks_of(
 
 
 def normalised(masks: np.ndarray, v_max_mps: float = V_MAX_MPS) -> np.ndarray:
-    """Velocities in m/s -> float32 in [-1, 1] for a network: v / v_max_mps, cut off beyond it.
+    """Velocities in m/s -> float32 in [-1, 1] for a network: v / v_max_mps, clipped.
 
     Raises ValueError unless v_max_mps is positive.
     """
     if not v_max_mps > 0:
-        raise ValueError(f"v_max_mps is {v_max_mps}; give the speed that shall become 1")
+        raise ValueError(f"v_max_mps is {v_max_mps}; give a positive speed, which becomes 1")
     scaled: np.ndarray = (masks / np.float32(v_max_mps)).astype(np.float32, copy=False)
     return np.clip(scaled, -1, 1, out=scaled)
 
@@ -101,10 +101,10 @@ def normalised(masks: np.ndarray, v_max_mps: float = V_MAX_MPS) -> np.ndarray:
 def velocity_picture(masks: np.ndarray, v_max_mps: float = V_MAX_MPS) -> np.ndarray:
     """Velocities in m/s (..., 3) -> uint8 RGB of the same shape, to look at.
 
-    127.5 + 127.5 v / v_max_mps in each channel, cut off beyond v_max_mps; black where the velocity is exactly zero.
-    So an object is a flat silhouette on black; medium grey is slow, a channel above grey is motion along its axis and
-    one below it against the axis. To the right is light red, to the left teal, away light green, nearer purple.
-    No data is read from it: 8 bits a channel are too coarse.
+    127.5 + 127.5 v / v_max_mps in each channel, clipped; black where the velocity is exactly zero. An object is a flat
+    silhouette on black. Medium grey is slow; a channel above grey is motion along its axis, below grey against it. To
+    the right is light red, to the left teal, away light green, nearer purple. Do not read data from it: 8 bits a
+    channel are too coarse.
     """
     levels = np.rint(127.5 + 127.5 * normalised(masks, v_max_mps)).astype(np.uint8)
     levels[~masks.any(axis=-1)] = 0
@@ -114,7 +114,7 @@ def velocity_picture(masks: np.ndarray, v_max_mps: float = V_MAX_MPS) -> np.ndar
 def velocity_legend(size_px: int = 128, v_max_mps: float = V_MAX_MPS) -> np.ndarray:
     """The colours of `velocity_picture` for motion on the floor: (size_px, size_px, 3) uint8 RGB, a disc on black.
 
-    Its middle is rest and its rim v_max_mps; to the right is along x, up is along y, away from the camera.
+    The middle is rest, the rim v_max_mps; right is along x, up is along y, away from the camera.
     """
     across = (2 * np.arange(size_px) + 1) / size_px - 1
     x, y = np.meshgrid(across, -across)
@@ -127,7 +127,7 @@ def _check_agreement(
     tracks: Sequence[MaskTrack], trajectories: Sequence[Trajectory], controlled: Sequence[bool]
 ) -> None:
     if not tracks:
-        raise ValueError("no object: without one the masks have no size")
+        raise ValueError("no object, so the masks have no size; pass at least one track")
     ids, moving_ids = ([one.instance_id for one in many] for many in (tracks, trajectories))
     if ids != moving_ids or len(controlled) != len(ids):
         raise ValueError(f"tracks of {ids}, trajectories of {moving_ids}, {len(controlled)} flags; give one each")

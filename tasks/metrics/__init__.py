@@ -1,1 +1,1 @@
-"""What is measured of curated data, one file a metric."""
+"""Metrics of curated data, one file each."""

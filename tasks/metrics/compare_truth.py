@@ -1,9 +1,9 @@
-"""a curated result + the truth -> how good the result is (for input that `draw_scenes` or `export_clips` made).
+"""a curated result + the truth -> how good the result is (for input made by `draw_scenes` or `export_clips`).
 
     hide-0, "a blue ball", 48 frames  ->  IoU 0.93, 0.91 where the ball can be seen, worst on frame 31
 
-A track is compared with the thing that its description names, class and colours, never with the thing
-that it happens to overlap best: a mask of the wrong box scores what it deserves.
+A track is compared with the thing that its description names by class and colours, not with the thing that it overlaps
+best: a mask from the wrong box scores low.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from schemas.truth import Expectation, TrueInstance, Truth
 from tasks.engine.snapshots import Snapshot
 from tasks.media.drawing.canvas import COLOURS
 
-# The truth's own colours and those that a wrong description may name.
-COLOUR_WORDS = frozenset(COLOURS) | {"white", "brown", "grey", "gray", "silver", "gold", "beige", "cyan"}
+# The colours of drawn things, and others that a wrong description may name.
+COMMON_COLOURS = frozenset(COLOURS) | {"white", "brown", "grey", "gray", "silver", "gold", "beige", "cyan"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Curated:
     """What a run made of a manifest. The mappings are keyed by clip id."""
 
     sources: Sequence[Source]
-    clips: Sequence[Clip]  # every clip that was cut, rejected ones as well: they are needed to judge the cuts
+    clips: Sequence[Clip]  # every clip, also rejected ones: they show the cuts
     outcomes: Sequence[Outcome]
     instances: Mapping[str, Sequence[Instance]] = field(default_factory=dict)
     interactions: Mapping[str, Sequence[Interaction]] = field(default_factory=dict)
@@ -161,7 +161,7 @@ def compare_snapshot(snapshot: Snapshot, truths: Sequence[Truth]) -> TruthReport
 def pair_clips(truths: Sequence[Truth], curated: Curated) -> list[tuple[Truth, Clip]]:
     """Each clip with its truth, in the manifest's order; clips of rows without a truth are left out."""
     line_of: dict[str, int] = {}
-    for source in curated.sources:  # a duplicate row has the source of the first: the first line counts
+    for source in curated.sources:  # a duplicate row has the same source: the first line counts
         line_of[source.source_id] = min(source.line, line_of.get(source.source_id, source.line))
     truth_of = {truth.line: truth for truth in truths}
     pairs = [
@@ -182,9 +182,9 @@ def shot_of(truth: Truth, clip: Clip) -> int:
 
 
 def match_instance(class_name: str, noun: str, instances: Sequence[TrueInstance]) -> TrueInstance | None:
-    """The one thing that a description names: the same class, and no colour that the thing has not.
+    """The one thing that a description names: same class, and no colour that the thing lacks.
 
-    None if it names nothing, or fits several things equally well: "a boy" where there are two.
+    None if it names nothing, or several things equally well: "a boy" where there are two.
     """
     colours = colour_words(noun, [colour for true in instances for colour in true.colours])
     fitting = [true for true in instances if true.class_name == class_name and colours <= set(true.colours)]
@@ -194,9 +194,9 @@ def match_instance(class_name: str, noun: str, instances: Sequence[TrueInstance]
 
 
 def colour_words(noun: str, own: Iterable[str] = ()) -> set[str]:
-    """{"red"} of "a boy in a red shirt"; own: colour words of the truth beside the common ones."""
+    """ "a boy in a red shirt" -> {"red"}; own: colour words of the truth besides the common ones."""
     words = "".join(c if c.isalpha() else " " for c in noun.lower()).split()
-    return set(words) & {*COLOUR_WORDS, *own}
+    return set(words) & {*COMMON_COLOURS, *own}
 
 
 # --- Masks -----------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def _score(truth: Truth, clip: Clip, instance: Instance, track: MaskTrack, true:
 
 
 def _true_counts(truth: Truth, clip: Clip, track: MaskTrack, true: TrueInstance | None) -> list[str]:
-    """The true masks of the clip's frames; empty ones where the description names nothing."""
+    """The true masks of the clip's frames; empty if the description names nothing."""
     first, last = first_frame(clip), first_frame(clip) + clip.n_frames
     if last > truth.n_frames or len(track.counts) != clip.n_frames:
         raise ValueError(
@@ -270,9 +270,9 @@ class Counts:
 
 
 def found_cuts(truth: Truth, pairs: Iterable[tuple[Truth, Clip]]) -> list[int]:
-    """Frames of the video at which a clip starts or ends, but for the video's own ends.
+    """Frames of the video at which a clip starts or ends, except for the video's own ends.
 
-    Ends count as well: where a clip was dropped for its length, only its neighbour's end shows the cut.
+    Ends count too: if a clip was dropped for its length, only its neighbour's end shows the cut.
     """
     edges: set[int] = set()
     for owner, clip in pairs:
@@ -296,7 +296,7 @@ Triplet = tuple[int, str | None, str, str | None]  # shot, subject's name in the
 
 
 def compare_triplets(truth: Truth, delivered: Iterable[tuple[Truth, Clip]], curated: Curated) -> Counts:
-    """Kept triplets of the accepted clips against the true ones of the same shot; optional ones count for nothing."""
+    """Kept triplets of the accepted clips against the true ones of the same shot; optional ones are not counted."""
     found: set[Triplet] = set()
     for owner, clip in delivered:
         if owner.id == truth.id:
@@ -310,7 +310,7 @@ def _kept_triplets(truth: Truth, clip: Clip, curated: Curated) -> set[Triplet]:
     names: dict[str, str | None] = {}
     for instance in curated.instances.get(clip.clip_id, ()):
         true = match_instance(instance.class_name, instance.noun, truth.instances)
-        # What the truth does not know keeps a name of its own, so that two wrong triplets stay two.
+        # Unknown instances get distinct names: two wrong triplets count as two.
         names[instance.instance_id] = true.name if true else f"unknown {instance.noun}"
     shot = shot_of(truth, clip)
     return {
@@ -321,14 +321,14 @@ def _kept_triplets(truth: Truth, clip: Clip, curated: Curated) -> set[Triplet]:
 
 
 def _triplet(truth: Truth, shot: int, subject: str | None, verb: str, target: str | None) -> Triplet:
-    """With the verb's head, and of several that say the same the truth's own."""
+    """A triplet with the verb's head; a synonym is replaced by the truth's own verb."""
     head = _head(verb)
     said = next((_head(true.verb) for true in truth.triplets if head in true.also), head)
     return shot, subject, said, target
 
 
 def _head(verb: str) -> str:
-    """'push' of "push off": where a particle belongs to the verb and where to the place is open to debate."""
+    """ "push off" -> 'push': a particle may belong to the verb or to the place."""
     return verb.lower().split()[0]
 
 
@@ -362,8 +362,8 @@ def _missed(
 
 
 def check_row(truth: Truth, pairs: Iterable[tuple[Truth, Clip]], curated: Curated) -> list[RowCheck]:
-    """One check an expectation of the truth."""
-    # A row is known by its line until its video has been read, then as a source, then as clips.
+    """One check for each expectation of the truth."""
+    # Outcomes name a row by its line until its video is read, then by its source, then by its clips.
     source_ids = {source.source_id for source in curated.sources if source.line == truth.line}
     of_row = [o for o in curated.outcomes if o.row_id in source_ids or _names_line(o, truth.line)]
     shots = {clip.clip_id: shot_of(truth, clip) for owner, clip in pairs if owner.id == truth.id}
@@ -385,7 +385,7 @@ def check_row(truth: Truth, pairs: Iterable[tuple[Truth, Clip]], curated: Curate
 
 
 def _names_line(outcome: Outcome, line: int) -> bool:
-    """Is it the outcome of a manifest's line that never became a source? Such ones say "line 3: ..."."""
+    """Is it the outcome of a manifest's line that never became a source? Its detail starts with "line 3:"."""
     return outcome.row_id.startswith("line-") and (outcome.detail or "").startswith(f"line {line}:")
 
 

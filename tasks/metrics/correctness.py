@@ -1,4 +1,4 @@
-"""scores -> the share that is correct at each threshold (SpatialAlign A1.1); with answers -> how far they agree (3.5).
+"""scores -> share correct at each threshold (SpatialAlign A1.1); scores and answers -> their agreement (3.5).
 
 0.81, invalid, 0.70, 0.40    ->  Correctness@0: 0.75, Correctness@0.7: 0.5, Correctness@0.75: 0.25
 0.83 yes, 0.81 no, -0.4 no   ->  from 0.8 to 0.9: one yes, one no; from -0.4 to -0.3: one no
@@ -18,17 +18,17 @@ from schemas.relation import in_table_order
 TAUS: tuple[float, ...] = tuple(step / 20 for step in range(21))  # 0, 0.05, ..., 1; 3 * 0.05 is not 0.15
 N_SSR_BINS = 20  # of [-1, 1]
 
-_DIGITS = 9  # a score is a sum of many floats: what is 0.7 on paper may end as 0.6999999999999998
+_DIGITS = 9  # a score is a sum of many floats: an exact 0.7 may become 0.6999999999999998
 
 
-def rounded(scores: ArrayLike) -> np.ndarray:
-    """Scores without what floating point adds to them; of any shape, NaN stays NaN."""
+def rounded_scores(scores: ArrayLike) -> np.ndarray:
+    """Scores rounded to remove floating-point noise; any shape, NaN stays NaN."""
     return np.round(np.asarray(scores, float), _DIGITS)
 
 
 def reaches(scores: ArrayLike, tau: ArrayLike) -> np.ndarray:
-    """Is a score at least tau? Both of any shapes that broadcast; NaN reaches nothing, 0.7 reaches 0.7."""
-    return np.greater_equal(rounded(scores), rounded(tau))
+    """Is a score at least tau? Shapes broadcast; NaN reaches nothing, 0.7 reaches 0.7."""
+    return np.greater_equal(rounded_scores(scores), rounded_scores(tau))
 
 
 # --- Correctness -----------------------------------------------------------------------------
@@ -37,21 +37,21 @@ def reaches(scores: ArrayLike, tau: ArrayLike) -> np.ndarray:
 def correctness(scores: ArrayLike, taus: ArrayLike = TAUS) -> np.ndarray:
     """Correctness@tau: the share of samples whose score reaches a threshold (SpatialAlign A1.1).
 
-    scores: (N,) of all judged samples, NaN for the invalid ones: they count, and reach nothing
+    scores: (N,) of all judged samples; NaN for invalid ones, which count and reach nothing
     taus:   (T,)
-    Returns (T,) float in [0, 1]. At 0 it is the share of valid samples, since no official score lies below.
+    Returns (T,) float in [0, 1]. At 0 it is the share of valid samples: no official score is below 0.
     Raises ValueError if there is no sample.
     """
     scores = np.asarray(scores, float)
     if not scores.size:
-        raise ValueError("no sample was judged: there is no share of nothing")
+        raise ValueError("no sample was judged, so there is no share; pass at least one score")
     return reaches(scores[:, None], taus).mean(axis=0)
 
 
 def curves(
     splits: Sequence[str], types: Sequence[str], scores: ArrayLike, taus: Sequence[float] = TAUS
 ) -> list[CorrectnessCurve]:
-    """The curve of each split, and behind it those of the types within it, in the order of the paper's table 1.
+    """The curve of each split, followed by those of its types, in the order of the paper's table 1.
 
     splits, types: (N,) of the judged samples: 'test', 'LT'
     scores:        (N,), NaN for the invalid ones
@@ -77,7 +77,7 @@ def _curve(name: str, scores: np.ndarray, taus: Sequence[float]) -> CorrectnessC
 
 
 class AgreementBin(NamedTuple):
-    """Answers about samples whose SSR-Score lies in [start, end); the topmost bin holds its end as well."""
+    """Answers about samples with an SSR-Score in [start, end); the last bin includes its end."""
 
     start: float
     end: float
@@ -86,19 +86,19 @@ class AgreementBin(NamedTuple):
 
     @property
     def yes_share(self) -> float | None:
-        """Of the bin's answers; the others are the noes. None: nobody was asked about such a sample."""
+        """Share of yes among the bin's answers; None without answers."""
         n_answers = self.n_yes + self.n_no
         return self.n_yes / n_answers if n_answers else None
 
 
 def vlm_agreement(ssr_scores: ArrayLike, yes: ArrayLike, n_bins: int = N_SSR_BINS) -> list[AgreementBin]:
-    """How often a judge says yes where the boxes say how much (SpatialAlign 3.5, figure 4).
+    """How often a judge says yes, by SSR-Score of the boxes (SpatialAlign 3.5, figure 4).
 
     ssr_scores: (N,) in [-1, 1], r_initial or r_final of valid samples
     yes:        (N,) bool, the answers to the question about the same relation
     """
     answers = np.asarray(yes, bool)
-    places = np.floor(rounded((np.asarray(ssr_scores, float) + 1) * n_bins / 2)).astype(int).clip(0, n_bins - 1)
+    places = np.floor(rounded_scores((np.asarray(ssr_scores, float) + 1) * n_bins / 2)).astype(int).clip(0, n_bins - 1)
     n_yes, n_no = (np.bincount(places[answers == said], minlength=n_bins).tolist() for said in (True, False))
     edges = [(2 * place - n_bins) / n_bins for place in range(n_bins + 1)]
     return [AgreementBin(*parts) for parts in zip(edges[:-1], edges[1:], n_yes, n_no, strict=True)]

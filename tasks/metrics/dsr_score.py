@@ -3,9 +3,9 @@
     a fox one box's width left of a stump and level with it:   SSR left 1, right -1, top 0
     that on the first frames, its mirror image on the last:    DSR left to right 1 (official), 1.25 (paper)
 
-Pure functions on arrays. B clips, N frames, D axes. A box is its near corner and its far corner, (left, top, right,
-bottom) in an image, so D = 2; with measured depth it is (left, top, front, right, bottom, back), and nothing else
-changes. Clips of different lengths share a batch: in the frames that a shorter one lacks, nothing is found.
+Pure functions on arrays. B clips, N frames, D axes. A box is its near corner and its far corner: (left, top, right,
+bottom) in an image, D = 2; with measured depth, (left, top, front, right, bottom, back), D = 3. Clips of different
+lengths may share a batch: pad the shorter ones with frames in which nothing is found.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import numpy as np
 from schemas.relation import RELATIONS
 from schemas.scores import Variant
 
-# Weight of the two gaps in the DSR-Score. The authors' code halves them, and spans [0, 1]. Equation 3 as printed does
-# not, and spans [-0.25, 1.25], though the text beside it says [0, 1].
+# Weight of the two gaps in the DSR-Score. The authors' code halves them: the range is [0, 1]. Equation 3 as printed
+# does not: the range is [-0.25, 1.25], although the text beside it says [0, 1].
 GAP_WEIGHTS: dict[Variant, float] = {"official": 0.5, "paper": 1.0}
-END_FRAMES = 3  # m: of the authors' code, the paper gives no number
+END_FRAMES = 3  # m in the authors' code; the paper gives no number
 
-_NEARLY_NOTHING = 1e-150  # px: no distance of two centres is shorter, and products with it do not vanish
-_BLOCK_FRAMES = 1 << 15  # scored at a time, so that what lies between two steps stays in the processor's cache
+_NEARLY_NOTHING = 1e-150  # px: below any real distance of two centres; products with it do not underflow
+_BLOCK_FRAMES = 1 << 15  # scored at a time: intermediate arrays fit into the CPU's cache
 
 
 class DsrScores(NamedTuple):
-    """The DSR-Scores of B clips and what they are made of, (B,) each; NaN where the two are never found."""
+    """The DSR-Scores of B clips and their parts, (B,) each; NaN if the two are never found together."""
 
     r_initial: np.ndarray  # mean SSR-Score of the initial relation over the first found frames, in [-1, 1]
     r_final: np.ndarray  # the same of the final relation over the last found frames
@@ -39,7 +39,7 @@ class DsrScores(NamedTuple):
 
 
 class ClipScores(NamedTuple):
-    """The two curves of B clips (SpatialAlign, figure 2b) and the scores that come from them."""
+    """The two curves of B clips (SpatialAlign, figure 2b) and their scores."""
 
     ssr_initial: np.ndarray  # (B, N) in [-1, 1]; NaN where the two are not both found
     ssr_final: np.ndarray
@@ -58,10 +58,10 @@ def score_clips(
     """The curves and the DSR-Scores of B clips.
 
     animal, object_: (B, N, 2D) boxes
-    found:           (B, N) bool: both are found; what the boxes hold elsewhere does not matter
+    found:           (B, N) bool: both are found; elsewhere the boxes are ignored
     initial, final:  (B, D) directions of each clip's two relations (`directions_of`)
 
-    Takes little memory beside arguments and result: as many clips as fit into memory can be scored in one call.
+    Needs little memory besides arguments and result: score as many clips as fit into memory in one call.
     """
     ssr_initial, ssr_final = np.empty(found.shape), np.empty(found.shape)
     n_clips, n_frames = found.shape
@@ -69,8 +69,8 @@ def score_clips(
     for start in range(0, n_clips, step):
         block = slice(start, start + step)
         scores = axis_scores(animal[block], object_[block], found[block])
-        ssr_initial[block] = along(scores, initial[block])
-        ssr_final[block] = along(scores, final[block])
+        ssr_initial[block] = project_scores(scores, initial[block])
+        ssr_final[block] = project_scores(scores, final[block])
     return ClipScores(ssr_initial, ssr_final, dsr_scores(ssr_initial, ssr_final, variant, end_frames))
 
 
@@ -86,56 +86,56 @@ def ssr_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray, direc
 
     NaN where the two are not both found, or a box is degenerate: without extent along an axis, or not finite.
     """
-    return along(axis_scores(animal, object_, found), directions)
+    return project_scores(axis_scores(animal, object_, found), directions)
 
 
 def axis_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray) -> np.ndarray:
     """(D, B, N) SSR-Scores of the relation that points along each axis: to the right, down.
 
-    The distance of the two centres along the axis, in mean sizes of the two boxes and at most 1, times the cosine
-    between the axis and the way from the object's centre to the animal's; 0 for equal centres. Equation 2 as printed
-    divides by the mean of the centres' coordinates, which depends on where in the image the two are. The sentence below
-    it defines the boxes' width and height, which occur nowhere else, and the authors' code divides by their mean: so do
-    both variants.
+    The score is the distance of the two centres along the axis, in mean sizes of the two boxes and at most 1, times the
+    cosine between the axis and the vector from the object's centre to the animal's; 0 for equal centres. Equation 2 as
+    printed divides by the mean of the centres' coordinates, which depends on the place in the image. The sentence below
+    it defines the boxes' width and height, which occur nowhere else, and the authors' code divides by their mean. Both
+    variants here do so too.
     """
-    # Axes first, each in one piece of memory: NumPy is several times faster on those than on every fourth number.
+    # Axes first, each contiguous: NumPy is several times faster than on every fourth number.
     near_a, far_a = np.split(np.moveaxis(np.asarray(animal, float), -1, 0), 2)
     near_o, far_o = np.split(np.moveaxis(np.asarray(object_, float), -1, 0), 2)
-    # What is missing may be NaN, or anything that overflows.
+    # Missing boxes may be NaN, or overflow.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         size_a = np.subtract(far_a, near_a, order="C")
         size_o = np.subtract(far_o, near_o, order="C")
-        # Both are twice what they are named for: the halves cancel.
+        # Both are twice the named value: the factors cancel.
         smaller = np.minimum(size_a, size_o)
         mean_sizes = np.add(size_a, size_o, out=size_a)
         ways = np.add(near_a, far_a, order="C")
         ways -= np.add(near_o, far_o, order="C")
         lengths = np.sqrt(np.einsum("dbn,dbn->bn", ways, ways))
-        # A coordinate that is not finite makes the length infinite, or NaN, which is not below infinity either.
+        # A coordinate that is not finite makes the length infinite or NaN: both fail `< inf`.
         scored = found & (lengths < np.inf) & (smaller > 0).all(axis=0)
         lengths = np.where(scored, np.maximum(lengths, _NEARLY_NOTHING), np.nan)  # equal centres: 0, not 0/0
-        # min(|way| / mean size, 1) * way / length: with one division, which takes longest, and in place.
+        # min(|way| / mean size, 1) * way / length, in place and with a single division, the slowest operation.
         scores: np.ndarray = np.minimum(np.abs(ways), mean_sizes)
         scores *= ways
         scores /= np.multiply(mean_sizes, lengths, out=mean_sizes)
         return scores
 
 
-def along(axis_scores: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """(D, B, N) scores of the axes -> (B, N) those of each clip's direction (B, D); -1 turns an axis round."""
+def project_scores(axis_scores: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """(D, B, N) scores per axis, (B, D) directions -> (B, N) scores along the directions; -1 reverses an axis."""
     return np.einsum("dbn,bd->bn", axis_scores, directions)
 
 
 def directions_of(relations: Sequence[str], n_axes: int = 2) -> np.ndarray:
     """Names of relations -> (B, n_axes) unit vectors from the object to the animal: right, down (, away).
 
-    Raises ValueError for a relation along an axis beyond those, such as one of depth in a plain image.
+    Raises ValueError for a relation along another axis, such as depth in a plain image.
     """
     known = {name: place for place, name in enumerate(RELATIONS)}
     directions = np.array([relation.direction for relation in RELATIONS.values()], float)
     places = np.fromiter(map(known.__getitem__, relations), np.intp, len(relations))
     if beyond := [name for name in sorted(set(relations)) if any(RELATIONS[name].direction[n_axes:])]:
-        raise ValueError(f"{', '.join(beyond)}: boxes of {n_axes} axes do not show it; measure depth too")
+        raise ValueError(f"{', '.join(beyond)}: boxes with {n_axes} axes do not show it; measure depth too")
     return directions[places, :n_axes]
 
 
@@ -148,8 +148,8 @@ def dsr_scores(
     """The DSR-Scores of B clips from their two curves (SpatialAlign 3.2, equation 3).
 
     ssr_initial, ssr_final: (B, N) SSR-Scores, NaN in the same frames
-    end_frames:             m, at least 1: first and last found frames that the r are means of; of all that there are if
-                            a clip has fewer
+    end_frames:             m, at least 1: number of first and of last found frames in the means r; all if a clip
+                            has fewer
 
     The gaps are plain differences in both variants; `official` halves them in the sum, `paper` does not.
     """
@@ -160,7 +160,7 @@ def dsr_scores(
     clips = np.arange(len(found))
     in_mean = np.arange(end_frames)[:, None] < n_found
     n_in_mean = in_mean.sum(axis=0)
-    with np.errstate(invalid="ignore"):  # 0/0 is NaN for a clip without a found frame, as it should be
+    with np.errstate(invalid="ignore"):  # 0/0 is NaN, as intended for a clip without a found frame
         r_initial = np.where(in_mean, ssr_initial[clips, firsts], 0).sum(axis=0) / n_in_mean
         r_final = np.where(in_mean, ssr_final[clips, lasts], 0).sum(axis=0) / n_in_mean
     g_initial = ssr_initial[clips, firsts[0]] - ssr_initial[clips, lasts[0]]
@@ -170,7 +170,7 @@ def dsr_scores(
 
 
 def first_found(found: np.ndarray, n: int) -> np.ndarray:
-    """(B, N) bool -> (n, B) int: the first n frames of each clip that are True; 0 for those that it lacks."""
+    """(B, N) bool -> (n, B) int: the first n True frames of each clip; 0 where there are fewer."""
     left = found.copy()
     clips = np.arange(len(left))
     frames = np.empty((n, len(left)), np.intp)

@@ -16,7 +16,7 @@ from schemas.outcome import ServiceDown, Subject
 from schemas.record import Record, column
 from schemas.snapshot import ShardEntry
 from schemas.storage import AnyPath, at_once
-from schemas.usage import Role, TokenPrices, Usage
+from schemas.usage import ModelRole, TokenPrices, Usage
 from tasks.engine.shards import Row, load_shard
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.stage import AnyStage, state_path
@@ -36,7 +36,7 @@ class StageUsage(Record):
     shard_id: str = column("The shard")
     stage: str = column("The stage")
     rows: int = column("Clips of the shard that came to the stage", ge=0)
-    role: Role = column("LLM or VLM")
+    role: ModelRole = column("LLM or VLM")
     model: str = column("The model's name")
     usage: Usage = column("All tries, those that failed or were killed included")
 
@@ -58,7 +58,7 @@ class UsageLine(Record):
     """What was asked by one stage, or by all of them."""
 
     stage: str | None = column("The stage; null: all")
-    role: Role | None = column("LLM or VLM; null: all")
+    role: ModelRole | None = column("LLM or VLM; null: all")
     model: str | None = column("The model's name; null: all")
     rows: int = column("Clips that came to the stage", ge=0)
     usage: Usage = column("What was asked")
@@ -128,7 +128,7 @@ def read_usage(
     spent = []
     for shard, keys_by_stage in zip(shards, keys, strict=True):
         for stage, its_keys in keys_by_stage.items():
-            by_model: dict[tuple[Role, str], Usage] = defaultdict(Usage)
+            by_model: dict[tuple[ModelRole, str], Usage] = defaultdict(Usage)
             for asked in [asked for key in its_keys for asked in tries[stage].pop(key, [])]:
                 by_model[asked.role, asked.model] += asked.usage
             rows = {"shard_id": shard.shard_id, "stage": stage, "rows": len(its_keys)}
@@ -198,7 +198,7 @@ def usage_report(snapshot: Snapshot, spent: Sequence[StageUsage], prices: TokenP
 
 def usage_lines(spent: Sequence[StageUsage], prices: TokenPrices) -> list[UsageLine]:
     """A line a stage and model, summed over shards, in the order in which they first come."""
-    groups: dict[tuple[str, Role, str], list[StageUsage]] = defaultdict(list)
+    groups: dict[tuple[str, ModelRole, str], list[StageUsage]] = defaultdict(list)
     for line in spent:
         groups[line.stage, line.role, line.model].append(line)
     return [

@@ -1,1 +1,1 @@
-"""What comes in from files: manifests, prompts, given videos."""
+"""Readers of input files: manifests, prompts, given videos."""

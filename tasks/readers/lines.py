@@ -1,6 +1,6 @@
-"""The lines of a table that a user wrote: JSON lines, CSV or Parquet; what cannot be read ends as an outcome.
+"""Read the lines of a user's table (JSON lines, CSV or Parquet); unreadable lines end as outcomes.
 
-read_lines(Path("captions.jsonl")) -> Line(number=1, raw=b'{"video": "dog.mp4", "caption": "..."}'), ...
+read_lines(Path("captions.jsonl")) -> InputLine(number=1, raw=b'{"video": "dog.mp4", "caption": "..."}'), ...
 parse_line(line, ManifestRow)      -> ManifestRow(video="dog.mp4", ...), or RowFailed("bad_line", ...)
 """
 
@@ -25,85 +25,92 @@ R = TypeVar("R", bound=Record)
 
 
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson", ".csv", ".parquet"})
-KINDS = ".jsonl, .csv or .parquet"
+MANIFEST_KINDS = ".jsonl, .csv or .parquet"
 
 
 class ManifestError(ValueError):
-    """The manifest as a whole cannot be read."""
+    """The file as a whole cannot be read."""
 
 
 def require_manifest(manifest: AnyPath) -> None:
-    """Raises ManifestError unless it is a folder, or a file of a kind that is read."""
+    """Raises ManifestError unless it is a folder or a readable kind of file."""
     if manifest.is_dir():
         return
     if not manifest.is_file():
-        raise ManifestError(f"{manifest} does not exist; give a {KINDS} manifest or a folder of videos")
+        raise ManifestError(f"{manifest} does not exist; give a {MANIFEST_KINDS} manifest or a folder of videos")
     if manifest.suffix.lower() not in MANIFEST_SUFFIXES:
-        raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is no manifest; use {KINDS}")
+        raise ManifestError(f"{manifest}: {manifest.suffix or 'no suffix'} is not a manifest; use {MANIFEST_KINDS}")
 
 
-class Line(NamedTuple):
+class InputLine(NamedTuple):
     number: int  # in the file, from 1
     raw: bytes | dict[str, Any]  # JSON text, or column values
 
 
-def read_lines(table: AnyPath) -> Iterator[Line]:
-    """The lines of a JSON lines, CSV or Parquet file. Raises ManifestError if the file as a whole is none."""
+def read_lines(table: AnyPath) -> Iterator[InputLine]:
+    """The lines of a JSON lines, CSV or Parquet file. Raises ManifestError if the file is broken."""
     try:
         match table.suffix.lower():
             case ".jsonl" | ".ndjson":
-                # Not splitlines(): a caption may hold U+2028, which ends no line of JSON.
+                # Not splitlines(): it also splits at U+2028, which JSON strings may hold.
                 lines = enumerate(table.read_bytes().split(b"\n"), start=1)
-                yield from (Line(number, raw) for number, raw in lines if raw.strip())
+                yield from (InputLine(number, raw) for number, raw in lines if raw.strip())
             case ".csv":
                 reader = csv.DictReader(io.StringIO(table.read_text("utf-8-sig"), newline=""), strict=True)
-                yield from (Line(reader.line_num, _csv_values(row)) for row in reader)
+                yield from (InputLine(reader.line_num, _csv_values(row)) for row in reader)
             case ".parquet":
                 rows = pq.read_table(pa.BufferReader(table.read_bytes())).to_pylist()
-                yield from (Line(number, row) for number, row in enumerate(rows, start=1))
+                yield from (InputLine(number, row) for number, row in enumerate(rows, start=1))
     except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ManifestError(f"{table} cannot be read: {error}") from error
 
 
 def _csv_values(row: dict[Any, Any]) -> dict[str, Any]:
-    """CSV knows no null and no numbers: an empty cell is no value, the rest Pydantic converts."""
+    """CSV has no nulls: empty cells are left out. Pydantic converts the other strings."""
     return {str(name): value for name, value in row.items() if value not in ("", None)}
 
 
-def parse_line(line: Line, record: type[R]) -> R:
-    """A line as a record. Raises RowFailed("bad_line") with every column that is not as the record wants it."""
+def parse_line(line: InputLine, record: type[R]) -> R:
+    """A line as a record. Raises RowFailed("bad_line") with every invalid column."""
     try:
         values = json.loads(line.raw.decode("utf-8-sig")) if isinstance(line.raw, bytes) else line.raw
         row = record.model_validate(values)
         row.model_dump_json()  # a lone surrogate cannot be stored
         return row
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
-        raise RowFailed("bad_line", problems, retryable=False) from error
+        raise RowFailed("bad_line", problems_of(error), retryable=False) from error
     except (ValueError, RecursionError) as error:
         raise RowFailed("bad_line", f"not a JSON object: {error}", retryable=False) from error
 
 
+def problems_of(error: ValidationError) -> str:
+    """'video: Field required; start_s: Input should be a valid number': column by column."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
+
+
+def outcome_of(row_id: str, stage: str, end: RowFailed | RowRejected) -> Outcome:
+    """The outcome of an input that became no clip."""
+    return Outcome(
+        row_id=row_id,
+        kind="source",
+        status="rejected" if isinstance(end, RowRejected) else "failed",
+        stage=stage,
+        reason=end.reason,
+        detail=end.detail,
+        retryable=isinstance(end, RowFailed) and end.retryable,
+    )
+
+
 class EndedLines:
-    """Outcomes of the lines of which nothing came."""
+    """Outcomes of rejected and unreadable lines."""
 
     def __init__(self, stage: str) -> None:
         self.outcomes: list[Outcome] = []
         self._stage = stage
         self._occurrences: Counter[str] = Counter()
 
-    def add(self, line: Line, end: RowFailed | RowRejected) -> None:
-        # Such a line is known by its text, and by how often that text came before.
+    def add(self, line: InputLine, end: RowFailed | RowRejected) -> None:
+        # Its id: the hash of its text, and the number of times that text has come.
         text = content_hash(str(line.raw), length=16)
         self._occurrences[text] += 1
-        self.outcomes.append(
-            Outcome(
-                row_id=f"line-{text}-{self._occurrences[text]}",
-                kind="source",
-                status="rejected" if isinstance(end, RowRejected) else "failed",
-                stage=self._stage,
-                reason=end.reason,
-                detail=end.detail,
-                retryable=isinstance(end, RowFailed) and end.retryable,
-            )
-        )
+        self.outcomes.append(outcome_of(f"line-{text}-{self._occurrences[text]}", self._stage, end))

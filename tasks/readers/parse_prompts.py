@@ -1,12 +1,12 @@
-"""A prompt's text -> its form and labels, or why it cannot be read. The inverse of structured_text and from_to_text.
+"""A prompt's text -> its form and labels, or a reason. The inverse of structured_text and from_to_text.
 
     "In a wood, a fox is on the left of a chair, then the fox sprints to the right of the chair."
         -> "structured", DsrLabels(scene="In a wood", animal="fox", object="chair", verb="sprints", "left", "right")
     "a fox sprints from the left of a chair to the right of the chair"
         -> "from_to", the same without a scene
 
-Any animal, thing and verb will do, of several words too; relations are known by their phrases in
-schemas/relation.py. Case, spaces and the full stop are free; nouns and verbs are read in lower case.
+Animals, things and verbs are free, also of several words; relations are the phrases of schemas/relation.py. Case,
+spaces and the full stop do not matter; nouns and verbs become lower case.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable
 
 from schemas.dsr import DsrLabels, Form
-from schemas.relation import RELATIONS, Relation
+from schemas.relation import RELATIONS, SpatialRelation
 
-MAX_CHARACTERS = 2000  # the text encoders of video models read less
+MAX_PROMPT_CHARACTERS = 2000  # text encoders of video models read less
 
 _SCENE = r"(?:(?P<scene>.*\S)\s?, )?"
 _STRUCTURED = re.compile(
@@ -26,7 +26,7 @@ _STRUCTURED = re.compile(
 _FROM_TO = re.compile(rf"{_SCENE}an? (?P<moves>[^,]+?) (?P<path>from [^,]+)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?]+ (?!then )", re.IGNORECASE)
 
-# What may follow a finite verb within the verb: 'hops down', 'runs straight across'.
+# Words that may follow a finite verb: 'hops down', 'runs straight across'.
 _PARTICLES = {
     *("about", "across", "ahead", "along", "around", "aside", "away", "back", "by", "down", "forth", "forward"),
     *("off", "on", "out", "over", "past", "straight", "up"),
@@ -49,12 +49,12 @@ class PromptRefused(ValueError):
 
 
 def parse_prompt(text: str) -> tuple[Form, DsrLabels]:
-    """Read a prompt of one of the two forms that are functions of the labels. Raises PromptRefused."""
+    """Read a prompt of the structured or the from_to form. Raises PromptRefused."""
     said = plain(text)
     if not said:
         raise PromptRefused("empty", "there are no words")
-    if len(said) > MAX_CHARACTERS:
-        raise PromptRefused("too_long", f"{len(said)} characters, more than {MAX_CHARACTERS}")
+    if len(said) > MAX_PROMPT_CHARACTERS:
+        raise PromptRefused("too_long", f"{len(said)} characters, more than {MAX_PROMPT_CHARACTERS}")
     if _SENTENCE_END.search(said):
         raise PromptRefused("several_sentences", "a prompt is one sentence: 'a ... is on the left of a ..., then ...'")
     if match := _STRUCTURED.fullmatch(said):
@@ -73,7 +73,7 @@ def parse_prompt(text: str) -> tuple[Form, DsrLabels]:
 
 
 def plain(text: str) -> str:
-    """The text with single blanks between its words, and without its full stop."""
+    """The text with single blanks between words and without its full stop."""
     return " ".join(text.split()).rstrip(" .!")
 
 
@@ -91,7 +91,7 @@ def _relations_said(said: str) -> list[str]:
     return re.findall("|".join(phrases), said, re.IGNORECASE)
 
 
-def _listed(phrase_of: Callable[[Relation], str]) -> str:
+def _listed(phrase_of: Callable[[SpatialRelation], str]) -> str:
     return ", ".join(repr(phrase_of(relation)) for relation in RELATIONS.values())
 
 
@@ -120,7 +120,7 @@ def _read_from_to(scene: str | None, moves: str, path: str) -> DsrLabels:
     return _labels(scene, animal, thing, verb, initial, final)
 
 
-def _relation_first(said: str, phrase_of: Callable[[Relation], str]) -> tuple[str, str]:
+def _relation_first(said: str, phrase_of: Callable[[SpatialRelation], str]) -> tuple[str, str]:
     """('left', 'chair') of 'on the left of a chair'."""
     for relation in RELATIONS.values():
         phrase = re.escape(phrase_of(relation))
@@ -137,15 +137,15 @@ def _relation_last(said: str) -> tuple[str, str]:
     raise _unknown_relation(said, lambda relation: relation.to)
 
 
-def _unknown_relation(said: str, phrase_of: Callable[[Relation], str]) -> PromptRefused:
+def _unknown_relation(said: str, phrase_of: Callable[[SpatialRelation], str]) -> PromptRefused:
     return PromptRefused("unknown_relation", f"{said!r} says none of {_listed(phrase_of)}")
 
 
 def _split_verb(words: list[str]) -> tuple[str, str]:
     """('guinea pig', 'slowly hops down') of 'guinea pig slowly hops down'.
 
-    Between two words there is no doubt. Among more, the verb is the last word in -s that only particles and adverbs
-    in -ly follow, with the adverbs before it; an animal that holds another such word, or a conjunction, is refused.
+    Two words are clear. Among more, the verb is the last word in -s that only particles and adverbs in -ly follow,
+    with the adverbs before it. An animal with another such word, or with a conjunction, is refused.
     """
     if len(words) == 2:
         return words[0], words[1]

@@ -1,10 +1,10 @@
-"""A manifest, or a folder of videos with side-car captions -> sources.
+"""A manifest, or a folder of videos with captions beside them -> sources.
 
     {"video": "dog.mp4", "caption": "A woman throws a red ball to a dog."}
         -> Source(source_id="src-5f0c...", video_sha256="9b1e...", line=1, ...)
 
 Manifests are JSON lines, CSV or Parquet with the columns of schemas.source.ManifestRow. In a folder,
-`dog.mp4` takes its caption from `dog.txt` beside it. A line that cannot be used ends as an outcome that
+`dog.mp4` takes its caption from `dog.txt` beside it. An unusable line ends as an outcome that
 names the line; the others go on. Manifest and videos may lie in a store (s3://bucket/captions.jsonl).
 """
 
@@ -29,7 +29,7 @@ from tasks.engine.progress import counted
 from tasks.readers.lines import (
     MANIFEST_SUFFIXES,
     EndedLines,
-    Line,
+    InputLine,
     ManifestError,
     parse_line,
     read_lines,
@@ -45,7 +45,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Listing(Record):
+class ManifestListing(Record):
     """A manifest, read: every line is a source or an outcome."""
 
     sources: list[Source] = column("Usable lines, in the manifest's order")
@@ -54,17 +54,17 @@ class Listing(Record):
 
 def read_manifest(
     manifest: AnyPath, limit: int | None = None, *, allow_outside: bool = False, known: AnyPath | None = None
-) -> Listing:
+) -> ManifestListing:
     """Read a manifest file or a folder of videos.
 
     limit: read only the first so many lines
-    known: folder that remembers what each object holds, so that only new ones are fetched to be hashed
-    Raises ManifestError if there is nothing there that could be a manifest at all.
+    known: folder that caches each object's hash: only new objects are fetched
+    Raises ManifestError if there is no manifest.
     """
     inputs = Inputs(folder=inputs_folder(manifest), allow_outside=allow_outside)
     lines = list(islice(_lines(manifest), limit))
 
-    def read_line(line: Line) -> Source | RowFailed:
+    def read_line(line: InputLine) -> Source | RowFailed:
         return _read_line(line, inputs, lambda path: content_of(path, known))
 
     read = read_each(manifest, read_line, lines, "lines")
@@ -82,11 +82,11 @@ def read_manifest(
         else:
             end = found
         ended.add(line, end)
-    return Listing(sources=list(sources.values()), outcomes=ended.outcomes)
+    return ManifestListing(sources=list(sources.values()), outcomes=ended.outcomes)
 
 
 def inputs_folder(manifest: AnyPath) -> AnyPath:
-    if isinstance(manifest, ObjectPath):  # asked often, and a store takes its time to tell
+    if isinstance(manifest, ObjectPath):  # called often, and asking a store is slow
         return manifest.parent if manifest.suffix.lower() in MANIFEST_SUFFIXES else manifest
     return manifest if manifest.is_dir() else manifest.parent
 
@@ -99,7 +99,7 @@ def read_each(place: AnyPath, read: Callable[[T], U], items: Sequence[T], unit: 
 
 
 def content_of(path: AnyPath, known: AnyPath | None) -> Content:
-    """What a video holds; `known` as in read_manifest. Raises OSError."""
+    """A video's hash and size; `known` as in read_manifest. Raises OSError."""
     if isinstance(path, Path):
         return Content(file_sha256(path), path.stat().st_size)
     note = known / f"{path.stamp()}.json" if known is not None else None
@@ -114,7 +114,7 @@ def content_of(path: AnyPath, known: AnyPath | None) -> Content:
     return content
 
 
-def _read_line(line: Line, inputs: Inputs, read_content: Callable[[AnyPath], Content]) -> Source | RowFailed:
+def _read_line(line: InputLine, inputs: Inputs, read_content: Callable[[AnyPath], Content]) -> Source | RowFailed:
     try:
         row = parse_line(line, ManifestRow)
         content = read_content(inputs.locate(row.video))
@@ -138,10 +138,10 @@ def _read_line(line: Line, inputs: Inputs, read_content: Callable[[AnyPath], Con
 # --- Kinds of manifest -----------------------------------------------------------------------
 
 
-def _lines(manifest: AnyPath) -> Iterator[Line]:
+def _lines(manifest: AnyPath) -> Iterator[InputLine]:
     require_manifest(manifest)
     if manifest.is_dir():
-        yield from (Line(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
+        yield from (InputLine(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
     else:
         yield from read_lines(manifest)
 
@@ -151,7 +151,7 @@ def _folder_rows(folder: AnyPath) -> list[dict[str, Any]]:
     there = set(files)
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     if not videos:
-        raise ManifestError(f"{folder} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))})")
+        raise ManifestError(f"{folder} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); give one that does")
 
     def row(video: Any) -> dict[str, Any]:
         sidecar = video.with_suffix(".txt")

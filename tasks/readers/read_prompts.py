@@ -1,4 +1,4 @@
-"""A file of prompts -> prompts with their labels, or why a line is none.
+"""A file of prompts -> prompts with their labels, or a reason for each unusable line.
 
     type,prompt_id,animal,object,scene,initial_SR,final_SR,prompt              the authors' CSV
     LR,7_LR,fox,chair,"In a wood,",on the left of,to the right of,"In a wood, a fox is on the left of a chair, ..."
@@ -6,14 +6,13 @@
     {"text": "a fox sprints from the left of a chair to the right of the chair"}
         -> DsrPrompt(prompt_id="LR_3f9c2a71b0de", form="from_to", ...)
 
-JSON lines, CSV or Parquet with columns of schemas.dsr.DsrPrompt under their own or the authors' names; only the text
-has to be there. Labels are read from the text (parse_prompts.py), and what a file says besides has to agree. A text in
-free words needs all its labels beside it and has to keep them (tasks/datasets/dsr/rewording.py).
+JSON lines, CSV or Parquet with columns of schemas.dsr.DsrPrompt, under these or the authors' names; only the text is
+required. Labels are read from the text (parse_prompts.py); given labels must agree. A free wording needs all its labels
+and must keep them (tasks/datasets/dsr/rewording.py).
 """
 
 from __future__ import annotations
 
-import logging
 from itertools import islice
 from typing import Any
 
@@ -26,15 +25,21 @@ from schemas.scene import Split
 from schemas.storage import AnyPath
 from tasks.datasets.dsr.rewording import keeps_labels
 from tasks.datasets.dsr.wording import from_to_text, structured_text
-from tasks.readers.lines import EndedLines, Line, ManifestError, parse_line, read_lines, require_manifest
-from tasks.readers.parse_prompts import MAX_CHARACTERS, PromptRefused, parse_prompt, plain, relation_of
+from tasks.readers.lines import (
+    EndedLines,
+    InputLine,
+    ManifestError,
+    parse_line,
+    problems_of,
+    read_lines,
+    require_manifest,
+)
+from tasks.readers.parse_prompts import MAX_PROMPT_CHARACTERS, PromptRefused, parse_prompt, plain, relation_of
 
 STAGE = "read_prompts"
 
-# Columns of results that stand beside prompts in our tables and in the authors' files; nothing of them is read.
+# Result columns of our tables and of the authors' files: ignored.
 _OF_RESULTS = ("seeds", "rewards", "n_pairs", "video", "reward", "prompt_from_to")
-
-logger = logging.getLogger(__name__)
 
 
 def _either(ours: str, theirs: str) -> AliasChoices:
@@ -45,7 +50,7 @@ class PromptLine(Record):
     """One line of a file of prompts, as a user or the authors write it."""
 
     text: str = column(
-        "The prompt", min_length=1, max_length=MAX_CHARACTERS, validation_alias=_either("text", "prompt")
+        "The prompt", min_length=1, max_length=MAX_PROMPT_CHARACTERS, validation_alias=_either("text", "prompt")
     )
     prompt_id: str | None = column(
         "It names the prompt's videos; derived from the labels if empty", default=None, coerce_numbers_to_str=True
@@ -92,7 +97,7 @@ class PromptLine(Record):
 
     @property
     def said(self) -> dict[str, str]:
-        """The labels that the line gives beside the text."""
+        """The labels that the line gives besides the text."""
         given = {name: getattr(self, name) for name in DsrLabels.model_fields}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -105,9 +110,9 @@ class PromptListing(Record):
 
 
 def read_prompts(path: AnyPath, split: Split = "train", limit: int | None = None) -> PromptListing:
-    """Read a file of prompts, or its first `limit` lines. split: of those that name none.
+    """Read a file of prompts, or its first `limit` lines. split: for lines without one.
 
-    Raises ManifestError if there is no such file, or it is of no kind that is read.
+    Raises ManifestError if the file is missing or of another kind.
     """
     require_manifest(path)
     if path.is_dir():
@@ -129,7 +134,7 @@ def read_prompts(path: AnyPath, split: Split = "train", limit: int | None = None
 
 
 def _reject_repetition(prompt: DsrPrompt, line_of_id: dict[str, int], line_of_text: dict[str, int]) -> None:
-    # The text first: a prompt of both splits would test a model on what it was trained with.
+    # Texts first: a prompt in both splits would test a model on its training data.
     if first := line_of_text.get(_compared(prompt.text)):
         raise RowRejected("duplicate_prompt", f"worded as line {first}")
     if first := line_of_id.get(prompt.prompt_id):
@@ -137,14 +142,14 @@ def _reject_repetition(prompt: DsrPrompt, line_of_id: dict[str, int], line_of_te
         raise RowRejected("duplicate_id", detail)
 
 
-def _at_line(line: Line, end: RowFailed | RowRejected) -> RowFailed | RowRejected:
+def _at_line(line: InputLine, end: RowFailed | RowRejected) -> RowFailed | RowRejected:
     detail = f"line {line.number}: {end.detail}"
     if isinstance(end, RowRejected):
         return RowRejected(end.reason, detail)
     return RowFailed(end.reason, detail, retryable=end.retryable)
 
 
-def _read_line(line: Line, split: Split) -> DsrPrompt:
+def _read_line(line: InputLine, split: Split) -> DsrPrompt:
     row = parse_line(line, PromptLine)
     form, labels = read_labels(row)
     try:
@@ -156,12 +161,11 @@ def _read_line(line: Line, split: Split) -> DsrPrompt:
             text=" ".join(row.text.split()),
         )
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RowFailed("unsafe_id", f"{problems}; it would name files", retryable=False) from error
+        raise RowFailed("unsafe_id", f"{problems_of(error)}; it would name files", retryable=False) from error
 
 
 def read_labels(row: PromptLine) -> tuple[Form, DsrLabels]:
-    """A line's form and labels. Raises RowFailed if the text cannot be read or says something else than the labels."""
+    """A line's form and labels. Raises RowFailed if the text cannot be read or contradicts the labels."""
     given = _complete_labels(row)
     try:
         form, labels = _form_of(row.text, given) or parse_prompt(row.text)
@@ -181,7 +185,7 @@ def read_labels(row: PromptLine) -> tuple[Form, DsrLabels]:
 
 
 def _complete_labels(row: PromptLine) -> DsrLabels | None:
-    """The labels beside the text if none is missing. An empty scene is none."""
+    """The given labels, if complete. An empty scene counts as given."""
     said = {"scene": ""} | row.said
     if set(said) < set(DsrLabels.model_fields) or said["initial"] == said["final"]:
         return None
@@ -189,7 +193,7 @@ def _complete_labels(row: PromptLine) -> DsrLabels | None:
 
 
 def _form_of(text: str, labels: DsrLabels | None) -> tuple[Form, DsrLabels] | None:
-    """The form in which the text says just these labels: no need to guess where an animal's name ends."""
+    """The form whose text for these labels equals the given text: then nothing has to be parsed."""
     if labels is None:
         return None
     texts: dict[Form, str] = {"structured": structured_text(labels), "from_to": from_to_text(labels)}

@@ -1,10 +1,10 @@
-"""prompts x seeds -> samples, with their videos where these are there already (SpatialAlign 4.1).
+"""prompts x seeds -> samples, with their videos if these exist already (SpatialAlign 4.1).
 
     prompt 1099_RL, seed 3                              -> DsrSample(prompt_id="1099_RL", seed=3, video=None, ...)
     and a file 1099_RL_F81_seed03.mp4 in the folder     -> DsrSample(..., video="1099_RL_F81_seed03.mp4", ...)
 
 Given videos lie side by side in one folder, on a disk or in a store, under the authors' names. A sample without a file
-is planned all the same, and fails where its video is needed; a file that is no planned sample's ends as an outcome.
+is planned too, and fails where its video is needed; a file of no planned sample ends as an outcome.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from schemas.record import Record, column, content_hash
 from schemas.scene import Split
 from schemas.storage import AnyPath, list_files
 from tasks.engine.inputs import Inputs
-from tasks.readers.lines import ManifestError
+from tasks.readers.lines import ManifestError, outcome_of
 from tasks.readers.read_manifest import VIDEO_SUFFIXES, content_of, read_each
 
 STAGE = "read_samples"
 NAMING = "{prompt_id}_F{frames}_seed{NN}.mp4"
-# Greedy: the id of a prompt may itself hold what looks like the rest.
+# Greedy: a prompt's id may itself contain such a suffix.
 _STEM = re.compile(r"(.+)_F[0-9]+_seed([0-9]+)")
 
 Seeds = Mapping[Split, Sequence[int]]
 
 
 class SampleListing(Record):
-    """A folder of videos, read: every asked sample, and what became of the files that are none's."""
+    """A folder of videos, read: every requested sample, and outcomes of files that belong to none."""
 
     samples: list[DsrSample] = column("Every prompt with every seed of its split, in that order")
     outcomes: list[Outcome] = column("Files that ended here")
 
 
 class Asked(NamedTuple):
-    """A sample, as a file's name tells it."""
+    """A sample's key, as in a file's name."""
 
     prompt_id: str
     seed: int
@@ -62,13 +62,13 @@ def plan_samples(prompts: Sequence[DsrPrompt], seeds: Seeds) -> list[DsrSample]:
 
 
 def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, known: AnyPath | None) -> SampleListing:
-    """Every prompt with every seed of its split, and the video that the folder has of it.
+    """Every prompt with every seed of its split, and its video in the folder, if any.
 
-    known: folder that remembers what each object holds, so that only new ones are fetched to be hashed
+    known: folder that caches each object's hash: only new objects are fetched
     Raises ManifestError if there is no such folder.
     """
     if not folder.is_dir():
-        raise ManifestError(f"{folder} is no folder; give the one that holds the videos")
+        raise ManifestError(f"{folder} is not a folder; give the one that holds the videos")
     asked = {Asked(prompt.prompt_id, seed): prompt for prompt in prompts for seed in seeds[prompt.split]}
     chosen, ends = choose_files([os.fspath(path.relative_to(folder)) for path in list_files(folder)], set(asked))
     inputs = Inputs(folder=folder)
@@ -76,11 +76,12 @@ def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, kn
     videos = {sample: found for sample, found in zip(chosen, read, strict=True) if isinstance(found, Video)}
     ends |= {name: end for name, end in zip(chosen.values(), read, strict=True) if not isinstance(end, Video)}
     samples = [DsrSample.of(prompt, sample.seed, *videos.get(sample, ())) for sample, prompt in asked.items()]
-    return SampleListing(samples=samples, outcomes=[_outcome(name, ends[name]) for name in sorted(ends)])
+    outcomes = [outcome_of(f"video-{content_hash(name, length=16)}", STAGE, ends[name]) for name in sorted(ends)]
+    return SampleListing(samples=samples, outcomes=outcomes)
 
 
 def choose_files(names: Sequence[str], asked: set[Asked]) -> tuple[dict[Asked, str], dict[str, End]]:
-    """(the file of each sample that has one, why each other file is none's)
+    """(the file of each sample that has one, the reason for each other file)
 
     names: of files, within the folder
     """
@@ -97,7 +98,7 @@ def choose_files(names: Sequence[str], asked: set[Asked]) -> tuple[dict[Asked, s
         if len(rivals) == 1:
             chosen[sample] = rivals[0]
             continue
-        # Which of them is meant is not ours to guess.
+        # Do not guess which of them is meant.
         listed = ", ".join(repr(name) for name in sorted(rivals))
         rejected = RowRejected(
             "several_videos", f"{listed} are all of {sample.prompt_id}, seed {sample.seed}; keep one"
@@ -107,7 +108,7 @@ def choose_files(names: Sequence[str], asked: set[Asked]) -> tuple[dict[Asked, s
 
 
 def _asked_by(name: str, asked: set[Asked], prompt_ids: set[str]) -> Asked:
-    """The sample that a file is named after. Raises RowRejected if that is none of the asked ones."""
+    """The sample that a file is named after. Raises RowRejected if it was not requested."""
     stem, suffix = os.path.splitext(name)
     if "/" in name:
         raise RowRejected("in_subfolder", f"{name!r}: the videos lie side by side; move it up")
@@ -129,15 +130,3 @@ def _read_file(inputs: Inputs, name: str, known: AnyPath | None) -> Video | RowF
         return error
     except OSError as error:
         return RowFailed("unreadable_file", f"{name!r}: {error.strerror}", retryable=True)
-
-
-def _outcome(name: str, end: End) -> Outcome:
-    return Outcome(
-        row_id=f"video-{content_hash(name, length=16)}",
-        kind="source",
-        status="rejected" if isinstance(end, RowRejected) else "failed",
-        stage=STAGE,
-        reason=end.reason,
-        detail=end.detail,
-        retryable=isinstance(end, RowFailed) and end.retryable,
-    )

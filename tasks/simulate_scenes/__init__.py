@@ -2,12 +2,12 @@
 
     SceneSeed(set="interactions", split="train", seed=4) ->
         a purple cube moves at (-0.93, -0.25, 0) m/s on bricks; at 0.66 s it hits the green cylinder, which
-        slides 0.15 m; the blue, red and white ones stay. The draw before was no clip of the set: late_collision
+        slides 0.15 m; the blue, red and white ones stay. The previous draw was rejected: late_collision
 
-Scenes are drawn until one is a clip of its set. What is drawn is simulated with PyBullet and judged by what then
-happens and by the exact pixels of each body, never by a guess beforehand.
+Scenes are drawn until one is a valid clip of its set. Each draw is simulated with PyBullet and judged by the simulated
+motion and the exact pixels of each body.
 
-    config    what scenes are drawn with            palette        which colours bodies have
+    config    settings of the scenes                palette        colours of the bodies
     draw      a scene from a seed                   layout         where its bodies stand
     events    contacts -> collisions                trajectories   a motion -> poses and velocities at the frames
     judge     is it a clip of its set?              rounding       numbers as they are stored
@@ -39,7 +39,7 @@ __all__ = ["SceneConfig", "result_of", "run_scene", "simulate", "stage"]
 
 
 def simulate(seed: SceneSeed, config: SceneConfig, floors: Floors) -> Simulation:
-    """Draw scenes until one is a clip of its set. Same seed, config and floors: same bytes.
+    """Draw scenes until one is a valid clip of its set. Same seed, config and floors: same bytes.
 
     Raises RowRejected("no_acceptable_draw") with the last draw as evidence, ServiceDown without PyBullet.
     """
@@ -71,7 +71,7 @@ def simulate(seed: SceneSeed, config: SceneConfig, floors: Floors) -> Simulation
 
 
 def run_scene(engine: Bullet, scene: Scene, substeps_per_s: int) -> Simulated:
-    """Move a scene's bodies. Raises ValueError if the sub-steps are no multiple of its frames a second."""
+    """Simulate a scene's motion. Raises ValueError if substeps_per_s is not a multiple of the frame rate."""
     motion = engine.move(scene, substeps_per_s)
     return Simulated(scene, motion, trajectories(scene, motion), collisions(scene, motion))
 
@@ -98,5 +98,5 @@ def result_of(work: Work, row: Row[SceneSeed]) -> Simulation:
 
 
 def _floors_of(floors: Floors, split: Split) -> list[tuple[FloorTexture, str]]:
-    """What draws depend on: the textures to choose from and, since bodies are to differ in colour, their pictures."""
+    """What draws depend on: the textures, and their pictures, from whose colours the bodies' must differ."""
     return [(texture, floors.identity(lay(texture, tile_m=1.0))) for texture in floors.listing(split)]

@@ -2,8 +2,8 @@
 
     draw_scene(seed, attempt=0, config, floors) -> Scene(bodies=[red cube at (-0.61, 0.24, 0.17), ...], ...)
 
-How many bodies there are, and how fast and where to the controlled ones move, is the seed's; everything else is the
-attempt's. So what is rejected does not skew the speeds and directions of what is accepted.
+The seed alone decides the number of bodies and the speeds and directions of the controlled ones; the attempt decides
+the rest. So rejections do not skew the speeds and directions of accepted scenes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from schemas.scene import DIGITS, Body, Camera, Floor, Light, Scene, SceneSeed, SceneSet, Shape, Split, Vector
 from tasks.media.floors import Floors, FloorTexture
-from tasks.simulate_scenes.config import Count, Range, SceneConfig
+from tasks.simulate_scenes.config import CountRange, Range, SceneConfig
 from tasks.simulate_scenes.layout import place_bodies
 from tasks.simulate_scenes.palette import SHAPES, colour_distance, colour_names, draw_colour
 from tasks.simulate_scenes.rounding import rounded
@@ -25,22 +25,22 @@ from tasks.simulate_scenes.rounding import rounded
 SETS: tuple[SceneSet, ...] = get_args(SceneSet)
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-MIN_FLOOR_DISTANCE = 30.0  # in CIE Lab: nearer colours are taken only when no other is left
+MIN_FLOOR_DISTANCE = 30.0  # in CIE Lab: nearer colours are used only if no other is left
 
 SUN_AZIMUTH_DEG, SUN_ELEVATION_DEG = (0.0, 360.0), (40.0, 75.0)
-SUN_WM2, SKY_WM2SR = (2.0, 3.0), (0.3, 0.5)  # a white floor shows just below white
-TARGET_M = 0.2  # the point that the camera looks at lies at most this far from the origin, along x and y
+SUN_WM2, SKY_WM2SR = (2.0, 3.0), (0.3, 0.5)  # a white floor renders just below white
+TARGET_M = 0.2  # largest x and y of the point that the camera looks at
 
 
-class Plan(NamedTuple):
-    """What a seed decides, whatever the attempt."""
+class MotionPlan(NamedTuple):
+    """What a seed decides, for all its attempts."""
 
     n_bodies: int
     velocities: list[Vector]  # of the controlled bodies, which come first
 
 
 def draw_scene(seed: SceneSeed, attempt: int, config: SceneConfig, floors: Floors) -> Scene:
-    """One scene. Raises Crowded if its bodies find no room in the picture."""
+    """Draw one scene. Raises Crowded if its bodies do not fit into the picture."""
     plan = draw_plan(seed, config)
     rng = _stream(seed, attempt + 1)  # 0 is the plan's
     camera = _draw_camera(rng, config)
@@ -62,7 +62,7 @@ def draw_scene(seed: SceneSeed, attempt: int, config: SceneConfig, floors: Floor
     )
 
 
-def draw_plan(seed: SceneSeed, config: SceneConfig) -> Plan:
+def draw_plan(seed: SceneSeed, config: SceneConfig) -> MotionPlan:
     rng = _stream(seed, 0)
     bodies = config.n_bodies_interactions if seed.set == "interactions" else config.n_bodies_simple
     n_bodies = _count(rng, bodies)
@@ -71,11 +71,11 @@ def draw_plan(seed: SceneSeed, config: SceneConfig) -> Plan:
     for _ in range(n_controlled):
         speed_mps, heading = _within(rng, config.speed_mps), rng.uniform(0, 2 * math.pi)
         velocities.append(rounded((speed_mps * math.cos(heading), speed_mps * math.sin(heading), 0.0)))
-    return Plan(n_bodies, velocities)
+    return MotionPlan(n_bodies, velocities)
 
 
 def _stream(seed: SceneSeed, number: int) -> np.random.Generator:
-    # The seed comes last: NumPy pads what it is given with zeros, so that [1, 0, 7] and [1, 0, 7, 0] are the same.
+    # The seed comes last: NumPy pads seeds with zeros, so [1, 0, 7] and [1, 0, 7, 0] would be the same stream.
     return np.random.default_rng([SETS.index(seed.set), SPLITS.index(seed.split), number, seed.seed])
 
 
@@ -83,7 +83,7 @@ def _stream(seed: SceneSeed, number: int) -> np.random.Generator:
 
 
 def _draw_camera(rng: np.random.Generator, config: SceneConfig) -> Camera:
-    """Behind y = 0, looking along y and down: the picture's x is the world's."""
+    """A camera behind y = 0 that looks along y and down: the picture's x axis is the world's."""
     x, y = (_within(rng, (-TARGET_M, TARGET_M)) for _ in range(2))
     pitch = math.radians(_within(rng, config.camera_pitch_deg))
     distance_m = _within(rng, config.camera_distance_m)
@@ -100,7 +100,7 @@ def _draw_camera(rng: np.random.Generator, config: SceneConfig) -> Camera:
 def lay(
     texture: FloorTexture, tile_m: float, offset_m: tuple[float, float] = (0.0, 0.0), turn_deg: float = 0.0
 ) -> Floor:
-    """A floor with a texture."""
+    """A floor with this texture."""
     return Floor(**texture._asdict(), tile_m=tile_m, offset_m=offset_m, turn_deg=turn_deg)
 
 
@@ -114,7 +114,7 @@ def _draw_floor(rng: np.random.Generator, split: Split, config: SceneConfig, flo
 
 @lru_cache(maxsize=256)
 def _mean_rgb(floors: Floors, texture: FloorTexture) -> Vector:
-    """0..1, as the texture's file has them. Kept, since to paint or read a picture takes longer than a simulation."""
+    """Mean sRGB colour, 0..1. Cached: painting or reading a texture takes longer than a simulation."""
     red, green, blue, _ = cv2.mean(floors.picture(lay(texture, tile_m=1.0)))
     return red / 255, green / 255, blue / 255
 
@@ -132,9 +132,9 @@ def _draw_light(rng: np.random.Generator) -> Light:
 
 
 def _draw_bodies(
-    rng: np.random.Generator, split: Split, plan: Plan, floor_rgb: Vector, config: SceneConfig
+    rng: np.random.Generator, split: Split, plan: MotionPlan, floor_rgb: Vector, config: SceneConfig
 ) -> list[Body]:
-    """The plan's bodies, all of them at the origin still: the controlled ones first, no two of the same noun."""
+    """The plan's bodies, not yet placed: controlled ones first, no two with the same noun."""
     looks = [(colour, shape, draw_colour(split, colour, rng)) for colour in colour_names(split) for shape in SHAPES]
     shuffled = [looks[place] for place in rng.permutation(len(looks))]
     shuffled.sort(key=lambda look: colour_distance(look[2], floor_rgb) < MIN_FLOOR_DISTANCE)
@@ -142,7 +142,7 @@ def _draw_bodies(
     for number, (colour, shape, rgb) in enumerate(shuffled[: plan.n_bodies]):
         controlled = number < len(plan.velocities)
         size = _draw_size(rng, shape, config)
-        turn = rng.uniform(-math.pi, math.pi)  # w >= 0, as Bullet has it
+        turn = rng.uniform(-math.pi, math.pi)  # keeps w >= 0, as in Bullet
         bodies.append(
             Body(
                 instance_id=f"id{number + 1}",
@@ -180,5 +180,5 @@ def _within(rng: np.random.Generator, limits: Range) -> float:
     return round(float(rng.uniform(*limits)), DIGITS)
 
 
-def _count(rng: np.random.Generator, limits: Count) -> int:
+def _count(rng: np.random.Generator, limits: CountRange) -> int:
     return int(rng.integers(limits[0], limits[1] + 1))

@@ -1,9 +1,9 @@
-"""Contacts -> collisions: when two bodies begin to push each other, and what that does to them.
+"""Contacts -> collisions: when two bodies begin to push each other, and the effect on both.
 
     250 contacts of a red cube and a blue cylinder that slide on together -> 1 collision at 0.79 s
 
-Bodies that touch lose contact for moments and find it again. That is no new collision: one begins only after they
-have been apart for a while and close in faster than a solver's jitter.
+Touching bodies lose and regain contact for moments. A new collision begins only if they were apart for a while and
+approach faster than the solver's jitter.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tasks.backends.bullet import Contact, Motion
 from tasks.simulate_scenes.rounding import rounded
 from tasks.simulate_scenes.trajectories import settled
 
-APART_S = 0.1  # a new collision needs that long without a push
+APART_S = 0.1  # a new collision needs this time without contact
 MIN_CLOSING_SPEED_MPS = 0.01
 
 
 def collisions(scene: Scene, motion: Motion) -> list[Collision]:
-    """In order of time; at the same time, in the order of the scene's bodies."""
+    """Collisions in order of time, then of the scene's bodies."""
     by_pair: dict[tuple[int, int], list[Contact]] = defaultdict(list)
     for contact in motion.contacts:
         by_pair[contact.first, contact.second].append(contact)
@@ -39,7 +39,7 @@ def collisions(scene: Scene, motion: Motion) -> list[Collision]:
 
 
 def closing_speed(motion: Motion, contact: Contact) -> float:
-    """How fast, in m/s, the touching points of both bodies approach along the normal just before the contact."""
+    """Speed in m/s at which the contact points of both bodies approach along the normal just before the contact."""
     first, second = (
         _velocity_at(motion, contact.step, place, contact.point) for place in (contact.first, contact.second)
     )
@@ -47,13 +47,13 @@ def closing_speed(motion: Motion, contact: Contact) -> float:
 
 
 def _starts(contacts: Sequence[Contact], apart_steps: float) -> list[Contact]:
-    """The contacts of a pair before which it was apart."""
+    """The contacts of a pair that follow a time apart."""
     before = [-math.inf, *(contact.step for contact in contacts)]
     return [contact for contact, last in zip(contacts, before, strict=False) if contact.step - last > apart_steps]
 
 
 def _collision(scene: Scene, motion: Motion, start: Contact, contacts: Sequence[Contact]) -> Collision:
-    """contacts: all of the pair's."""
+    """contacts: all contacts of the pair."""
     every = motion.substeps_per_s // scene.fps
     first, second = start.first, start.second
     velocity = settled(motion.velocity)
@@ -77,14 +77,14 @@ def _collision(scene: Scene, motion: Motion, start: Contact, contacts: Sequence[
 
 
 def _impulse_ns(start: Contact, contacts: Sequence[Contact], n_steps: int, substeps_per_s: int) -> float:
-    """The normal impulse from the start on, until the bodies part or n_steps are over."""
+    """The normal impulse from the start until the bodies part, within n_steps."""
     forces = {contact.step: contact.force_n for contact in contacts}
     pushing = takewhile(forces.__contains__, range(start.step, start.step + n_steps))
     return math.fsum(forces[step] for step in pushing) / substeps_per_s
 
 
 def _velocity_at(motion: Motion, step: int, place: int, point: np.ndarray) -> np.ndarray:
-    """(3,) m/s: of the body's matter at a point, by its translation and its rotation."""
+    """(3,) m/s: velocity of the body's material at a point, from its translation and rotation."""
     arm = point - motion.position[step, place]
     velocity: np.ndarray = motion.velocity[step, place] + np.cross(motion.angular_velocity[step, place], arm)
     return velocity

@@ -1,8 +1,8 @@
-"""Where the bodies of a scene stand: in the picture, clear of each other and, for collisions, in each other's way.
+"""Place the bodies of a scene: in the picture, clear of each other and, for collisions, in each other's way.
 
     place_bodies(rng, bodies, camera, config, aimed=True)  ->  the same bodies at their places
 
-A controlled body keeps the direction that its seed gave it; it is its target that is put on its way.
+A controlled body keeps the direction of its seed; its target is placed on its path.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from schemas.scene import DIGITS, Body, Camera
 from tasks.simulate_scenes.config import SceneConfig
 from tasks.simulate_scenes.rounding import rounded
 
-Point = np.ndarray  # (2,) m on the floor: x, y
+FloorPoint = np.ndarray  # (2,) m on the floor: x, y
 
-N_TRIES = 200  # at a place for a body, or for two, before a scene counts as crowded
-SPREAD = 0.45  # bodies start this share of the camera's distance from its target, at most, along x and y
+N_TRIES = 200  # places tried per body or pair before a scene counts as crowded
+SPREAD = 0.45  # largest x and y offset from the camera's target, as a share of the camera's distance
 
-# Of the way to a standstill: a body that reaches another at its very end pushes nothing.
+# Share of the time to a standstill: a body that arrives later pushes nothing.
 MAX_REACH_TIME = 0.7
-MIN_REACH_S = 0.1  # there is something to see before the collision
+MIN_REACH_S = 0.1  # some motion is visible before the collision
 
 
 class Crowded(Exception):
-    """There is no room for all bodies of a scene."""
+    """The bodies of a scene do not all fit."""
 
 
 class Stand(NamedTuple):
-    """Where a body stands: enough to keep others clear of it."""
+    """The circle that a body takes on the floor."""
 
-    place: Point
+    place: FloorPoint
     radius_m: float
 
 
@@ -43,9 +43,9 @@ def place_bodies(
 ) -> list[Body]:
     """Stand the bodies on the floor, in the picture and clear of each other.
 
-    aimed: each controlled body gets a target on its way, as long as there are enough others; the first always does.
+    aimed: each controlled body gets a target on its path, if there are enough others; the first always does.
 
-    Raises Crowded if there is no room.
+    Raises Crowded if they do not fit.
     """
     n_controlled = sum(body.controlled for body in bodies)
     n_targets = min(n_controlled, len(bodies) - n_controlled) if aimed else 0
@@ -72,7 +72,7 @@ def _place_alone(
 def _place_pair(
     rng: np.random.Generator, body: Body, target: Body, stands: dict[str, Stand], camera: Camera, config: SceneConfig
 ) -> None:
-    """Place a controlled body and, on its way, its target."""
+    """Place a controlled body and, on its path, its target."""
     for _ in range(N_TRIES):
         place = _draw_place(rng, camera)
         if not _fits(body, place, stands, camera, config):
@@ -90,13 +90,13 @@ def _place_pair(
 
 
 def _draw_gap_m(rng: np.random.Generator, body: Body, config: SceneConfig) -> float:
-    """A distance that the body covers in time for a collision."""
+    """A random distance that the body covers early enough for a collision."""
     in_time_s = config.latest_collision * (config.n_frames - 1) / config.fps
     latest_s = min(in_time_s, MAX_REACH_TIME * _standstill_s(body, config))
     return max(_travel_m(body, rng.uniform(min(MIN_REACH_S, latest_s), latest_s), config), config.clearance_m)
 
 
-def _fits(body: Body, place: Point, stands: dict[str, Stand], camera: Camera, config: SceneConfig) -> bool:
+def _fits(body: Body, place: FloorPoint, stands: dict[str, Stand], camera: Camera, config: SceneConfig) -> bool:
     apart_m = config.clearance_m + _radius_m(body)
     if any(math.dist(place, other.place) < apart_m + other.radius_m for other in stands.values()):
         return False
@@ -110,7 +110,7 @@ def _fits(body: Body, place: Point, stands: dict[str, Stand], camera: Camera, co
     return _in_picture(later[None], camera, 0.0)
 
 
-def _draw_place(rng: np.random.Generator, camera: Camera) -> Point:
+def _draw_place(rng: np.random.Generator, camera: Camera) -> FloorPoint:
     eye = camera.position
     ahead = camera.rays(np.array([camera.width / 2, camera.height / 2]))
     to_target = -eye[2] / ahead[2] * ahead
@@ -119,7 +119,7 @@ def _draw_place(rng: np.random.Generator, camera: Camera) -> Point:
 
 
 def _in_picture(points: np.ndarray, camera: Camera, margin: float) -> bool:
-    """(N, 3): do all of them project into the picture, `margin` of its width inside of its edges?"""
+    """Do all (N, 3) points project into the picture, `margin` of its width inside its edges?"""
     image, depth = camera.project(points)
     edge = margin * camera.width
     inside = (image >= edge) & (image <= np.array([camera.width, camera.height]) - edge)
@@ -127,19 +127,19 @@ def _in_picture(points: np.ndarray, camera: Camera, margin: float) -> bool:
 
 
 def _corners(body: Body) -> np.ndarray:
-    """(4 * 2, 3) m: the square around its circle on the floor, and that at its top."""
+    """(4 * 2, 3) m: the square around its circle, on the floor and at its top."""
     radius_m, height = _radius_m(body), body.size[2]
     x, y, _ = body.position
     return np.array([(x + i * radius_m, y + j * radius_m, z) for i in (-1, 1) for j in (-1, 1) for z in (0.0, height)])
 
 
-def _at(body: Body, place: Point) -> Body:
+def _at(body: Body, place: FloorPoint) -> Body:
     x, y = place.tolist()
     return body.model_copy(update={"position": rounded((x, y, body.position[2]))})
 
 
 def _travel_m(body: Body, time_s: float, config: SceneConfig) -> float:
-    """How far it slides in a time, if nothing is in its way."""
+    """How far it slides in that time, if nothing is in its way."""
     time_s = min(time_s, _standstill_s(body, config))
     return math.hypot(*body.velocity) * time_s - body.friction * config.gravity * time_s**2 / 2
 
@@ -150,5 +150,5 @@ def _standstill_s(body: Body, config: SceneConfig) -> float:
 
 
 def _radius_m(body: Body) -> float:
-    """Of the circle around it on the floor, however it is turned."""
+    """Radius of its circle on the floor, for any orientation."""
     return body.size[0] / 2 * (math.sqrt(2) if body.shape == "cube" else 1.0)

@@ -8,6 +8,6 @@ from schemas.scene import DIGITS, Vector
 
 
 def rounded(vector: Iterable[float]) -> Vector:
-    """To DIGITS decimals, without -0.0, which would be stored otherwise than 0.0."""
+    """A vector rounded to DIGITS decimals, without -0.0, whose bytes differ from 0.0."""
     x, y, z = (round(float(value), DIGITS) + 0.0 for value in vector)
     return x, y, z

@@ -1,7 +1,7 @@
-"""What is stored of a motion: poses and velocities at the frames, without a resting body's jitter.
+"""A motion -> the stored poses and velocities at the frames, without the jitter of resting bodies.
 
-A solver moves bodies at rest by micrometres. None of it enters: a body that nothing has touched yet stays exactly as
-it was drawn, and one that rests is frozen.
+The solver moves resting bodies by micrometres. That is removed: an untouched body stays exactly as drawn, a resting one
+is frozen.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import numpy as np
 from schemas.scene import DIGITS, Scene, Trajectory
 from tasks.backends.bullet import Motion
 
-RESTING = 1e-3  # m/s and rad/s: slower is still
+RESTING = 1e-3  # m/s and rad/s: slower counts as rest
 
 
 def trajectories(scene: Scene, motion: Motion) -> list[Trajectory]:
-    """One a body: the states at the frames, rounded to DIGITS."""
+    """One a body: its states at the frames, rounded to DIGITS."""
     return [_trajectory(scene, motion, place) for place in range(len(scene.bodies))]
 
 
 def first_touch(motion: Motion, place: int) -> int | None:
-    """The first sub-step in which another body pushes this one; None if none ever does."""
+    """The first sub-step in which another body pushes this one; None if there is none."""
     return next((contact.step for contact in motion.contacts if place in (contact.first, contact.second)), None)
 
 
 def settled(velocities: np.ndarray) -> np.ndarray:
-    """(..., 3): the same, with zeros where a body is all but still."""
+    """(..., 3): the velocities, with zeros where they count as rest."""
     return np.where(np.linalg.norm(velocities, axis=-1, keepdims=True) < RESTING, 0.0, velocities)
 
 
@@ -35,7 +35,7 @@ def _trajectory(scene: Scene, motion: Motion, place: int) -> Trajectory:
     position, rotation = motion.position[::every, place].copy(), _continuous(motion.rotation[::every, place])
     velocity = settled(motion.velocity[::every, place])
     angular_velocity = settled(motion.angular_velocity[::every, place])
-    as_drawn = 1  # frames; Bullet normalises even the first one's rotation
+    as_drawn = 1  # frames; at least one, since Bullet normalises even the first rotation
     if not body.controlled:
         touch = first_touch(motion, place)
         as_drawn = scene.n_frames if touch is None else touch // every + 1
@@ -55,7 +55,7 @@ def _trajectory(scene: Scene, motion: Motion, place: int) -> Trajectory:
 
 
 def _continuous(rotation: np.ndarray) -> np.ndarray:
-    """(T, 4): the same rotations; of q and -q, which are one, that which is nearer to the frame before."""
+    """(T, 4): the same rotations; of the equivalent q and -q, the one nearer to the previous frame."""
     turned_over = (rotation[1:] * rotation[:-1]).sum(axis=1) < 0
     signs = np.where(np.cumsum(turned_over) % 2, -1.0, 1.0)
     return rotation * np.concatenate([[1.0], signs])[:, None]

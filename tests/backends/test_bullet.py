@@ -176,7 +176,7 @@ def test_importing_loads_no_pybullet() -> None:
 def test_another_version_is_a_service_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "version", lambda package: "3.0.0")
     bullet._load.cache_clear()
-    with pytest.raises(ServiceDown, match=r"pybullet 3\.0\.0 is installed, and 3\.2\.7 .*\[kinemask\]"):
+    with pytest.raises(ServiceDown, match=r"pybullet 3\.0\.0 is installed, but 3\.2\.7 .*\[kinemask\]"):
         bullet.load()
 
 

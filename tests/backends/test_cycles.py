@@ -24,8 +24,8 @@ from schemas.outcome import RowFailed, ServiceDown
 from schemas.scene import Floor, Light, Scene, Trajectory
 from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig, process
-from tasks.backends.cycles.plan import Plan, compose, lay_over, merge, plan_clip
-from tasks.backends.cycles.renderer import CyclesRenderer, interpreter, job_of, usable_cpus
+from tasks.backends.cycles.plan import RenderPlan, compose, lay_over, merge, plan_clip
+from tasks.backends.cycles.renderer import CyclesRenderer, blender_job, interpreter, usable_cpus
 from tasks.backends.raster import RasterRenderer, decode_srgb
 from tasks.media.cast_rays import Window, cast, poses_at, zoom
 from tests.support.scenes import BLUE, checkerboard, glide, make_body, make_camera, tiny_scene
@@ -61,16 +61,16 @@ def stopping(scene: Scene, last: int) -> list[Trajectory]:
 # --- What is drawn ---------------------------------------------------------------------------
 
 
-def cast_shots(plan: Plan, scene: Scene, paths: list[Trajectory]) -> np.ndarray:
+def cast_parts(plan: RenderPlan, scene: Scene, paths: list[Trajectory]) -> np.ndarray:
     """The pixels that an exact renderer would give for a plan; every body has one colour."""
-    shots = []
-    for shot in plan.shots:
-        poses = poses_at(paths, shot.frame)
-        hits = cast(scene.camera, [scene.bodies[k] for k in shot.bodies], [poses[k] for k in shot.bodies])
-        labels = np.array([0, *(k + 1 for k in shot.bodies)], np.uint8)[hits.labels]
-        part = labels[shot.box.top : shot.box.bottom, shot.box.left : shot.box.right]
-        shots.append(np.stack([part * 50, part * 20, part, part], axis=-1).reshape(-1, 4))
-    return np.concatenate(shots)
+    parts = []
+    for part in plan.parts:
+        poses = poses_at(paths, part.frame)
+        hits = cast(scene.camera, [scene.bodies[k] for k in part.bodies], [poses[k] for k in part.bodies])
+        labels = np.array([0, *(k + 1 for k in part.bodies)], np.uint8)[hits.labels]
+        inside = labels[part.box.top : part.box.bottom, part.box.left : part.box.right]
+        parts.append(np.stack([inside * 50, inside * 20, inside, inside], axis=-1).reshape(-1, 4))
+    return np.concatenate(parts)
 
 
 @pytest.mark.parametrize("surroundings", [0.0, 0.25])
@@ -80,7 +80,7 @@ def cast_shots(plan: Plan, scene: Scene, paths: list[Trajectory]) -> np.ndarray:
 def test_labels_of_a_clip_in_parts_are_exact(scene: Scene, surroundings: float) -> None:
     paths = glide(scene)
     plan = plan_clip(scene, paths, CyclesConfig(surroundings=surroundings))
-    pictures = compose(plan, cast_shots(plan, scene, paths))
+    pictures = compose(plan, cast_parts(plan, scene, paths))
     for frame, labels in enumerate(pictures.labels):
         assert np.array_equal(labels, cast(scene.camera, scene.bodies, poses_at(paths, frame)).labels), frame
     # No body is cut by an edge, so that no colour is blended either.
@@ -93,14 +93,14 @@ def test_what_rests_is_drawn_once() -> None:
     still = [body.model_copy(update={"velocity": (0.0, 0.0, 0.0)}) for body in scene.bodies]
     scene = scene.model_copy(update={"bodies": still})
     plan = plan_clip(scene, glide(scene), CyclesConfig())
-    assert [shot.bodies for shot in plan.shots] == [(0, 1, 2, 3)]
+    assert [part.bodies for part in plan.parts] == [(0, 1, 2, 3)]
     assert plan.frames == [[]] * 6
 
 
 def test_what_comes_to_rest_is_not_drawn_again() -> None:
     scene = tiny_scene(8)
     plan = plan_clip(scene, stopping(scene, last=3), CyclesConfig())
-    assert [shot.frame for shot in plan.shots] == [0, 0, 1, 2, 3]
+    assert [part.frame for part in plan.parts] == [0, 0, 1, 2, 3]
     assert plan.frames == [[1], [2], [3], [4], [4], [4], [4], [4]]
 
 
@@ -113,7 +113,7 @@ def test_a_box_is_drawn_again_when_anything_in_it_moves() -> None:
     scene = tiny_scene(9, bodies=bodies)
     first, second = stopping(scene, last=1)[0], glide(scene)[1]
     plan = plan_clip(scene, [first, second], CyclesConfig())
-    pictures = compose(plan, cast_shots(plan, scene, [first, second]))
+    pictures = compose(plan, cast_parts(plan, scene, [first, second]))
     for frame, labels in enumerate(pictures.labels):
         assert np.array_equal(labels, cast(scene.camera, bodies, poses_at([first, second], frame)).labels), frame
 
@@ -128,14 +128,14 @@ def test_a_box_is_drawn_again_for_another_body_in_the_same_place() -> None:
         for path, position in zip(glide(scene), ([here, away], [away, here]), strict=True)
     ]
     plan = plan_clip(scene, paths, CyclesConfig())
-    labels = compose(plan, cast_shots(plan, scene, paths)).labels
+    labels = compose(plan, cast_parts(plan, scene, paths)).labels
     assert [np.unique(frame).tolist() for frame in labels] == [[0, 1], [0, 2]]
 
 
 def test_whole_frames_are_drawn_if_asked() -> None:
     scene = crossing()
     plan = plan_clip(scene, glide(scene), CyclesConfig(whole_frames=True))
-    assert [shot.box for shot in plan.shots] == [Window(0, 0, 120, 80)] * 6
+    assert [part.box for part in plan.parts] == [Window(0, 0, 120, 80)] * 6
     assert plan.n_pixels == 6 * 120 * 80
 
 
@@ -143,9 +143,9 @@ def test_a_body_that_a_mover_shades_or_hides_is_not_cut_by_the_edge_of_a_part() 
     scene = crossing()
     plan = plan_clip(scene, glide(scene), CyclesConfig(surroundings=0.0))
     resting = cast(scene.camera, [scene.bodies[1]], [poses_at(glide(scene), 0)[1]]).labels > 0
-    for shot in plan.shots[1:]:
-        inside = resting[shot.box.top : shot.box.bottom, shot.box.left : shot.box.right].sum()
-        hidden = cast(scene.camera, scene.bodies, poses_at(glide(scene), shot.frame)).labels[resting] != 2
+    for part in plan.parts[1:]:
+        inside = resting[part.box.top : part.box.bottom, part.box.left : part.box.right].sum()
+        hidden = cast(scene.camera, scene.bodies, poses_at(glide(scene), part.frame)).labels[resting] != 2
         assert inside == resting.sum() or not hidden.any()
 
 
@@ -181,7 +181,7 @@ def test_the_same_again_changes_nothing() -> None:
 
 # --- The process -----------------------------------------------------------------------------
 
-JOB = {"bpy": "5.0.1", "scene": {"bodies": [{}, {}]}, "shots": [{"frame": 0, "box": [0, 0, 4, 3], "bodies": [0]}]}
+JOB = {"bpy": "5.0.1", "scene": {"bodies": [{}, {}]}, "parts": [{"frame": 0, "box": [0, 0, 4, 3], "bodies": [0]}]}
 REPORT = '{"bpy": "5.0.1"}'
 
 StandIn = Callable[[str], Path]
@@ -331,7 +331,7 @@ import sys, threading
 from pathlib import Path
 import numpy as np
 from tasks.backends.cycles import process
-job = {"bpy": "0", "scene": {"bodies": []}, "shots": []}
+job = {"bpy": "0", "scene": {"bodies": []}, "parts": []}
 def draw():
     process.draw(Path(sys.argv[1]), job, np.zeros((4, 4, 3), np.uint8), timeout_s=100)
 if sys.argv[2] == "thread":
@@ -377,7 +377,7 @@ def test_an_interrupt_ends_the_process(stand_in: StandIn, scratch: Path) -> None
 def test_a_process_that_comes_too_late_for_its_parent_ends() -> None:
     done = subprocess.run([sys.executable, "-I", WORKER, "/nowhere", "1"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "is gone" in done.stderr
+    assert "the parent process 1 has ended" in done.stderr
 
 
 def gone(pid: int) -> bool:
@@ -499,7 +499,7 @@ def test_light_shadows_and_texture_lie_where_the_ray_caster_puts_them() -> None:
 def test_another_blender_is_no_matter_of_a_row() -> None:
     scene = tiny_scene(1)
     config = CyclesConfig()
-    job = job_of(scene, glide(scene), plan_clip(scene, glide(scene), config), config) | {"bpy": "4.2.0"}
+    job = blender_job(scene, glide(scene), plan_clip(scene, glide(scene), config), config) | {"bpy": "4.2.0"}
     with pytest.raises(ServiceDown, match=r"has bpy 5\.0\.1, not 4\.2\.0"):
         process.draw(interpreter(config), job, FLOOR, timeout_s=60)
 

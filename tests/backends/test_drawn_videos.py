@@ -26,10 +26,10 @@ from tasks.backends.colour.palette import COLOUR_WORDS, Picture
 from tasks.backends.colour.phrases import describe
 from tasks.backends.drawn_videos import BEHAVIOURS, DrawnVideos, sample_rng
 from tasks.backends.drawn_videos.animals import BUILDS
-from tasks.backends.drawn_videos.film import Film, is_leap
+from tasks.backends.drawn_videos.animation import Animation, is_leap
 from tasks.backends.drawn_videos.looks import COLOUR_PAIRS, choose_colours, head_noun, looks_of
 from tasks.backends.drawn_videos.plots import choose_behaviour
-from tasks.backends.drawn_videos.things import SHAPES
+from tasks.backends.drawn_videos.things import SHAPE_OF_NOUN
 from tasks.backends.drawn_videos.world import World
 from tasks.backends.optical_flow import FlowPropagator
 from tasks.datasets.dsr.grammar.lexicon import ANIMALS, THINGS
@@ -53,12 +53,12 @@ def prompt_of(code: str = "LT", **changes: str) -> DsrPrompt:
     return make_prompt(f"{code}_1", initial=initial, final=final, **changes)
 
 
-def film_of(prompt: DsrLabels, behaviour: str, world: World | None = None, seed: int = 0) -> Film:
+def film_of(prompt: DsrLabels, behaviour: str, world: World | None = None, seed: int = 0) -> Animation:
     plot = BEHAVIOURS[behaviour].plot(prompt.initial, prompt.final)
-    return Film.of(prompt, plot, COLOURS, world or World(208, 128), np.random.default_rng(seed))
+    return Animation.of(prompt, plot, COLOURS, world or World(208, 128), np.random.default_rng(seed))
 
 
-def boxes_of(film: Film, n_frames: int) -> dict[str, list[Box | None]]:
+def boxes_of(film: Animation, n_frames: int) -> dict[str, list[Box | None]]:
     seen = [boxes for _, boxes in film.frames(n_frames)]
     return {name: [boxes[name] for boxes in seen] for name in (ANIMAL, OBJECT)}
 
@@ -220,7 +220,7 @@ def test_most_prompts_have_winners_and_losers():
 
 def test_every_noun_of_the_grammar_has_a_shape_of_its_own():
     assert {animal.noun for animal in ANIMALS if head_noun(animal.noun) not in BUILDS} == set()
-    assert {thing.noun for thing in THINGS if head_noun(thing.noun) not in SHAPES} == set()
+    assert {thing.noun for thing in THINGS if head_noun(thing.noun) not in SHAPE_OF_NOUN} == set()
 
 
 ODD_NOUNS = ["axolotl", "red panda", "orange", "chest of drawers", "pair of boots", "Ünïcørn", "x" * 300, "<b>&"]

@@ -21,7 +21,7 @@ from tasks.backends.event_captions.facts import (
     Strength,
 )
 from tasks.backends.event_captions.measures import merge_contacts, read_facts
-from tasks.backends.event_captions.wording import kind_of, list_of_things, listed, with_article, word_caption
+from tasks.backends.event_captions.wording import kind_of, list_of_things, series, with_article, word_caption
 from tests.support.scene_clips import SceneClip, make_collision, simulated, story
 from tests.support.scenes import make_body
 
@@ -217,7 +217,7 @@ def test_directions_agree_with_the_masks_of_simulated_clips(set_: SceneSet, seed
 def test_words() -> None:
     assert with_article("orange cube") == "an orange cube"
     assert with_article("red cube") == "a red cube"
-    assert [listed(things) for things in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b, and c"]
+    assert [series(things) for things in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b, and c"]
     assert kind_of(["red cube", "blue cube"]) == "cubes"
     assert kind_of(["red cube", "blue cylinder"]) == "objects"
     assert list_of_things(["red cube", "blue cylinder"]) == "a red cube and a blue cylinder"

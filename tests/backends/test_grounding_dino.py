@@ -436,7 +436,7 @@ def test_the_published_architectures_are_at_hand() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("own.json", '{"num_querys": 3}', "no such settings: num_querys"),
+        ("own.json", '{"num_querys": 3}', "unknown settings num_querys; known are "),
         ("own.json", "[1, 2]", "must hold a JSON object"),
         ("own.json", "{", "readable JSON file"),
         ("own.py", "raise SystemExit('executed')", "readable JSON file"),
@@ -505,7 +505,7 @@ def removed(file: Path) -> None:
     ("damage", "said"),
     [
         (removed, "no checkpoint at"),
-        (truncated, "wholly downloaded"),
+        (truncated, "is the download complete"),
         (another_shape, "are these the weights of this architecture"),
         (one_weight_short, r"1 \(feat_map.weight, ...\) missing"),
         (one_weight_more, r"1 \(more, ...\) left over"),
@@ -550,12 +550,12 @@ def edit_json(file: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda folder: truncated(folder / "model.safetensors"), "wholly downloaded"),
+        (lambda folder: truncated(folder / "model.safetensors"), "is the download complete"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
         (lambda folder: (folder / "config.json").unlink(), "cannot load"),
         (lambda folder: edit_json(folder / "config.json", decoder_layers=2), "missing, none left over"),
         (lambda folder: edit_json(folder / "config.json", encoder_ffn_dim=32), "cannot load"),
-        (lambda folder: edit_json(folder / "config.json", model_type="bert"), "is a bert, no grounding-dino"),
+        (lambda folder: edit_json(folder / "config.json", model_type="bert"), "is a bert model, not grounding-dino"),
     ],
     ids=["truncated", "no weights", "no config", "deeper", "narrower", "another kind"],
 )

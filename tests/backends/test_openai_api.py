@@ -327,7 +327,7 @@ def test_rows_that_fail_one_after_the_other_stop_the_shard(tmp_path: Path) -> No
         for n in range(2):
             with pytest.raises(RowFailed):
                 ask(client, f"row {n}")
-        with pytest.raises(ServiceDown, match=r"3 rows failed one after the other.*server_error: HTTP 500"):
+        with pytest.raises(ServiceDown, match=r"3 rows failed in a row.*server_error: HTTP 500"):
             ask(client, "row 2")
         calls = server.calls
         with pytest.raises(ServiceDown):

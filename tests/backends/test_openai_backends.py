@@ -23,7 +23,7 @@ from tasks.backends.openai.scene_captions import SceneCaptionReply
 from tasks.backends.openai.vlm import MAX_SIDE_PX, OpenAIVerifier, VerifyReply, crop_with_context, with_box
 from tasks.extract_triplets import CaptionReader
 from tasks.ground_instances import Verifier
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint, sample
 
 CAPTION = "A boy in a red shirt kicks a ball.\nThen his  mother hugs him."
@@ -108,7 +108,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 @pytest.mark.parametrize("name", REPLY_OF)
 def test_a_prompt_is_known_by_its_hash_and_says_that_data_is_no_instruction(name: str) -> None:
-    prompt = load(name)
+    prompt = load_prompt(name)
     assert (prompt.name, len(prompt.sha256)) == (name, 64)
     assert "never" in prompt.text
     assert "instruction" in prompt.text
@@ -118,7 +118,7 @@ def test_a_prompt_is_known_by_its_hash_and_says_that_data_is_no_instruction(name
 def test_a_prompt_names_every_field_of_its_reply(name: str, reply: type[Reply]) -> None:
     schemas = [reply.model_json_schema(), *reply.model_json_schema().get("$defs", {}).values()]
     for field in (f for schema in schemas for f in schema["properties"]):
-        assert f"`{field}`" in load(name).text
+        assert f"`{field}`" in load_prompt(name).text
 
 
 @pytest.mark.parametrize("reply", sorted(set(REPLY_OF.values()), key=lambda reply: reply.__name__))
@@ -189,7 +189,7 @@ def test_things_may_act_if_the_reader_is_told_so_and_tells_the_model(served: Ser
     assert reader.count_interactions(CAPTION, attempt=0) == 1
     assert [m.living for m in reader.list_interactions(CAPTION, attempt=0).mentions] == [False, False]
     told = [request["messages"][0]["content"] for request in served.server.requests]
-    assert told == [load("count_any_interactions").text, load("list_any_interactions").text]
+    assert told == [load_prompt("count_any_interactions").text, load_prompt("list_any_interactions").text]
     assert reader.identity != served.captions().identity
 
 
@@ -371,7 +371,7 @@ def test_the_backends_are_what_the_stages_ask_for(served: Served) -> None:
     assert (reader.identity["model"], verifier.identity["model"]) == ("tiny-llm", "tiny-vlm")
     turns = ("count_interactions", "list_interactions", "rate_interaction", "describe_instances")
     for identity, names in ((reader.identity, turns), (verifier.identity, ("verify_candidate",))):
-        assert {f"prompt.{name}": load(name).sha256 for name in names}.items() <= identity.items()
+        assert {f"prompt.{name}": load_prompt(name).sha256 for name in names}.items() <= identity.items()
         assert served.server.base_url not in " ".join(identity.values())
 
 

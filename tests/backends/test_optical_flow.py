@@ -11,7 +11,7 @@ import pytest
 from schemas.candidate import Anchor, Box
 from schemas.mask_track import decode_masks
 from tasks.backends.optical_flow import SHORT_SIDE_PX, FlowPropagator
-from tasks.backends.optical_flow.frames import Clip
+from tasks.backends.optical_flow.frames import ScaledClip
 from tasks.backends.optical_flow.plate import Guess, Plate
 
 HEIGHT, WIDTH = 144, 256
@@ -249,8 +249,8 @@ def test_a_background_of_its_own_colour_does_not_stick_to_a_figure_that_passes_i
     assert (found & poster)[-6:].sum() < 0.02 * poster.sum()
 
 
-def plate_of(frame: np.ndarray) -> tuple[Plate, Clip]:
-    clip = Clip(frame[None])
+def plate_of(frame: np.ndarray) -> tuple[Plate, ScaledClip]:
+    clip = ScaledClip(frame[None])
     return Plate(Guess.of(clip)), clip
 
 
@@ -264,7 +264,7 @@ def test_the_plate_knows_what_it_has_seen_and_no_more():
     assert shown[:, 120:].mean() > 0.99
     changed = frame.copy()
     changed[20:60, 180:220] = RED
-    scenery = plate.compare(Clip(changed[None]).view(0))
+    scenery = plate.compare(ScaledClip(changed[None]).view(0))
     assert scenery.other[22:58, 182:218].all()
     assert not scenery.plate[22:58, 182:218].any()
 
@@ -273,7 +273,7 @@ def test_the_plate_takes_a_shadow_for_neither_background_nor_instance():
     plate, clip = plate_of(background())
     plate.learn(clip.view(0), np.zeros((HEIGHT, WIDTH), bool), np.zeros((HEIGHT, WIDTH), bool))
     shadow = (background() * 0.75).astype(np.uint8)
-    scenery = plate.compare(Clip(shadow[None]).view(0))
+    scenery = plate.compare(ScaledClip(shadow[None]).view(0))
     assert scenery.other.mean() < 0.01
     assert scenery.plate.mean() < 0.01
 

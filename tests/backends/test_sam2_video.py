@@ -377,9 +377,9 @@ def damaged_native(folder: Path, damage: str) -> dict[str, str]:
     ("damage", "told"),
     [
         ("missing", "no checkpoint at"),
-        ("truncated", "wholly downloaded"),
-        ("empty", "wholly downloaded"),
-        ("not the authors' form", 'no "model" in it'),
+        ("truncated", "is the download complete"),
+        ("empty", "is the download complete"),
+        ("not the authors' form", 'it holds no "model"'),
         ("code", "cannot load tiny.pt"),
         ("another width", "size mismatch"),
         ("another depth", "missing"),
@@ -415,7 +415,7 @@ def damaged_ported(folder: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        ("truncated", "wholly downloaded"),
+        ("truncated", "is the download complete"),
         ("no weights", "model.safetensors"),
         ("no config", "cannot load tiny"),
         ("another model", "config.json is that of a bert"),
@@ -442,9 +442,15 @@ def test_a_hub_that_cannot_be_reached(library, monkeypatch, tmp_path):
     ("settings", "told"),
     [
         ({"architecture": "hiera_xl"}, r"set sam2\.checkpoint .* hiera_t, hiera_s"),
-        ({"architecture": "hiera_xl", "checkpoint": "tiny.pt"}, "no architecture hiera_xl: it is one of hiera_t"),
+        (
+            {"architecture": "hiera_xl", "checkpoint": "tiny.pt"},
+            "unknown architecture hiera_xl; set sam2.architecture to hiera_t",
+        ),
         ({"architecture": "tiny.yaml"}, r"set sam2\.checkpoint"),
-        ({"architecture": "tiny.yaml", "checkpoint": "owner/name"}, "which file of owner/name@main"),
+        (
+            {"architecture": "tiny.yaml", "checkpoint": "owner/name"},
+            "owner/name@main: unknown which file holds the weights of",
+        ),
         ({"checkpoint": "./none.pt"}, "no checkpoint at"),
     ],
 )

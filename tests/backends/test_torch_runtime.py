@@ -65,7 +65,7 @@ def test_a_repository_of_the_hub_may_name_a_revision() -> None:
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights/sam2.pt", "./owner/name", "/owner/name", "name", "a/b/c"])
 def test_a_path_where_nothing_is(name: str) -> None:
-    with pytest.raises(ServiceDown, match="download it there, or name a repository of the model hub as OWNER/NAME"):
+    with pytest.raises(ServiceDown, match="download it there, or give a repository of the model hub as OWNER/NAME"):
         Checkpoint.of(name)
 
 
@@ -175,7 +175,7 @@ def test_a_hub_that_cannot_be_asked(tmp_path: Path) -> None:
     for environment in ({}, {"HF_HUB_OFFLINE": "1"}):
         said = fetch(endpoint, tmp_path, **environment).stdout
         assert said.startswith("ServiceDown: cannot load owner/name@main: LocalEntryNotFoundError")
-        assert "is the hub reachable and the name right? Else download it and give its path" in said
+        assert "is the hub reachable and the name right? If not, download it and give its path" in said
 
 
 def test_what_the_hub_does_not_have(tmp_path: Path, weights: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_machine_that_only_plans_names_the_versions_it_has_not() -> None:
 
 def test_another_version_than_rows_would_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "version", lambda package: "0.0.1")
-    told = r"sam2 0\.0\.1 is installed, and 1\.1\.0 is what was tested: pip install"
+    told = r"sam2 0\.0\.1 is installed, but 1\.1\.0 is pinned: pip install"
     with pytest.raises(ServiceDown, match=told), MODELS.imports("sam2"):
         pytest.fail("what is inside must not run")
 

@@ -18,10 +18,10 @@ import pytest
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.event_captions import EventCaptions
 from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.openai.scene_captions import MAX_CHARACTERS, OpenAISceneCaptions, spread
+from tasks.backends.openai.scene_captions import MAX_CAPTION_CHARACTERS, OpenAISceneCaptions, evenly_spaced
 from tasks.caption_clips import CaptionConfig, Captioner, caption_clip, load_backend
 from tasks.media.video import encode_video
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import point_at
 from tests.support.scene_clips import FPS, N_FRAMES, SceneClip, clip_of, make_collision, simulated, story
@@ -122,7 +122,7 @@ def test_a_vlm_sees_frames_from_first_to_last_in_order_and_is_told_nothing_else(
     text, pictures = asked(server)
     assert text == {"times_s": [0.0, 0.5, 1.0, 1.5, 2.0]}
     assert [round(picture.mean() / 5) for picture in pictures] == [0, 12, 24, 36, 48]
-    assert server.requests[0]["messages"][0]["content"] == load("caption_scene").text
+    assert server.requests[0]["messages"][0]["content"] == load_prompt("caption_scene").text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_vlm_sees_frames_from_first_to_last_in_order_and_is_told_nothing_else(
     [(49, 4, [0, 16, 32, 48]), (49, 2, [0, 48]), (3, 8, [0, 1, 2]), (8, 8, list(range(8))), (1, 2, [0])],
 )
 def test_frames_are_spread_from_the_first_to_the_last(n_frames: int, n: int, places: list[int]) -> None:
-    assert spread(n_frames, n) == places
+    assert evenly_spaced(n_frames, n) == places
 
 
 def test_a_vlms_caption_is_kept_word_for_word_and_read_for_faults(server: LocalEndpoint, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_same_clip_is_asked_once_and_another_number_of_frames_is_another_que
     assert first.identity == second.identity != other.identity
 
 
-@pytest.mark.parametrize("description", ["", " \n", "x" * (MAX_CHARACTERS + 1)])
+@pytest.mark.parametrize("description", ["", " \n", "x" * (MAX_CAPTION_CHARACTERS + 1)])
 def test_no_words_and_too_many_are_no_caption(server: LocalEndpoint, tmp_path: Path, description: str) -> None:
     server.answers = lambda request: {"description": description}
     with pytest.raises(RowFailed, match="invalid_reply"):
@@ -184,4 +184,4 @@ def test_without_a_vlm_it_says_what_to_export(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_the_prompt_names_what_it_is_given() -> None:
-    assert "`times_s`" in load("caption_scene").text
+    assert "`times_s`" in load_prompt("caption_scene").text

@@ -24,7 +24,7 @@ from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import ExtractConfig
 from tasks.ground_instances import GroundConfig
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 from tests.support.endpoint import FAULTS, LocalEndpoint
 from tests.support.flow_runs import (
     Scene,
@@ -347,7 +347,7 @@ def test_a_caption_that_gives_orders_reaches_the_model_as_data_only(injecting: C
     prompts = ("count_interactions", "list_interactions", "rate_interaction", "describe_instances", "verify_candidate")
     for request in server.requests:
         assert [message["role"] for message in request["messages"]] == ["system", "user"]
-        assert request["messages"][0]["content"] in {load(name).text for name in prompts}
+        assert request["messages"][0]["content"] in {load_prompt(name).text for name in prompts}
         assert "<|im" not in str(request["messages"][1]["content"])
     assert set(table(snapshot, "interactions")["verb"]) == {"carry"}
     assert not (Path.cwd() / "pwned").exists()
@@ -430,7 +430,7 @@ def test_a_server_that_fails_every_row_counts_as_down(
     impatient = QUICK.model_copy(update={"max_failed_rows": 2})
     with LocalEndpoint(always="503", answers=answer_of) as server:
         point_at(server, monkeypatch)
-        with pytest.raises(ShardsFailed, match=r"2 rows failed one after the other.*Look after the server"):
+        with pytest.raises(ShardsFailed, match=r"2 rows failed in a row.*Check the server"):
             run_here(asking(config, impatient))
     assert Snapshot.latest(config.snapshots) is None
     healthy()

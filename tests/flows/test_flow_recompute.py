@@ -22,7 +22,7 @@ from tasks.check_tracks import CheckConfig
 from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import ExtractConfig
 from tasks.ground_instances import GroundConfig
-from tasks.prompts import Prompt, load
+from tasks.prompts import Prompt, load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import (
     SCENES,
@@ -295,8 +295,8 @@ def test_an_endpoint_is_not_asked_again_when_nothing_changed(asking: CurateMatri
 def test_a_changed_prompt_asks_its_own_turn_again_and_grounds_nothing_for_the_same_triplets(
     asking: CurateMatrix11k, endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, prompt: str, n_asked: int
 ) -> None:
-    changed = Prompt(prompt, load(prompt).text + "\nBe brief.\n", "0" * 64)
-    monkeypatch.setattr(openai_captions, "load", lambda name: changed if name == prompt else load(name))
+    changed = Prompt(prompt, load_prompt(prompt).text + "\nBe brief.\n", "0" * 64)
+    monkeypatch.setattr(openai_captions, "load_prompt", lambda name: changed if name == prompt else load_prompt(name))
     with watch(asking) as made:
         run_here(asking)
     assert made.counts == {"extract_triplets": 5}  # every caption: which turns' prompts it needs is not known before

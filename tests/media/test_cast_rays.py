@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from schemas.scene import Body, Camera, Quaternion
-from tasks.media.cast_rays import Hits, Solid, Window, cast, poses_at, rotation_matrix, zoom
+from tasks.media.cast_rays import RayHits, Solid, Window, cast, poses_at, rotation_matrix, zoom
 from tests.support.scenes import glide, make_body, make_camera, tiny_scene
 
 UPRIGHT: Quaternion = (1.0, 0.0, 0.0, 0.0)
 TILTED: Quaternion = tuple((np.array([0.8, 0.3, -0.4, 0.2]) / np.linalg.norm([0.8, 0.3, -0.4, 0.2])).tolist())
 
 
-def see(*bodies: Body, camera: Camera | None = None) -> Hits:
+def see(*bodies: Body, camera: Camera | None = None) -> RayHits:
     return cast(camera or make_camera(), bodies, [(body.position, body.rotation) for body in bodies])
 
 

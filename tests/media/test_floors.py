@@ -17,7 +17,7 @@ from schemas.outcome import RowFailed, ServiceDown
 from schemas.scene import Floor
 from schemas.storage import parse_path
 from tasks.media.floors import Floors, FloorTexture, painted, texture_uv
-from tasks.media.floors.painted import KINDS
+from tasks.media.floors.painted import SURFACE_KINDS
 from tasks.media.floors.pictures import noun_of
 
 
@@ -57,8 +57,8 @@ def test_no_painted_floor_and_no_kind_of_floor_is_in_both_splits() -> None:
     assert not {floor.noun for floor in train} & {floor.noun for floor in test}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_painted_floor_goes_on_at_the_opposite_edge(kind: painted.Kind) -> None:
+@pytest.mark.parametrize("kind", SURFACE_KINDS, ids=lambda kind: kind.name)
+def test_a_painted_floor_goes_on_at_the_opposite_edge(kind: painted.SurfaceKind) -> None:
     picture = Floors().picture(lay(FloorTexture(f"{kind.name}-1", kind.noun)))
     assert picture.dtype == np.uint8
     assert picture.shape[0] == picture.shape[1] >= 512

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.dsr import DsrLabels, Form
-from schemas.relation import DSR_TYPES, RELATIONS, Relation
+from schemas.relation import DSR_TYPES, RELATIONS, SpatialRelation
 from tasks.datasets.dsr.grammar import PromptConfig, generate_prompts
 from tasks.datasets.dsr.wording import from_to_text, structured_text
-from tasks.readers.parse_prompts import MAX_CHARACTERS, PromptRefused, parse_prompt, relation_of
+from tasks.readers.parse_prompts import MAX_PROMPT_CHARACTERS, PromptRefused, parse_prompt, relation_of
 
 FOX = DsrLabels(scene="In a wood", animal="fox", object="chair", verb="sprints", initial="left", final="right")
 STRUCTURED = "In a wood, a fox is on the left of a chair, then the fox sprints to the right of the chair."
@@ -140,7 +140,7 @@ def test_what_is_read(text: str, form: Form, animal: str, thing: str, verb: str)
     [
         ("", "empty"),
         (" \n. ", "empty"),
-        ("a fox " * MAX_CHARACTERS, "too_long"),
+        ("a fox " * MAX_PROMPT_CHARACTERS, "too_long"),
         (f"{STRUCTURED} It snows.", "several_sentences"),
         ("A fox sleeps in a wood.", "no_relation"),
         ("A fox is under a chair, and stays.", "no_relation"),
@@ -182,7 +182,7 @@ def test_a_hostile_text_is_refused_in_no_time(text: str) -> None:
 
 
 def test_a_further_relation_is_read_by_its_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
-    behind = Relation("behind", "H", (0, 0, 1), "behind", "to behind", "from behind")
+    behind = SpatialRelation("behind", "H", (0, 0, 1), "behind", "to behind", "from behind")
     monkeypatch.setitem(RELATIONS, "behind", behind)
     monkeypatch.setitem(DSR_TYPES, "HT", ("G", "behind", "top"))
     labels = FOX.model_copy(update={"initial": "behind", "final": "top"})

@@ -177,7 +177,7 @@ def test_outcomes_do_not_depend_on_the_folders_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gone", "file.mp4"])
 def test_what_is_no_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.mp4").write_bytes(b"x")
-    with pytest.raises(ManifestError, match="is no folder; give the one that holds the videos"):
+    with pytest.raises(ManifestError, match="is not a folder; give the one that holds the videos"):
         read_samples(tmp_path / name, PROMPTS, SEEDS, None)
 
 

@@ -31,7 +31,7 @@ def test_relations_are_told_apart_by_everything_that_names_them() -> None:
     ("changes", "message"),
     [
         ({"initial": "left", "final": "left"}, "nothing changes"),
-        ({"final": "inside"}, "there is no relation 'inside'; there are left, right, top"),
+        ({"final": "inside"}, "unknown relation 'inside'; use one of left, right, top"),
         ({"animal": " "}, "animal"),
         ({"object": ""}, "object"),
         ({"prompt_id": "../up"}, "prompt_id"),

@@ -91,7 +91,7 @@ def test_slashes_and_dots_fold_as_on_a_disk() -> None:
         ("s3://videos/" + "k/" * 600, "too long"),
         ("s3://videos/" + "k" * 300, "too long"),
         ("s3://videos/a\0b", "zero byte"),
-        ("s4://videos/key", "no storage that fsspec knows"),
+        ("s4://videos/key", "not a storage that fsspec supports"),
     ],
 )
 def test_what_is_no_address_is_refused(text: str, says: str) -> None:

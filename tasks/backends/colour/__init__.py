@@ -4,10 +4,9 @@
     AttributeVerifier().verify(frame, box, <"a red ball">, caption)
         ->  Answer(match=True, confidence=0.9, rationale="87% of the box's middle is red (needs 35%); ...")
 
-A thing is a connected patch of its colour that stands out from what surrounds it. A person is a figure whose
-garments have their colours in the right places: found by the people detector, or grown from the garments
-over the foreground. Both see the caption's words only through `describe`; the verifier says so when it finds
-none that it can check.
+A thing is a connected patch of its colour that stands out from its surroundings. A person is a figure with garments of
+the described colours in the right places; the people detector finds it, or it is grown from the garments over the
+foreground. Both read the caption's words only through `describe`. If no word can be checked, the verifier says so.
 
     phrases     what a noun phrase says that can be measured
     palette     what a colour word looks like
@@ -16,9 +15,9 @@ none that it can check.
     growth      the whole thing that a patch is part of
     garments    where clothes are on a standing figure
     figures     people, by what they wear
-    detector    all of it together: boxes
-    verifier    all of it together: a yes or a no, with reasons
-    boxes, masks  the geometry of both
+    detector    puts them together: boxes
+    verifier    puts them together: a yes or a no, with reasons
+    boxes, masks  geometry
 """
 
 from tasks.backends.colour.detector import ColourDetector

@@ -3,7 +3,7 @@
     enclosing(shirt, trousers)  ->  the box of both
     non_maximum_suppression([a, almost_a, b], [0.7, 0.9, 0.4], limit=8)  ->  [1, 2]
 
-All in pixels of the same picture. Records hold boxes as tuples: `as_box`.
+Boxes are in pixels of one picture. Records hold them as tuples: `as_box`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1: for slicing
 
 
 def as_box(box: np.ndarray) -> Box:
-    """(4,) -> what records hold."""
+    """(4,) -> the tuple that records hold."""
     x0, y0, x1, y1 = (float(v) for v in box)
     return x0, y0, x1, y1
 
@@ -62,7 +62,7 @@ def expand(box: Sequence[float] | np.ndarray, share: float, shape: tuple[int, ..
 def non_maximum_suppression(boxes: Sequence[np.ndarray], scores: Sequence[float], limit: int) -> list[int]:
     """(N, 4), (N,) -> the indices of at most `limit` boxes, best first, none nearly equal to a better one.
 
-    Ties are broken by place, so that the order of the input does not matter.
+    Ties are broken by place: the order of the input does not matter.
     """
     kept: list[int] = []
     for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], tuple(boxes[i]))):

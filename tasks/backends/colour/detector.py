@@ -3,8 +3,8 @@
     ColourDetector().propose(frames, [<"a boy in a red shirt">, <"a green box">])
         ->  {"id1": [Proposal(frame=0, box_xyxy=(38.0, 110.0, 82.0, 206.0), score=0.9), ...], "id2": [...]}
 
-Things are patches of their colours with what belongs to them, people are figures around their garments.
-Instances are looked for together: none grows over pixels that are surely another's.
+A thing is a patch of its colour with the parts that belong to it; a person is a figure around its garments.
+Instances are searched together: none grows over pixels that almost certainly belong to another.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tasks.backends.people import PeopleDetector, PersonBox
 from tasks.engine.progress import counted
 
 WORKING_LONG_SIDE_PX = 640
-MAX_PROPOSALS = 8  # a frame and instance; the stage keeps its own J of them
-COLOURLESS_TRUST = 0.3  # in what merely stands out, where no colour is given
+MAX_PROPOSALS = 8  # per frame and instance; the stage keeps at most J of them
+COLOURLESS_TRUST = 0.3  # in a patch that stands out, if no colour is given
 MIN_CLAIM_SCORE = 0.35
 MAX_CLAIM_SHARE = 0.1  # of the picture
 
@@ -77,7 +77,7 @@ def _candidates(view: View, descriptions: dict[str, Description]) -> dict[str, l
     claims = {key: _claim(found.patches, view.shape) for key, found in evidence.items()}
     people = view.people
     candidates: dict[str, list[ScoredBox]] = {}
-    # People first: what lies on a figure found for one of them is no animal.
+    # People first: a patch on a person's figure is not an animal.
     for key, description in sorted(descriptions.items(), key=lambda item: not item[1].person):
         others = [claim for other, claim in claims.items() if other != key]
         blocked = np.any(others, axis=0) & ~claims[key] if others else np.zeros(view.shape, bool)
@@ -98,7 +98,7 @@ def _evidence(view: View, description: Description) -> _Evidence:
 
 
 def _scored_patches(view: View, tints: tuple[Tint, ...], description: Description) -> list[ScoredPatch]:
-    """Patches of the colours, best first; of whatever stands out where no colour is given (and nobody wears any)."""
+    """Patches of the colours, best first. Without a colour: of the foreground, except for people and garments."""
     if tints:
         membership, trust = view.picture.membership(tints), 1.0
     elif view.foregrounds and not description.garments and not description.person:
@@ -115,7 +115,7 @@ def _scored_patches(view: View, tints: tuple[Tint, ...], description: Descriptio
 
 
 def _claim(scored: list[ScoredPatch], shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool: pixels that are so likely this instance's that no other may grow over them."""
+    """(H, W) bool: pixels so likely this instance's that no other instance may grow over them."""
     max_area = MAX_CLAIM_SHARE * (shape[0] * shape[1])
     sure = [patch for score, patch in scored if score >= MIN_CLAIM_SCORE and patch.area <= max_area]
     claim = cv2.morphologyEx(union_mask(sure, shape), cv2.MORPH_CLOSE, disc(7))
@@ -129,7 +129,7 @@ def _thing_candidates(
     blocked: np.ndarray,
     people: tuple[PersonBox, ...],
 ) -> list[ScoredBox]:
-    """Boxes of things and animals: patches with their parts of other colours. blocked: (H, W) bool, others' pixels."""
+    """Boxes of things and animals, parts of other colours included. blocked: (H, W) bool, pixels of other instances."""
     scored = [ScoredBox(score, whole_thing(patch, view, blocked, description.living)) for score, patch in patches]
     if description.living and not description.person:
         scored = [item for item in scored if share_on_people(item.box, people) <= MAX_ON_PERSON]

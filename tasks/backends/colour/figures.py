@@ -1,10 +1,10 @@
 """People, by what they wear: detected ones, and garments grown to the figure that wears them.
 
     figure_candidates(view, <"a boy in a red shirt">, {<red shirt>: [<patch>]}, blocked)
-        ->  [ScoredBox(0.86, <head to shoes>), ScoredBox(0.31, <another red patch's would-be figure>), ...]
+        ->  [ScoredBox(0.86, <head to shoes>), ScoredBox(0.31, <the figure around another red patch>), ...]
 
-A score adds how the box was found to how well the garments' colours lie in it, and is lowered for a box that
-has not a person's proportions.
+A score adds two parts: how the box was found, and how well the garments' colours lie in it. Boxes without a person's
+proportions score lower.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from tasks.backends.colour.garments import garments_match
 from tasks.backends.colour.growth import grow, runs_out
 from tasks.backends.colour.palette import FULL_MEMBERSHIP
 from tasks.backends.colour.patches import Patch, ScoredPatch, find_patches
-from tasks.backends.colour.phrases import Description, Garment, Region
+from tasks.backends.colour.phrases import BodyRegion, Description, Garment
 from tasks.backends.people import PersonBox
 
-# How far a figure reaches beyond a garment, in the garment's heights: up, down and to either side (arms).
-Reach = dict[Region, tuple[float, float, float]]
-# At most; a child's head is as high as its shirt and a half.
+# How far a figure reaches beyond a garment, in heights of the garment: up, down, and to each side (arms).
+Reach = dict[BodyRegion, tuple[float, float, float]]
+# Upper bounds: a child's head is 1.5 times as high as its shirt.
 MAX_REACH: Reach = {"upper": (1.6, 2.2, 0.9), "lower": (2.6, 1.0, 0.9), "whole": (1.1, 1.1, 0.5)}
-# Of a figure nobody can see the outline of: an adult's head and legs.
+# For a figure without a visible outline: an adult's head and legs.
 ADULT_REACH: Reach = {"upper": (0.55, 1.4, 0.2), "lower": (1.1, 0.15, 0.15), "whole": (0.35, 0.35, 0.15)}
-NECK_SHARE = 0.6  # of the garments' height: a neck, and half a face, as pale as the wall
-MIN_HEIGHT = 1.4  # of the garment's height: a head as well, and legs
-MIN_HEIGHT_OF_PAIR = 1.1  # of both garments' height: a head
-MIN_CUT_GROWTH = 1.3  # of the garments' box area, where the picture's edge cuts head or legs
+NECK_SHARE = 0.6  # of the garments' height: gap for a neck or half a face as pale as the wall
+MIN_HEIGHT = 1.4  # of the garment's height: there must be a head or legs too
+MIN_HEIGHT_OF_PAIR = 1.1  # of both garments' height: there must be a head too
+MIN_CUT_GROWTH = 1.3  # of the garments' box area, if the picture's edge cuts off head or legs
 MAX_SEEDS = 8
-SINGLE_GARMENT_TRUST = 0.6  # where the phrase names several
+SINGLE_GARMENT_TRUST = 0.6  # if the phrase names several
 
-# How much a box's origin says, of 1; the garments' colours say the rest.
+# Share of the score that the box's origin gives; the garments' colours give the rest.
 PROPORTIONS_EVIDENCE, DETECTED_EVIDENCE, OUTLINE_EVIDENCE, GROWN_EVIDENCE = 0.15, 0.2, 0.3, 0.35
 GARMENTS_WEIGHT = 0.6
 MATCH_WITHOUT_GARMENTS = 0.5
 DETECTED_TRUST_IN_PLAIN = 0.85  # a figure cut out of a plain background is tighter than a detector's window
 SAME_FIGURE_IOU = 0.5
-MIN_WORN_SHARE = 0.7  # of a garment's box, inside of a person's
-MIN_PERSON_SCORE = 0.25  # of a detected person, to take pixels from others
-MAX_CARRIED_SHARE = 0.6  # of a person's box: what is larger is not on the person
-MAX_ON_PERSON = 0.7  # of an animal's box: more is a patch of the person's clothes
+MIN_WORN_SHARE = 0.7  # of a garment's box, inside a person's
+MIN_PERSON_SCORE = 0.25  # of a detected person that takes pixels from others
+MAX_CARRIED_SHARE = 0.6  # of a person's box: anything larger is not worn or carried
+MAX_ON_PERSON = 0.7  # of an animal's box: with more, it is a patch of clothes
 
 
 class ScoredBox(NamedTuple):
-    """How likely a box is the instance's, 0..1; the box is (4,) in px of the view."""
+    """A box, (4,) in px of the view, and how likely it is the instance's, 0..1."""
 
     score: float
     box: np.ndarray
 
 
-class Seed(NamedTuple):
-    """Garments that may be one figure's, with the patches of their colours."""
+class GarmentSeed(NamedTuple):
+    """Garments that may belong to one figure, with the patches of their colours."""
 
     score: float
     box: np.ndarray  # (4,) around the patches
@@ -73,7 +73,7 @@ def figure_candidates(
     candidates = _dressed_figures(view, garments, patches_of, blocked)
     if description.person:
         candidates += _detected_figures(view, garments, patches_of)
-    if not garments and view.plain:  # nothing but their outlines tells these people from the scenery
+    if not garments and view.plain:  # only their outlines tell these people from the scenery
         outlines = find_patches(view.foregrounds[0].astype(np.uint8) * FULL_MEMBERSHIP)
         boxes = [patch.box_xyxy for patch in outlines]
         candidates += [ScoredBox(_figure_score(view, box, garments, OUTLINE_EVIDENCE), box) for box in boxes]
@@ -81,7 +81,7 @@ def figure_candidates(
 
 
 def share_on_people(box: np.ndarray, people: Sequence[PersonBox]) -> float:
-    """0..1: the share of a box that lies on one detected person, who is clearly larger than it."""
+    """0..1: the share of a box that lies on one detected person, if the person is clearly larger."""
     shares = [0.0]
     for found in people:
         person = np.array(found.box_xyxy)
@@ -102,7 +102,7 @@ def _detected_figures(
 
 
 def _with_garments(box: np.ndarray, patches_of: dict[Garment, list[ScoredPatch]]) -> np.ndarray:
-    """A detected person's box, widened to the garments that lie mostly inside it: windows are set loosely."""
+    """A detected person's box, widened to the garments mostly inside it: the detector's windows are loose."""
     for scored in patches_of.values():
         for patch in (patch.box_xyxy for _, patch in scored):
             if shared_area(box, patch) > MIN_WORN_SHARE * area(patch):
@@ -117,7 +117,7 @@ def _with_garments(box: np.ndarray, patches_of: dict[Garment, list[ScoredPatch]]
 def _dressed_figures(
     view: View, garments: Sequence[Garment], patches_of: dict[Garment, list[ScoredPatch]], blocked: np.ndarray
 ) -> list[ScoredBox]:
-    """Garments grown over the foreground, or completed by an adult's proportions where that leads nowhere."""
+    """Garments grown over the foreground, or, if that fails, completed by an adult's proportions."""
     candidates = []
     for seed in _garment_seeds(patches_of)[:MAX_SEEDS]:
         box, evidence = _grown_figure(seed, view, blocked), GROWN_EVIDENCE
@@ -130,17 +130,17 @@ def _dressed_figures(
     return candidates
 
 
-def _garment_seeds(patches_of: dict[Garment, list[ScoredPatch]]) -> list[Seed]:
+def _garment_seeds(patches_of: dict[Garment, list[ScoredPatch]]) -> list[GarmentSeed]:
     """Each garment's patches alone, and each upper with each lower one that hangs below it; best first."""
     trust = SINGLE_GARMENT_TRUST if len(patches_of) > 1 else 1.0
     singles = [
-        Seed(score * trust, patch.box_xyxy, (patch,), (garment,))
+        GarmentSeed(score * trust, patch.box_xyxy, (patch,), (garment,))
         for garment, scored in patches_of.items()
         for score, patch in scored
     ]
     uppers, lowers = ([s for s in singles if s.garments[0].region == region] for region in ("upper", "lower"))
     pairs = [
-        Seed(
+        GarmentSeed(
             (up.score + low.score) / 1.2,
             enclosing(up.box, low.box),
             up.patches + low.patches,
@@ -161,12 +161,12 @@ def _hangs_below(upper: np.ndarray, lower: np.ndarray) -> bool:
     return bool(similar and overlap > 0.5 * narrow and -0.4 * height < lower[1] - upper[3] < 0.4 * height)
 
 
-def _reach_window(seed: Seed, reach: Reach, shape: tuple[int, int]) -> np.ndarray:
-    """(4,) the box of a figure that reaches so far beyond the seed's garments, inside the picture."""
+def _reach_window(seed: GarmentSeed, reach: Reach, shape: tuple[int, int]) -> np.ndarray:
+    """(4,) the box of a figure that reaches that far beyond the seed's garments, inside the picture."""
     boxes = [seed.box]
     for patch, garment in zip(seed.patches, seed.garments, strict=True):
         up, down, aside = reach[garment.region]
-        if len(seed.patches) > 1:  # its partner covers the other half of the figure
+        if len(seed.patches) > 1:  # the other garment covers the other half of the figure
             up, down = (up, 0.0) if garment.region == "upper" else (0.0, down)
         x0, y0, x1, y1 = patch.box_xyxy
         height = y1 - y0
@@ -175,7 +175,7 @@ def _reach_window(seed: Seed, reach: Reach, shape: tuple[int, int]) -> np.ndarra
     return clip_to_picture(enclosing(*boxes), shape)
 
 
-def _grown_figure(seed: Seed, view: View, blocked: np.ndarray) -> np.ndarray | None:
+def _grown_figure(seed: GarmentSeed, view: View, blocked: np.ndarray) -> np.ndarray | None:
     window = _reach_window(seed, MAX_REACH, view.shape)
     gap_px = round(NECK_SHARE * float(seed.box[3] - seed.box[1]))
     for foreground in view.foregrounds:
@@ -185,15 +185,15 @@ def _grown_figure(seed: Seed, view: View, blocked: np.ndarray) -> np.ndarray | N
     return None
 
 
-def _has_more_than_garments(box: np.ndarray, seed: Seed, shape: tuple[int, int]) -> bool:
-    cut = seed.box[1] <= 1 or seed.box[3] >= shape[0] - 1  # head or legs lie outside of the picture
+def _has_more_than_garments(box: np.ndarray, seed: GarmentSeed, shape: tuple[int, int]) -> bool:
+    cut = seed.box[1] <= 1 or seed.box[3] >= shape[0] - 1  # head or legs lie outside the picture
     min_height = MIN_HEIGHT_OF_PAIR if len(seed.patches) > 1 else MIN_HEIGHT
     taller = (box[3] - box[1]) >= min_height * (seed.box[3] - seed.box[1])
     return bool(taller or (cut and area(box) > MIN_CUT_GROWTH * area(seed.box)))
 
 
 def _with_person(box: np.ndarray, people: Sequence[PersonBox]) -> np.ndarray:
-    """A grown box, widened to the person detected there: what moved may be only a part of the figure."""
+    """A grown box, widened to the person detected there: the moving part may be only part of the figure."""
     for person in people:
         if box_iou(as_box(box), person.box_xyxy) > SAME_FIGURE_IOU:
             return enclosing(box, np.array(person.box_xyxy))
@@ -213,7 +213,7 @@ def _figure_score(view: View, box: np.ndarray, garments: Sequence[Garment], evid
 
 
 def _figure_prior(box: np.ndarray, shape: tuple[int, int]) -> float:
-    """0..1: has the box a person's proportions and size? One that the picture's edge cuts may be wider."""
+    """0..1: does the box have a person's proportions and size? A box cut by the picture's edge may be wider."""
     height, width = shape
     ratio = float(box[3] - box[1]) / float(box[2] - box[0])
     is_cut = bool((np.abs(box - (0, 0, width, height)) < 2).any())

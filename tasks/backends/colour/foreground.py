@@ -1,10 +1,10 @@
-"""What is not the scenery: what moved since the median frame, and what has no colour of a plain background.
+"""The foreground: what moved against the median frame, and what has no colour of a plain background.
 
     background = BackgroundModel(frames)
     background.view(frames[3], people)  ->  View(foregrounds=(<whole figures>, <what moved of them>, ...), ...)
 
-A drawn room or a studio has a plain background; a street has not. A hand-held camera has no median. So both
-masks may be missing, and whoever grows a figure over them tries them in turn.
+A drawn room or a studio has a plain background, a street has none; a hand-held camera has no median frame. Either mask
+may be missing, so callers try them in turn.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tasks.backends.colour.palette import Picture
 from tasks.backends.people import PersonBox
 
 MIN_FRAMES_FOR_MEDIAN = 4
-MIN_RGB_CHANGE = 26  # of the channel that changes most; compression and noise stay below
-SHADOW_RATIO, SHADOW_TINT = (0.7, 1.0), 0.08  # a shadow darkens all channels alike, and not much
+MIN_RGB_CHANGE = 26  # of the channel that changes most; compression noise stays below
+SHADOW_RATIO, SHADOW_TINT = (0.7, 1.0), 0.08  # a shadow darkens all channels alike, by little
 SHADOW_SCALE = 100.0  # ratios as 8-bit numbers
-STEADY_CAMERA_SHARE = 0.4  # more than this moving at once is the camera
+STEADY_CAMERA_SHARE = 0.4  # if more moves at once, the camera moves
 BORDER_WIDTH_SHARE = 0.02  # of the short side
-MAX_PLAIN_BORDER_BINS = 48  # colours, of 4096, that cover a plain picture's border
+MAX_PLAIN_BORDER_BINS = 48  # of 4096 colours, cover the border of a plain picture
 BORDER_COVER = 0.95
 MIN_BORDER_BIN_SHARE = 0.004  # of the border's pixels
 MIN_LAB_DISTANCE = 15.0  # from all of the background's colours
@@ -34,12 +34,12 @@ MAX_HOLE_SHARE = 0.02  # of the picture
 
 @dataclass(frozen=True)
 class View:
-    """A frame with all that is known of it before anything is looked for."""
+    """A frame with everything that is computed before the search."""
 
     picture: Picture
     moving: np.ndarray | None  # (H, W) bool
     foregrounds: tuple[np.ndarray, ...]  # (H, W) bool each, the most trusted first
-    plain: bool  # the first foreground has whole figures, still ones too
+    plain: bool  # the first foreground holds whole figures, including those that stand still
     people: tuple[PersonBox, ...]
 
     @property
@@ -48,7 +48,7 @@ class View:
 
 
 class BackgroundModel:
-    """The background of T frames (T, H, W, 3): their median over time, and their border's few colours."""
+    """The background of T frames (T, H, W, 3): their median over time and the few colours of their border."""
 
     def __init__(self, frames: np.ndarray) -> None:
         self._median = _steady_median(frames)
@@ -62,11 +62,11 @@ class BackgroundModel:
         return View(Picture(rgb), moving, foregrounds, standing_out is not None, people)
 
     def _moving(self, rgb: np.ndarray) -> np.ndarray | None:
-        """(H, W) bool: differs from the median, shadows aside; None if the camera moves or frames are few."""
+        """(H, W) bool: differs from the median by more than a shadow; None if the camera moves or frames are few."""
         return None if self._median is None else _differs(rgb, self._median)
 
     def _standing_out(self, rgb: np.ndarray) -> np.ndarray | None:
-        """(H, W) bool: no colour of the plain background, or enclosed by such; None if the background is not plain."""
+        """(H, W) bool: not a background colour, or enclosed by such pixels; None if the background is not plain."""
         if self._is_foreign is None:
             return None
         r, g, b = (rgb[..., i].astype(np.int32) >> 3 for i in range(3))
@@ -82,9 +82,9 @@ def _steady_median(frames: np.ndarray) -> np.ndarray | None:
 
 
 def _differs(rgb: np.ndarray, median: np.ndarray) -> np.ndarray:
-    """(H, W) bool: another colour, not merely a shadow of the same."""
+    """(H, W) bool: another colour, not just a shadow on the same one."""
     moved = _over_channels(cv2.max, cv2.absdiff(rgb, median)) > MIN_RGB_CHANGE
-    ratio = cv2.divide(rgb, median, scale=SHADOW_SCALE)  # a shadow keeps the channels' ratios alike, and near 1
+    ratio = cv2.divide(rgb, median, scale=SHADOW_SCALE)  # in a shadow, the ratios of the channels are alike and near 1
     darkest, brightest = _over_channels(cv2.min, ratio), _over_channels(cv2.max, ratio)
     low, high = (SHADOW_SCALE * limit for limit in SHADOW_RATIO)
     shadow = (darkest > low) & (brightest <= high) & (cv2.subtract(brightest, darkest) < SHADOW_SCALE * SHADOW_TINT)
@@ -98,7 +98,7 @@ def _over_channels(reduce: Callable[[np.ndarray, np.ndarray], np.ndarray], image
 
 
 def _foreign_colours(frames: np.ndarray) -> np.ndarray | None:
-    """(32768,) bool over RGB of 5 bits: is it far from all of the border's colours? None if those are many."""
+    """(32768,) bool over 5-bit RGB: is the colour far from every border colour? None if the border has many."""
     background = _border_colours(frames)
     if background is None:
         return None
@@ -111,7 +111,7 @@ def _foreign_colours(frames: np.ndarray) -> np.ndarray | None:
 
 
 def _border_colours(frames: np.ndarray) -> np.ndarray | None:
-    """(N, 3) CIE Lab: the colours along the frames' borders; None if they are too many for a plain background."""
+    """(N, 3) CIE Lab: the colours of the frames' borders; None if there are too many for a plain background."""
     band = max(2, round(BORDER_WIDTH_SHARE * min(frames.shape[1:3])))
     strips = (frames[:, :band], frames[:, -band:], frames[:, :, :band], frames[:, :, -band:])
     border = np.concatenate([strip.reshape(-1, 3) for strip in strips]).astype(np.int32) >> 4
@@ -120,13 +120,13 @@ def _border_colours(frames: np.ndarray) -> np.ndarray | None:
     n_bins = int(np.searchsorted(np.cumsum(counts[order]), BORDER_COVER * len(border))) + 1
     if n_bins > MAX_PLAIN_BORDER_BINS:
         return None
-    # A thing that leaves the picture is a small part of all frames' borders: too rare for the scenery.
+    # A thing that leaves the picture covers a small part of all borders: its colours are too rare for scenery.
     common = order[:n_bins][counts[order[:n_bins]] > MIN_BORDER_BIN_SHARE * len(border)]
     return _lab(np.stack([common >> 8, (common >> 4) & 15, common & 15], 1) * 16 + 8)
 
 
 def _without_holes(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool with small holes filled: a face as pale as the wall, inside its outline."""
+    """(H, W) bool with small holes filled, such as a face as pale as the wall."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(3))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
     is_hole = stats[:, cv2.CC_STAT_AREA] < MAX_HOLE_SHARE * mask.size

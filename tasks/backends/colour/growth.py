@@ -2,8 +2,8 @@
 
     whole_thing(<patch of a red frame>, view, blocked, living=False)  ->  the bicycle's box, wheels included
 
-Growth stops at a window around the patch and at other instances' pixels. A region that runs out of its window
-has run into something else (a hand, the floor) and is not believed.
+Growth stops at a window around the patch and at other instances' pixels. A region that reaches the window's edge has
+grown into something else (a hand, the floor) and is discarded.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tasks.backends.colour.masks import disc
 from tasks.backends.colour.patches import Patch, union_mask
 
 PART_REACH, ANIMAL_REACH = 0.4, 1.0  # of the patch's sides: wheels and handles; heads, legs and tails
-PART_MAX_GROWTH, ANIMAL_MAX_GROWTH = 2.1, 4.0  # of the patch's box area; more is another thing that touches it
-MIN_TOUCHED_SHARE = 0.1  # of the patches' pixels: a region with fewer of them is another thing's
+PART_MAX_GROWTH, ANIMAL_MAX_GROWTH = 2.1, 4.0  # of the patch's box area; beyond, it includes a thing that touches it
+MIN_TOUCHED_SHARE = 0.1  # of the patches' pixels: a region with fewer belongs to another thing
 ANY_SIDE, BOTTOM = slice(None), slice(3, 4)  # of a box
 
 
@@ -29,8 +29,8 @@ def grow(
 ) -> np.ndarray:
     """(4,) the box of the patches with the foreground that is connected to them inside the window.
 
-    foreground, blocked: (H, W) bool; blocked pixels are other instances'. gap_px: what may be missing in
-    between from top to bottom, such as a neck as pale as the wall.
+    foreground, blocked: (H, W) bool; blocked pixels are other instances'. gap_px: vertical gaps up to this
+    size are bridged, such as a neck as pale as the wall.
     """
     x0, y0, x1, y1 = (int(v) for v in (*np.floor(window[:2]), *np.ceil(window[2:])))
     crop = (slice(y0, y1), slice(x0, x1))
@@ -47,21 +47,21 @@ def grow(
 
 
 def runs_out(box: np.ndarray, window: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(4,) bool: at which of its sides does a grown box reach the window's edge, and not the picture's?"""
+    """(4,) bool: the sides at which a grown box reaches the window's edge but not the picture's."""
     at_window = np.abs(box - window) <= 1
     at_picture = np.abs(box - (0, 0, shape[1], shape[0])) <= 1
     return at_window & ~at_picture
 
 
 def whole_thing(patch: Patch, view: View, blocked: np.ndarray, living: bool) -> np.ndarray:
-    """(4,) a thing's box with its parts of other colours (wheels, lids, an animal's head), or its patch's box."""
+    """(4,) the box of a thing with parts of other colours (wheels, lids, an animal's head), else its patch's box."""
     reach, max_growth = (ANIMAL_REACH, ANIMAL_MAX_GROWTH) if living and view.plain else (PART_REACH, PART_MAX_GROWTH)
     x0, y0, x1, y1 = patch.box
     far = reach * (x1 - x0 + y1 - y0) / 2
     around = clip_to_picture(np.array([x0 - far, y0 - far, x1 + far, y1 + far]), view.shape)
     attempts = [(around, ANY_SIDE)]
-    if view.plain:  # elsewhere, what hangs below would be its shadow
-        # Where a hand holds it, the foreground runs on to the sides: then only what hangs below is its own.
+    if view.plain:  # on other backgrounds, the part below would be its shadow
+        # If a hand holds it, the foreground continues to the sides: only the part below belongs to it.
         attempts.append((np.array([x0, y0, x1, around[3]], np.float64), BOTTOM))
     for foreground in view.foregrounds:
         for window, sides in attempts:

@@ -15,9 +15,9 @@ import numpy as np
 
 from tasks.backends.colour.boxes import clip_to_picture, expand
 
-RING_GAP_SHARE = 0.04  # of the box's sides: a thing's soft edge is not its surround
+RING_GAP_SHARE = 0.04  # of the box's sides: skips a thing's soft edge
 
-Part = tuple[float, float, float, float]  # x0, y0, x1, y1 in shares of a box; below 0 or above 1 is beyond it
+Part = tuple[float, float, float, float]  # x0, y0, x1, y1 in shares of a box; below 0 or above 1: outside it
 WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -27,7 +27,7 @@ def disc(diameter_px: int) -> np.ndarray:
 
 
 def part_share(mask: np.ndarray, box: np.ndarray, part: Part) -> float:
-    """mask (H, W) bool, box (4,) -> 0..1 of the part of the box; 0 for a part that lies outside of the picture."""
+    """mask (H, W) bool, box (4,) -> 0..1: the share of that part of the box; 0 if the part lies outside the picture."""
     size = np.tile(box[2:] - box[:2], 2)
     x0, y0, x1, y1 = np.round(clip_to_picture(np.tile(box[:2], 2) + size * part, mask.shape)).astype(int)
     inside = mask[y0:y1, x0:x1]
@@ -35,7 +35,7 @@ def part_share(mask: np.ndarray, box: np.ndarray, part: Part) -> float:
 
 
 def ring_share(mask: np.ndarray, box: Sequence[float] | np.ndarray, width_share: float) -> float:
-    """mask (H, W) bool -> 0..1 of the ring around a box, as wide as a share of its sides; 0 if there is no room."""
+    """mask (H, W) bool -> 0..1: share of the ring around a box, width_share of its sides wide; 0 without room."""
     outer, inner = (
         mask[y0:y1, x0:x1] for x0, y0, x1, y1 in (expand(box, s, mask.shape) for s in (width_share, RING_GAP_SHARE))
     )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 FULL_MEMBERSHIP = 255
-# As in hysteresis thresholding: of FULL_MEMBERSHIP, with the shaded sides, and the pure middle.
+# Out of FULL_MEMBERSHIP, as in hysteresis thresholding: with the shaded sides; the pure middle only.
 WEAK_MEMBERSHIP, STRONG_MEMBERSHIP = 90, 180
 HUE_SOFTNESS_DEG, CHROMA_SOFTNESS, LIGHTNESS_SOFTNESS = 7.0, 6.0, 8.0
 
@@ -55,9 +55,9 @@ PALETTE: dict[str, tuple[ColourRange, ...]] = {
     "grey": (ColourRange(None, (0, 8), (26, 76)),),
     "silver": (ColourRange(None, (0, 9), (40, 92)),),
     "white": (ColourRange(None, (0, 10), (74, 100)),),
-    "": (ColourRange(None, (0, 40), (0, 100)),),  # "dark" alone: any weak colour, the modifier decides
+    "": (ColourRange(None, (0, 40), (0, 100)),),  # "dark" alone: any weak colour; the modifier sets the lightness
 }
-SKIN = ColourRange((6, 36), (12, 48), (25, 88))  # of all complexions: hue and chroma hardly differ
+SKIN = ColourRange((6, 36), (12, 48), (25, 88))  # all complexions: their hue and chroma hardly differ
 
 COLOUR_WORDS: dict[str, Tint] = {
     **{colour: Tint(colour) for colour in PALETTE if colour},
@@ -76,11 +76,11 @@ COLOUR_WORDS: dict[str, Tint] = {
 }
 MODIFIERS = {"dark": "dark", "deep": "dark", "light": "light", "pale": "light"}
 MAX_DARK_LIGHTNESS, MAX_COLOURLESS_DARK_LIGHTNESS, MIN_LIGHT_LIGHTNESS = 38.0, 26.0, 58.0
-MODIFIED_CHROMA_SHARE = 0.6  # dark and pale colours are weaker colours
+MODIFIED_CHROMA_SHARE = 0.6  # dark and pale colours have less chroma
 
 
 class Picture:
-    """(H, W, 3) uint8 RGB, ready for questions about its colours."""
+    """A picture, (H, W, 3) uint8 RGB, prepared for measuring colours."""
 
     def __init__(self, rgb: np.ndarray) -> None:
         self.height, self.width = rgb.shape[:2]
@@ -92,7 +92,7 @@ class Picture:
         self._memberships: dict[tuple[Tint, ...], np.ndarray] = {}
 
     def membership(self, tints: Sequence[Tint]) -> np.ndarray:
-        """(H, W) uint8: how much each pixel has one of the colours, 0 to FULL_MEMBERSHIP. Not to be written to."""
+        """(H, W) uint8: how much each pixel has one of the colours, 0 to FULL_MEMBERSHIP. Read-only: it is cached."""
         key = tuple(tints)
         if key not in self._memberships:
             self._memberships[key] = self.within([colour for tint in key for colour in _ranges(tint)])
@@ -117,7 +117,7 @@ class Picture:
 
 
 def shrink(rgb: np.ndarray, long_side_px: int) -> np.ndarray:
-    """(H, W, 3) uint8 with its long side at most `long_side_px`: colours need no more, and cost by the pixel."""
+    """(H, W, 3) uint8 with its long side at most `long_side_px`: enough for colours, and faster."""
     height, width = rgb.shape[:2]
     scale = long_side_px / max(height, width)
     if scale >= 1:
@@ -146,7 +146,7 @@ def _ramp(values: np.ndarray, low: float, high: float, softness: float) -> np.nd
 
 
 def _hue_ramp(start_deg: float, end_deg: float) -> np.ndarray:
-    """(256,) uint8 over the hues of RGB2HSV_FULL, of which one is 360/256 degrees."""
+    """(256,) uint8 over the hues of RGB2HSV_FULL, 360/256 degrees each."""
     half = ((end_deg - start_deg) % 360) / 2
     offset = (np.arange(256) * (360 / 256) - start_deg - half + 180) % 360 - 180
     return _ramp(np.abs(offset), 0, half, HUE_SOFTNESS_DEG)

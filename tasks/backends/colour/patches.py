@@ -3,7 +3,7 @@
     find_patches(picture.membership([Tint("red")]))
         ->  [Patch(box=(120, 80, 152, 112), purity=0.97, roundness=0.94, ...), ...]
 
-Things of one colour that touch are one patch at one scale and two at another: all are kept, to be scored.
+Things of one colour that touch are one patch at one scale and two at another: all are kept and scored.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tasks.backends.colour.boxes import PixelBox
 from tasks.backends.colour.masks import disc, ring_share
 from tasks.backends.colour.palette import FULL_MEMBERSHIP, STRONG_MEMBERSHIP, WEAK_MEMBERSHIP
 
-OPENINGS = (0.0, 0.012, 0.035)  # of the long side: cuts bridges between things that touch
+OPENINGS = (0.0, 0.012, 0.035)  # of the long side: cut bridges between things that touch
 MIN_PATCH_SHARE = 1.5e-4  # of the picture
 MIN_PATCH_AREA_PX = 12.0
-MAX_PATCHES = 10  # largest ones looked at a level and opening
+MAX_PATCHES = 10  # the largest, per level and opening
 RING_WIDTH_SHARE = 0.25  # of the patch's sides
 SCORE_AT_EDGES = (1, 0.8, 0.4, 0.1, 0.1)  # by the number of the picture's edges that a patch touches
 
@@ -37,7 +37,7 @@ class Patch:
     purity: float  # mean membership, 0..1
     solidity: float  # area over its convex hull's, 0..1
     roundness: float  # area over its enclosing circle's, 0..1
-    ring_share: float  # share of the surround that has the colour too, 0..1
+    ring_share: float  # share of the surround with the same colour, 0..1
 
     @property
     def area(self) -> int:
@@ -57,7 +57,7 @@ class Patch:
 
 
 class ScoredPatch(NamedTuple):
-    """How much a patch looks like the instance, 0..1."""
+    """A patch, and how much it looks like the instance, 0..1."""
 
     score: float
     patch: Patch
@@ -116,7 +116,7 @@ def _measure(box: PixelBox, mask: np.ndarray, membership: np.ndarray, has: np.nd
 def patch_score(
     patch: Patch, shape: tuple[int, int], moving: np.ndarray | None, *, is_round: bool, limbed: bool
 ) -> float:
-    """0..1: is it a thing of that colour, and not a wall, a speck or a part of something larger?
+    """0..1: how likely it is a thing of that colour, not a wall, a speck or part of something larger.
 
     shape: (H, W) of the picture; moving: (H, W) bool; limbed: its outline may be ragged (people, animals).
     """

@@ -1,10 +1,10 @@
-"""What a noun phrase says that can be measured: which colour belongs to which garment, or to the thing itself.
+"""The measurable part of a noun phrase: which colour belongs to which garment, or to the thing itself.
 
     describe(<"a man in a dark blue shirt with a red ball", living>)
         ->  Description(garments=(Garment("shirt", "upper", (Tint("blue", "dark"),)),), person=True, living=True)
 
-The ball is not part of what the man looks like. This is no grammar: it knows the words below, and what they
-stand before or are said of.
+The ball does not belong to the man's looks. This is not a grammar: it knows the words below and assigns each colour to
+the noun that it precedes or describes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from schemas.instance import Instance
 from tasks.backends.colour.palette import COLOUR_WORDS, MODIFIERS, Tint
 
-Region = Literal["upper", "lower", "whole", "small"]
+BodyRegion = Literal["upper", "lower", "whole", "small"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -30,7 +30,7 @@ PERSON_WORDS = _words(
 )
 ROUND_WORDS = _words("ball football basketball volleyball baseball softball balloon orange marble globe")
 
-GARMENTS: dict[Region, frozenset[str]] = {
+GARMENTS: dict[BodyRegion, frozenset[str]] = {
     "upper": _words(
         "shirt tshirt tee top sweater jumper jacket coat hoodie blouse jersey vest cardigan pullover sweatshirt polo "
         "tank blazer parka"
@@ -42,7 +42,7 @@ GARMENTS: dict[Region, frozenset[str]] = {
         "glasses watch tie apron eyes"
     ),
 }
-GARMENT_REGIONS: dict[str, Region] = {word: region for region, words in GARMENTS.items() for word in words}
+GARMENT_REGIONS: dict[str, BodyRegion] = {word: region for region, words in GARMENTS.items() for word in words}
 IMPLIED_TINTS = {"jeans": Tint("blue")}
 LINKS = _words("in wearing wears is are has")  # what follows describes the instance itself
 DEPARTURES = _words(  # what follows describes something else
@@ -54,7 +54,7 @@ class Garment(NamedTuple):
     """("shirt", "upper", (dark blue,))"""
 
     word: str
-    region: Region
+    region: BodyRegion
     tints: tuple[Tint, ...]
 
 
@@ -70,7 +70,7 @@ class Description:
 
     @property
     def large_garments(self) -> tuple[Garment, ...]:
-        """Those that a box of the whole figure can be judged by."""
+        """Garments large enough to judge a box of the whole figure by."""
         return tuple(g for g in self.garments if g.region != "small")
 
     @property
@@ -105,7 +105,7 @@ def _read_phrase(text: str, head: str, person: bool) -> Description:
 
 
 class _PhraseReader:
-    """Gives each colour word to the noun that it stands before, or is said of."""
+    """Assigns each colour word to the noun that it precedes or describes."""
 
     def __init__(self, head: str, person: bool) -> None:
         self.head, self.person = head, person
@@ -137,7 +137,7 @@ class _PhraseReader:
     def end(self) -> None:
         self._close_predicate()
         if self._pending and not self.body and not self.garments and not self.person:
-            self.body += self._take()  # a synonym of the class: "a blue mug" for a cup
+            self.body += self._take()  # the noun is a synonym of the class: "a blue mug" for a cup
 
     def _take(self) -> list[Tint]:
         if self._modifier == "dark":  # "dark trousers": the modifier is the colour
@@ -153,7 +153,7 @@ class _PhraseReader:
             self.garments.append(Garment(word, GARMENT_REGIONS[word], tuple(tints)))
 
     def _close_predicate(self) -> None:
-        """Colours that end a phrase are said of the instance: "the ball is red", "a woman in white"."""
+        """Colours at the end of a phrase describe the instance: "the ball is red", "a woman in white"."""
         if self._last_was_colour:
             tints = self._take()
             if tints and self.person:

@@ -3,7 +3,7 @@
     AttributeVerifier().verify(frame, box, <"a red ball">, caption)
         ->  Answer(match=False, confidence=0.9, rationale="roundness 0.31 (needs 0.7)")
 
-Each check compares one measurement with a limit; all must pass. The limits hold for candidates of any detector.
+Each check compares one measurement with a limit; all must pass. The limits apply to candidates of any detector.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from tasks.backends.colour.patches import find_patches
 from tasks.backends.colour.phrases import Description, Garment, describe
 from tasks.backends.people import PeopleDetector, PersonBox
 
-SURROUND_SHARE = 0.6  # of the box's sides, looked at around it
+SURROUND_SHARE = 0.6  # of the box's sides: width of the surround
 CROP_LONG_SIDE_PX = 320
 MIDDLE: Part = (0.15, 0.15, 0.85, 0.85)
 INSIDE: Part = (0.02, 0.02, 0.98, 0.98)
 MIN_BODY_SHARE = 0.35  # of the box's middle
 MIN_EACH_SHARE = 0.06  # of the box, for each of several colours
 MIN_GARMENT_SHARE = 0.18  # of where the garment belongs
-MAX_SURROUND_RATIO = 0.6  # the colour in the surround over the colour in the box: more is a wall
-MIN_ROUNDNESS = 0.7  # a square has 0.64
+MAX_SURROUND_RATIO = 0.6  # the colour in the surround over that in the box: with more, it is a wall
+MIN_ROUNDNESS = 0.7  # a square's is 0.64
 MAX_PICTURE_SHARE = 0.5
 MIN_LIVING_SHARE = 0.003
 MIN_SIDE_PX = 4.0
 MIN_PERSON_IOU = 0.35
 PERSON_RATIOS, ANIMAL_RATIOS = (0.5, 6), (0.25, 1.8)  # height over width
 MIN_SKIN_SHARE = 0.03  # of the box
-MIRRORS = frozenset({"silver"})  # shows its surroundings' colours: a patch of it proves nothing
-MAX_RECTANGLE_SHARE = 0.9  # a figure leaves corners of its box free
-CONFIDENCE_UNCHECKED = 0.3  # of a no that only says that nothing could be measured
+MIRRORS = frozenset({"silver"})  # mirrors the colours around it: a patch of it proves nothing
+MAX_RECTANGLE_SHARE = 0.9  # a figure leaves the corners of its box free
+CONFIDENCE_UNCHECKED = 0.3  # of a no because nothing could be measured
 
 
 class AttributeVerifier:
@@ -56,7 +56,7 @@ class AttributeVerifier:
         self._people = PeopleDetector()
 
     def verify(self, frame: np.ndarray, box_xyxy: Box, instance: Instance, caption: str) -> Answer:
-        """frame (H, W, 3) uint8 RGB. A yes needs evidence: what cannot be checked is a no, and says so."""
+        """frame (H, W, 3) uint8 RGB. A yes needs evidence: if nothing can be checked, the answer is no and says so."""
         description = describe(instance)
         size = _size_check(frame, box_xyxy, description.living)
         if not size.passed:
@@ -93,11 +93,11 @@ class Check(NamedTuple):
 
     text: str
     passed: bool
-    margin: float  # 0 at the limit, 1 as far on its side as can be
+    margin: float  # 0 at the limit, 1 as far from it as possible
 
 
 def _answer(checks: Sequence[Check]) -> Answer:
-    """Yes if all pass; as sure as the check that comes closest to failing, or as the one that fails most."""
+    """Yes if all pass. Confidence: from the check closest to failing, or from the one that fails most."""
     failed = [check for check in checks if not check.passed]
     margin = max(c.margin for c in failed) if failed else min(c.margin for c in checks)
     rationale = "; ".join(check.text for check in (failed or checks))
@@ -166,13 +166,13 @@ def _name(tints: Sequence[Tint]) -> str:
 
 
 def _surround_check(inside: float, around: float, text: str) -> Check:
-    """A colour that goes on around its place is the wall's. inside, around: shares of the two, 0..1."""
+    """Fails if the colour continues around its place: a wall's. inside, around: its shares there, 0..1."""
     ratio = min(around / max(inside, 1e-3), 1.0)
     return _at_most(ratio, MAX_SURROUND_RATIO, f"{text} (at most {MAX_SURROUND_RATIO:.0%} of that)")
 
 
 def _each_colour_checks(picture: Picture, box: np.ndarray, tints: Sequence[Tint], part: Part) -> list[Check]:
-    """Of several colours, each must be there."""
+    """If there are several colours, each must be present."""
     checks = []
     for tint in tints if len(tints) > 1 else ():
         share = part_share(picture.has([tint]), box, part)
@@ -199,12 +199,12 @@ def _person_checks(
 ) -> list[Check]:
     detected = _person_check(people, box)
     if not tints:
-        return [detected, _skin_check(picture, box)]  # the detector alone takes boxes for people
+        return [detected, _skin_check(picture, box)]  # the detector alone also fires on boxes
     return [_figure_check(picture, box, tints), detected if detected.passed else _skin_check(picture, box)]
 
 
 def _figure_check(picture: Picture, box: np.ndarray, tints: Sequence[Tint]) -> Check:
-    """People have heads and limbs: a box that its colours fill to the corners is a thing."""
+    """A box filled to the corners with its colours is a thing: people have heads and limbs."""
     proportions = _proportions_check(box, PERSON_RATIOS, "a person")
     if not proportions.passed:
         return proportions
@@ -219,7 +219,7 @@ def _person_check(people: Sequence[PersonBox], box: np.ndarray) -> Check:
 
 
 def _skin_check(picture: Picture, box: np.ndarray) -> Check:
-    """Drawn people, and those whom the picture's edge cuts, are none to the people detector: look for faces, hands."""
+    """Look for faces and hands: the people detector misses drawn people and those cut off by the picture's edge."""
     skin = picture.within([SKIN]) >= STRONG_MEMBERSHIP
     share, around = part_share(skin, box, WHOLE), ring_share(skin, box, SURROUND_SHARE)
     text = f"skin colours {share:.0%}, around {around:.0%} (needs {MIN_SKIN_SHARE:.0%} more)"

@@ -1,12 +1,12 @@
-"""What of a clip is drawn, and how its parts are put together.
+"""Which parts of a clip are drawn, and how they are composed.
 
     plan_clip(scene, trajectories, config)
-        shots   [Shot(frame 0, the whole picture, what never moves), Shot(frame 0, a box around id1), ...]
-        frames  [[1, 2], [3, 2], ...]   frame 1 is the first shot with the shots 3 and 2 on it
+        parts   [RenderPart(frame 0, the whole picture, what never moves), RenderPart(frame 0, a box around id1), ...]
+        frames  [[1, 2], [3, 2], ...]   frame 1: part 0 with the parts 3 and 2 laid over it
 
-The camera and the light stand still: only where a body that moves, its shadow or its surroundings can be seen does a
-frame differ from the picture of what rests. Boxes are merged where one costs less than two; a box in which nothing
-differs from one that is drawn already is not drawn again. Labels are exact: outside its box, a body has no pixel.
+The camera and the light stand still: a frame differs from the picture of what rests only around a moving body and its
+shadow. Boxes are merged if one costs less than two; a box whose content was drawn already is not drawn again. Labels
+are exact: a body has no pixel outside its box.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import numpy as np
 from schemas.scene import Body, Scene, Trajectory
 from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
-from tasks.backends.raster import sun_direction
+from tasks.backends.raster import sun_direction, with_shadow
 from tasks.media.cast_rays import Pose, Solid, Window, poses_at, window_of
 
-SHOT_PX = 2000  # what it costs to begin a box, in pixels that could be drawn meanwhile (measured)
+PART_PX = 2000  # measured cost of starting a box, in pixels drawn in the same time
 
 
 @dataclass(frozen=True)
-class Shot:
+class RenderPart:
     """A part of a frame, with some of the bodies."""
 
     frame: int
     box: Window
-    bodies: tuple[int, ...]  # places in scene.bodies
+    bodies: tuple[int, ...]  # indices into scene.bodies
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -41,32 +41,32 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The shots of a clip, the first of which is a whole picture."""
+class RenderPlan:
+    """The parts of a clip; the first is a whole picture."""
 
-    shots: list[Shot]
-    frames: list[list[int]]  # for each frame, the shots that are laid over the first, in this order
+    parts: list[RenderPart]
+    frames: list[list[int]]  # for each frame, the parts to lay over the first, in this order
     feather_px: int
 
     @property
     def n_pixels(self) -> int:
-        return sum(shot.box.area for shot in self.shots)
+        return sum(part.box.area for part in self.parts)
 
 
-def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesConfig) -> Plan:
-    """The fewest pixels that show a clip, or every frame whole if the config says so."""
+def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesConfig) -> RenderPlan:
+    """Plan as few pixels as possible, or every frame whole if the config says so."""
     camera = scene.camera
     whole = Window(0, 0, camera.width, camera.height)
     everything = tuple(range(len(scene.bodies)))
     poses = [poses_at(trajectories, frame) for frame in range(scene.n_frames)]
     if config.whole_frames:
-        shots = [Shot(frame, whole, everything) for frame in range(scene.n_frames)]
-        return Plan(shots, [[frame] for frame in range(scene.n_frames)], feather_px=0)
+        parts = [RenderPart(frame, whole, everything) for frame in range(scene.n_frames)]
+        return RenderPlan(parts, [[frame] for frame in range(scene.n_frames)], feather_px=0)
 
     resting = tuple(k for k in everything if all(now[k] == poses[0][k] for now in poses))
     moving = [k for k in everything if k not in resting]
     places = _Places(scene, [(scene.bodies[k], poses[0][k]) for k in resting], config)
-    shots = [Shot(0, whole, resting)]
+    parts = [RenderPart(0, whole, resting)]
     drawn: dict[tuple[Window, tuple[tuple[int, Pose], ...]], int] = {}
     frames: list[list[int]] = []
     for now in poses:
@@ -75,21 +75,23 @@ def plan_clip(scene: Scene, trajectories: Sequence[Trajectory], config: CyclesCo
         for box in merge(list(reaches.values())):
             content = box, tuple((k, now[k]) for k, reach in reaches.items() if box.overlaps(reach))
             if content not in drawn:
-                drawn[content] = len(shots)
-                shots.append(Shot(len(frames), box, everything))
+                drawn[content] = len(parts)
+                parts.append(RenderPart(len(frames), box, everything))
             over.append(drawn[content])
         frames.append(over)
-    return Plan(shots, frames, config.feather_px)
+    return RenderPlan(parts, frames, config.feather_px)
 
 
-def compose(plan: Plan, pixels: np.ndarray) -> Rendering:
-    """Put the frames together. pixels: (plan.n_pixels, 4) uint8, red, green, blue, label of shot after shot."""
-    ends = np.cumsum([shot.box.area for shot in plan.shots])
-    drawn = [part.reshape(*shot.shape, 4) for shot, part in zip(plan.shots, np.split(pixels, ends[:-1]), strict=True)]
+def compose(plan: RenderPlan, pixels: np.ndarray) -> Rendering:
+    """Compose the frames. pixels: (plan.n_pixels, 4) uint8: red, green, blue, label, part by part."""
+    ends = np.cumsum([part.box.area for part in plan.parts])
+    drawn = [
+        drawn_px.reshape(*part.shape, 4) for part, drawn_px in zip(plan.parts, np.split(pixels, ends[:-1]), strict=True)
+    ]
     pictures = np.repeat(drawn[0][None], len(plan.frames), axis=0)
     for picture, over in zip(pictures, plan.frames, strict=True):
         for number in over:
-            lay_over(picture, drawn[number], plan.shots[number].box, plan.feather_px)
+            lay_over(picture, drawn[number], plan.parts[number].box, plan.feather_px)
     return Rendering(np.ascontiguousarray(pictures[..., :3]), np.ascontiguousarray(pictures[..., 3]))
 
 
@@ -104,7 +106,7 @@ def lay_over(picture: np.ndarray, part: np.ndarray, box: Window, feather_px: int
 
 
 def _ramp(first: int, last: int, size: int, feather_px: int) -> np.ndarray:
-    """(last - first,) float32: from near 0 at either end up to 1 in the middle; no end at the picture's own edge."""
+    """(last - first,) float32: from near 0 at both ends to 1 in the middle; 1 at the picture's own edges."""
     place = np.arange(first, last, dtype=np.float32) + 0.5
     share = np.ones(last - first, np.float32)
     if feather_px and first > 0:
@@ -118,7 +120,7 @@ def _ramp(first: int, last: int, size: int, feather_px: int) -> np.ndarray:
 
 
 class _Places:
-    """Where in the picture a scene's bodies are, and what they change."""
+    """Where a scene's bodies appear in the picture, and which pixels they change."""
 
     def __init__(self, scene: Scene, resting: Sequence[tuple[Body, Pose]], config: CyclesConfig) -> None:
         self._camera, self._sun = scene.camera, sun_direction(scene.light)
@@ -127,13 +129,12 @@ class _Places:
         self._outlines = [outline for outline in outlines if outline is not None]
 
     def reach(self, body: Body, pose: Pose) -> Window | None:
-        """What is drawn anew for a moving body, with room for the edges to blend; None if outside the picture.
+        """The window to redraw for a moving body, with a margin for blending; None if outside the picture.
 
-        A body at rest that it hides or shades is in there as a whole: an edge across an even surface would be seen.
+        It includes every resting body that the moving one hides or shades: an edge across an even surface would show.
         """
         corners = Solid.of(body, pose).corners
-        shadow = corners - np.maximum(corners[:, 2:], 0.0) / self._sun[2] * self._sun
-        seen = np.concatenate([corners, shadow])
+        seen = with_shadow(corners, self._sun)
         touched = window_of(self._camera, seen)
         reach = window_of(self._camera, np.concatenate([seen, _around(corners, self._surroundings * body.size[2])]))
         if reach is None:
@@ -151,14 +152,14 @@ class _Places:
 
 
 def _around(corners: np.ndarray, margin_m: float) -> np.ndarray:
-    """(8, 3) corners of a box -> (8, 3) points of the floor around it, as far from it as the margin says."""
+    """(8, 3) corners of a box -> (8, 3) points on the floor, margin_m outside the box."""
     outwards = (corners - corners.mean(axis=0))[:, :2]
     around = corners[:, :2] + margin_m * np.sign(outwards)
     return np.pad(around, ((0, 0), (0, 1)))
 
 
 def merge(boxes: Sequence[Window]) -> list[Window]:
-    """Fewer boxes over the same places, as long as that costs less."""
+    """Merge boxes as long as that costs less; the result covers the same places."""
     merged = list(boxes)
     while pairs := [(_gain(a, b), i, j) for i, a in enumerate(merged) for j, b in enumerate(merged[:i])]:
         gain, i, j = max(pairs)
@@ -170,4 +171,4 @@ def merge(boxes: Sequence[Window]) -> list[Window]:
 
 
 def _gain(a: Window, b: Window) -> int:
-    return a.area + b.area + SHOT_PX - a.union(b).area
+    return a.area + b.area + PART_PX - a.union(b).area

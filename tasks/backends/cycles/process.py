@@ -1,9 +1,9 @@
-"""One job for Blender, one process: what goes wrong in there fails one clip.
+"""One Blender process per job: a crash fails only one clip.
 
     pixels = draw(python, job, floor, timeout_s=1800)
 
-The process is started in a folder of its own, which holds everything that goes in and out and is removed in the end.
-It is killed when its time is up, when this thread is interrupted, and by the kernel when this thread is gone.
+The process gets its own folder for all input and output, which is removed afterwards. It is killed after the timeout,
+when this thread is interrupted, and by the kernel if this process dies.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ REMEDY = "`make blender` makes an environment that has it; TRIPTYCH_BLENDER_PYTH
 
 _NO_BLENDER = 3  # the worker's exit status
 _NO_PROGRAM = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENOEXEC, errno.ELOOP)
-_TOLD = 2000  # characters of what a failed process said
-_FULL_DISK = 64 * 2**20  # bytes: with less left, a failure is the disk's
-# The rest of the environment stays here: OCIO and others would change the pictures, and keys are nobody's business.
+_TOLD = 2000  # characters kept of a failed process's log
+_FULL_DISK = 64 * 2**20  # bytes: with less free, a failure counts as a full disk
+# Nothing else is passed on: OCIO and others would change the pictures, and API keys stay out of Blender.
 _PASSED_ON = ("HOME", "LD_LIBRARY_PATH", "PATH")
 
 
 class Report(BaseModel):
-    """What the worker says when all is written."""
+    """What the worker reports when all files are written."""
 
     bpy: str
 
 
 def pinned_blender() -> str:
-    """The version of bpy that this is made for: what rows say they were made with."""
+    """The version of bpy that this package is made for; rows record it."""
     pins = dict(line.split("==") for line in REQUIREMENTS.read_text().splitlines() if "==" in line)
     return pins["bpy"]
 
 
 def draw(python: Path, job: dict[str, Any], floor: np.ndarray, timeout_s: float) -> np.ndarray:
-    """(N, 4) uint8: red, green, blue, label of the job's shots, one after another.
+    """(N, 4) uint8: red, green, blue, label of the job's parts, one after another.
 
     job:   as worker.py takes it
     floor: (N, N, 3) uint8 RGB
-    Raises RowFailed if the process dies, hangs or writes nonsense, ServiceDown if there is no such Blender, OSError
-    if the disk is full.
+    Raises RowFailed if the process dies, hangs or writes nonsense, ServiceDown if that Python has no such Blender,
+    OSError if the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="triptych-cycles-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -83,7 +83,7 @@ def _run(python: Path, folder: Path, job: dict[str, Any], timeout_s: float) -> i
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment | {"TMPDIR": str(folder), "BLENDER_USER_RESOURCES": str(folder)},
-                # Blender takes Ctrl-C for the wish to end a picture early, and half a picture for a whole one.
+                # Else Ctrl-C would reach Blender, which then ends early and saves half a picture as a whole one.
                 start_new_session=True,
             )
         except OSError as error:
@@ -100,7 +100,7 @@ def _run(python: Path, folder: Path, job: dict[str, Any], timeout_s: float) -> i
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float, drawn: Path, job: dict[str, Any]) -> int:
     """The exit status; tells meanwhile how far the process is. Raises TimeoutExpired."""
-    ends = list(itertools.accumulate(4 * _area(shot["box"]) for shot in job["shots"]))  # bytes
+    ends = list(itertools.accumulate(4 * _area(part["box"]) for part in job["parts"]))  # bytes
     end_s = time.monotonic() + timeout_s
     while True:
         try:
@@ -118,7 +118,7 @@ def _area(box: Sequence[int]) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that still runs, with all that it started."""
+    """Kill the process group if it still runs."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -135,8 +135,8 @@ def _failure(python: Path, folder: Path, status: int) -> Exception:
 
 
 def _read(folder: Path, job: dict[str, Any]) -> np.ndarray:
-    """What the worker wrote, if it is what was asked for."""
-    n_pixels = sum(_area(shot["box"]) for shot in job["shots"])
+    """The pixels that the worker wrote. Raises RowFailed unless they fit the job."""
+    n_pixels = sum(_area(part["box"]) for part in job["parts"])
     try:
         report = Report.model_validate_json((folder / "report.json").read_bytes())
         pixels = np.fromfile(folder / "pixels", np.uint8)

@@ -1,4 +1,4 @@
-"""Cycles behind the protocol of render_clips. Importing this needs no Blender: it runs in a process of its own."""
+"""Cycles as a `Renderer` of render_clips. Importing this needs no Blender: it runs in its own process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 from schemas.scene import Scene, Trajectory
 from schemas.simulation import Rendering
 from tasks.backends.cycles import CyclesConfig
-from tasks.backends.cycles.plan import Plan, compose, plan_clip
+from tasks.backends.cycles.plan import RenderPlan, compose, plan_clip
 from tasks.backends.cycles.process import draw, pinned_blender
 from tasks.media.floors import texture_uv
 
 logger = logging.getLogger(__name__)
 
-VERSION = "1"  # bumped when the same scene gets other pixels
+VERSION = "1"  # increase when the same scene gets other pixels
 PYTHON_VARIABLE = "TRIPTYCH_BLENDER_PYTHON"
 
 _PROJECT = Path(__file__).parents[3]
-_FLOOR_HEIGHTS = 100.0  # the floor ends this many times the camera's height away: half a degree under the horizon
+_FLOOR_HEIGHTS = 100.0  # in camera heights, how far the floor reaches: to half a degree below the horizon
 
 
 class CyclesRenderer:
@@ -47,19 +47,19 @@ class CyclesRenderer:
     def render(self, scene: Scene, trajectories: list[Trajectory], floor: np.ndarray) -> Rendering:
         """floor (N, N, 3) uint8 RGB: the floor's texture.
 
-        Raises RowFailed("renderer_died"), ("renderer_timeout"), ("renderer_wrote_nonsense"), all worth another try;
+        Raises RowFailed("renderer_died"), ("renderer_timeout"), ("renderer_wrote_nonsense"), all retryable;
         ServiceDown without Blender.
         """
         plan = plan_clip(scene, trajectories, self._config)
-        job = job_of(scene, trajectories, plan, self._config)
+        job = blender_job(scene, trajectories, plan, self._config)
         start_s = time.monotonic()
         pixels = draw(interpreter(self._config), job, floor, self._config.timeout_s)
-        logger.debug("%d parts, %d pixels in %.1f s", len(plan.shots), plan.n_pixels, time.monotonic() - start_s)
+        logger.debug("%d parts, %d pixels in %.1f s", len(plan.parts), plan.n_pixels, time.monotonic() - start_s)
         return compose(plan, pixels)
 
 
-def job_of(scene: Scene, trajectories: list[Trajectory], plan: Plan, config: CyclesConfig) -> dict[str, Any]:
-    """What worker.py is told."""
+def blender_job(scene: Scene, trajectories: list[Trajectory], plan: RenderPlan, config: CyclesConfig) -> dict[str, Any]:
+    """The job file of worker.py."""
     return {
         "bpy": pinned_blender(),
         "scene": scene.model_dump(mode="json"),
@@ -69,7 +69,7 @@ def job_of(scene: Scene, trajectories: list[Trajectory], plan: Plan, config: Cyc
         "denoise": config.denoise,
         "denoise_quality": config.denoise_quality,
         "sun_angle_deg": config.sun_angle_deg,
-        "shots": [{"frame": s.frame, "box": s.box, "bodies": s.bodies} for s in plan.shots],
+        "parts": [{"frame": p.frame, "box": p.box, "bodies": p.bodies} for p in plan.parts],
     }
 
 
@@ -82,7 +82,7 @@ def _floor_corners(scene: Scene) -> dict[str, Any]:
 
 
 def interpreter(config: CyclesConfig) -> Path:
-    """The Python that has bpy. Whether it is there is seen when it is started."""
+    """The Python that has bpy. Not checked here: starting it fails if it is missing."""
     named = config.python or os.environ.get(PYTHON_VARIABLE)
     return Path(named) if named else _PROJECT / ".venv-blender" / "bin" / "python"
 

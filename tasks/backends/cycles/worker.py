@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws boxes of a scene's frames with Cycles: `python worker.py FOLDER PARENT_PID`. Blender's Python, nothing else.
+"""Draw boxes of a scene's frames with Cycles: `python worker.py FOLDER PARENT_PID`, with Blender's Python.
 
-    FOLDER/job.json      what to draw; see `job_of` in renderer.py
+    FOLDER/job.json      what to draw; see `blender_job` in renderer.py
     FOLDER/floor.png     the floor's texture
-    FOLDER/pixels        written here: red, green, blue in sRGB and the number of the body, 0 for none, one byte each,
-                         of box after box, rows from top to bottom; until all are drawn it is called pixels.part
-    FOLDER/report.json   written here last: without it nothing is finished
+    FOLDER/pixels        output: red, green, blue in sRGB and the body's number (0: none), one byte each, box by box,
+                         rows from top to bottom; until all are drawn it is called pixels.part
+    FOLDER/report.json   output, written last: it marks the job as finished
 
-This program is apart from the rest since it imports bpy: under its licence, and by its own interpreter. It dies with
-its parent. Exit status 3: no Blender here, or another one than was asked for.
+This is a separate program because it imports bpy: it has bpy's licence and interpreter. It dies with its parent. Exit
+status 3: no Blender here, or not the version that the job names.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ CYLINDER_SIDES = 256
 ROUGHNESS = 0.5  # of bodies; the floor is matt
 SENSOR_MM = 36.0
 
-Job = dict[str, Any]
+JsonObject = dict[str, Any]
 
-bpy: Any = None  # imported by main: it takes a second, and first the parent must be known to live
+bpy: Any = None  # imported by main, after the check that the parent lives: the import takes a second
 
 # --- Process ---------------------------------------------------------------------------------
 
@@ -49,22 +49,22 @@ def main() -> None:
     die_with(parent_pid)
     job = json.loads((folder / "job.json").read_text())
     bpy = import_blender(job["bpy"])
-    stage = Stage(job, folder)
+    scene = BlenderScene(job, folder)
     with (folder / "pixels.part").open("wb") as file:  # its size tells the parent how far this is
-        for shot in job["shots"]:
-            file.write(stage.draw(shot).tobytes())
+        for part in job["parts"]:
+            file.write(scene.draw(part).tobytes())
             file.flush()
     os.replace(folder / "pixels.part", folder / "pixels")
     write_whole(folder / "report.json", json.dumps({"bpy": bpy.app.version_string}).encode())
 
 
 def die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when the one that started it is gone, however it went."""
+    """Have the kernel kill this process when its parent ends, however that happens."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it was gone already
-        sys.exit(f"the process {parent_pid} that asked for this is gone")
+    if os.getppid() != parent_pid:  # it had ended before
+        sys.exit(f"the parent process {parent_pid} has ended")
 
 
 def import_blender(version: str) -> ModuleType:
@@ -82,7 +82,7 @@ def import_blender(version: str) -> ModuleType:
 
 @contextmanager
 def one_cpu() -> Iterator[None]:
-    """Around the import: Blender starts a thread a CPU that it then sees, and they burn half of the time waiting."""
+    """For the import: Blender starts a thread per visible CPU, and they waste half of the time busy waiting."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -99,13 +99,13 @@ def write_whole(path: Path, content: bytes) -> None:
     os.replace(aside, path)
 
 
-# --- Stage -----------------------------------------------------------------------------------
+# --- Scene -----------------------------------------------------------------------------------
 
 
-class Stage:
-    """A scene in Blender; between two boxes only poses and visibility change."""
+class BlenderScene:
+    """A scene in Blender; from box to box only poses and visibility change."""
 
-    def __init__(self, job: Job, folder: Path) -> None:
+    def __init__(self, job: JsonObject, folder: Path) -> None:
         scene = job["scene"]
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self._scene = bpy.context.scene
@@ -127,30 +127,30 @@ class Stage:
     def _link(self, name: str, data: Any, matrix: np.ndarray | None = None) -> Any:
         thing = bpy.data.objects.new(name, data)
         if matrix is not None:
-            thing.matrix_world = matrix.T.tolist()  # it takes columns
+            thing.matrix_world = matrix.T.tolist()  # Blender expects columns
         self._scene.collection.objects.link(thing)
         return thing
 
-    def draw(self, shot: Job) -> np.ndarray:
-        """(h, w, 4) uint8: red, green, blue, label of a box of a frame."""
+    def draw(self, part: JsonObject) -> np.ndarray:
+        """(h, w, 4) uint8: red, green, blue, label inside one box of a frame."""
         for place, (body, trajectory) in enumerate(zip(self._bodies, self._trajectories, strict=True)):
-            body.location = trajectory["position"][shot["frame"]]
-            body.rotation_quaternion = trajectory["rotation"][shot["frame"]]
-            body.hide_render = place not in shot["bodies"]
-        left, top, right, bottom = shot["box"]
+            body.location = trajectory["position"][part["frame"]]
+            body.rotation_quaternion = trajectory["rotation"][part["frame"]]
+            body.hide_render = place not in part["bodies"]
+        left, top, right, bottom = part["box"]
         render = self._scene.render
-        # Blender cuts the decimals off: half a pixel more, and rounding cannot lose a whole one.
+        # Blender truncates: half a pixel more keeps rounding from losing a whole one.
         render.border_min_x, render.border_max_x = (left + 0.5) / self._width, (right + 0.5) / self._width
         render.border_min_y = (self._height - bottom + 0.5) / self._height
         render.border_max_y = (self._height - top + 0.5) / self._height
         bpy.ops.render.render(write_still=True)
-        values = read_picture(self._picture)
+        values = read_exr(self._picture)
         if values.shape != (bottom - top, right - left, 4):
-            raise RuntimeError(f"Cycles drew {values.shape} for the box {shot['box']}")
+            raise RuntimeError(f"Cycles drew {values.shape} for the box {part['box']}")
         return np.dstack([encode_srgb(values[..., :3]), values[..., 3:].astype(np.uint8)])
 
 
-def set_up_cycles(scene: Any, job: Job) -> None:
+def set_up_cycles(scene: Any, job: JsonObject) -> None:
     render, cycles = scene.render, scene.cycles
     render.engine = "CYCLES"
     render.threads_mode, render.threads = "FIXED", 1
@@ -159,8 +159,8 @@ def set_up_cycles(scene: Any, job: Job) -> None:
     cycles.device = "CPU"
     cycles.samples = job["samples"]
     cycles.use_adaptive_sampling = False
-    cycles.seed, cycles.use_animated_seed = 0, False  # noise that stands still does not flicker
-    cycles.use_light_tree = False  # one sun and an even sky
+    cycles.seed, cycles.use_animated_seed = 0, False  # the same noise in every frame: no flicker
+    cycles.use_light_tree = False  # the light tree helps with many lights only
     cycles.use_denoising = job["denoise"]
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_prefilter = "FAST"
@@ -168,7 +168,7 @@ def set_up_cycles(scene: Any, job: Job) -> None:
 
 
 def set_up_output(scene: Any, path: Path) -> None:
-    """Have a render write its linear colours, with the body's number as alpha, to one uncompressed EXR file."""
+    """Make renders write linear colours, with the body's number as alpha, to one uncompressed EXR file."""
     bpy.context.view_layer.use_pass_object_index = True
     tree = bpy.data.node_groups.new("output", "CompositorNodeTree")
     tree.interface.new_socket(name="Image", in_out="OUTPUT", socket_type="NodeSocketColor")
@@ -185,7 +185,7 @@ def set_up_output(scene: Any, path: Path) -> None:
     picture.exr_codec = "NONE"
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_exr(path: Path) -> np.ndarray:
     """(h, w, 4) float32, rows from top to bottom."""
     image = bpy.data.images.load(str(path))
     image.alpha_mode, image.colorspace_settings.name = "CHANNEL_PACKED", "Non-Color"
@@ -200,10 +200,10 @@ def read_picture(path: Path) -> np.ndarray:
 # --- Things ----------------------------------------------------------------------------------
 
 
-def make_camera(camera: Job) -> Any:
+def make_camera(camera: JsonObject) -> Any:
     (focal_px, skew, centre_x), (_, focal_y_px, centre_y), _ = camera["intrinsics"]
     if skew != 0 or focal_px != focal_y_px:
-        raise ValueError(f"a camera with square pixels and no skew is wanted, got {camera['intrinsics']}")
+        raise ValueError(f"needs a camera with square pixels and no skew, got {camera['intrinsics']}")
     width, height = camera["width"], camera["height"]
     data = bpy.data.cameras.new("camera")
     data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR_MM
@@ -213,7 +213,7 @@ def make_camera(camera: Job) -> Any:
     return data
 
 
-def camera_matrix(camera: Job) -> np.ndarray:
+def camera_matrix(camera: JsonObject) -> np.ndarray:
     """(4, 4): from Blender's camera, x right, y up, z back, to the world."""
     rotation = np.array(camera["rotation"])
     matrix = np.eye(4)
@@ -222,14 +222,14 @@ def camera_matrix(camera: Job) -> np.ndarray:
     return matrix
 
 
-def make_sun(light: Job, angle_deg: float) -> Any:
+def make_sun(light: JsonObject, angle_deg: float) -> Any:
     data = bpy.data.lights.new("sun", "SUN")
     data.energy, data.angle = light["sun"], np.deg2rad(angle_deg)
     return data
 
 
-def sun_matrix(light: Job) -> np.ndarray:
-    """(4, 4): a turn that brings z to where the sun stands; it shines along -z."""
+def sun_matrix(light: JsonObject) -> np.ndarray:
+    """(4, 4): the rotation that turns z towards the sun; the light shines along -z."""
     azimuth, polar = np.deg2rad(light["azimuth_deg"]), np.deg2rad(90 - light["elevation_deg"])
     matrix = np.eye(4)
     matrix[:3, :3] = [
@@ -248,7 +248,7 @@ def make_sky(radiance: float) -> Any:
     return world
 
 
-def make_floor(floor: Job, picture: Path) -> Any:
+def make_floor(floor: JsonObject, picture: Path) -> Any:
     mesh = bpy.data.meshes.new("floor")
     mesh.from_pydata([(x, y, 0) for x, y in floor["corners"]], [], [(0, 1, 2, 3)])
     layer = mesh.uv_layers.new()
@@ -263,7 +263,7 @@ def make_floor(floor: Job, picture: Path) -> Any:
     return mesh
 
 
-def make_body(body: Job) -> Any:
+def make_body(body: JsonObject) -> Any:
     mesh = bpy.data.meshes.new(body["instance_id"])
     vertices, faces = box(body["size"]) if body["shape"] == "cube" else cylinder(body["size"])
     mesh.from_pydata(vertices.tolist(), [], faces)
@@ -292,7 +292,7 @@ def box(size: list[float]) -> tuple[np.ndarray, list[list[int]]]:
 
 
 def cylinder(size: list[float]) -> tuple[np.ndarray, list[list[int]]]:
-    """Vertices (2 CYLINDER_SIDES, 3) in m and faces, the caps first, of a prism whose area is that of the circle."""
+    """Vertices (2 CYLINDER_SIDES, 3) in m and faces, caps first, of a prism with the circle's area."""
     step = 2 * np.pi / CYLINDER_SIDES
     radius = 0.5 * np.sqrt(step / np.sin(step))
     angle = step * np.arange(CYLINDER_SIDES)
@@ -305,7 +305,7 @@ def cylinder(size: list[float]) -> tuple[np.ndarray, list[list[int]]]:
 
 
 def round_off(mesh: Any) -> None:
-    """Shade a cylinder's side as if it were round; its caps (the first faces) stay flat."""
+    """Shade a cylinder's side smoothly; the caps (the first two faces) stay flat."""
     for number, face in enumerate(mesh.polygons):
         face.use_smooth = number >= 2
     rims = {key for face in list(mesh.polygons)[:2] for key in face.edge_keys}
@@ -321,12 +321,12 @@ def decode_srgb(srgb: np.ndarray) -> np.ndarray:
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-# A colour is coded as 1 from half way between 0 and 1 on, and so forth.
+# Code k starts half way between k - 1 and k.
 THRESHOLDS = decode_srgb((np.arange(1, 256) - 0.5) / 255).astype(np.float32)
 
 
 def encode_srgb(linear: np.ndarray) -> np.ndarray:
-    """Linear -> uint8: Blender's view transform "Standard", cut off at 0 and 1."""
+    """Linear -> uint8 by Blender's view transform "Standard", clipped to 0..1."""
     return np.searchsorted(THRESHOLDS, linear, side="right").astype(np.uint8)
 
 

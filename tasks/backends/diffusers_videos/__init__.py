@@ -5,7 +5,7 @@
 
     pipeline.py   a sample -> its video      weights.py   a folder or a repository of weights -> the loaded pipeline
 
-The second round of the paper's loop samples the fine-tuned model: `lora` names its weights.
+The paper's second round samples the fine-tuned model: set `lora` to its weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.backends.torch_runtime import Precision
 
 
 class DiffusersConfig(StageConfig):
-    """Which pipeline generates, and how. SpatialAlign gives model, frames and size; the rest are diffusers' for Wan."""
+    """Which pipeline generates, and how. Model, frames and size: SpatialAlign; the rest: diffusers' values for Wan."""
 
     model: str = Field(
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
@@ -30,19 +30,19 @@ class DiffusersConfig(StageConfig):
         "null: the model as it is",
     )
     steps: int = Field(50, ge=1, description="Denoising steps")
-    guidance: float = Field(5.0, ge=0, description="Scale of classifier-free guidance; 1 and less: none")
+    guidance: float = Field(5.0, ge=0, description="Scale of classifier-free guidance; none at 1 or less")
     flow_shift: float | None = Field(
         3.0,
         gt=0,
-        description="How far the noise schedule leans to high noise; diffusers advises 3 for 480p and 5 for 720p, and "
-        "SpatialAlign tells nothing; null: as the model's scheduler has it, or for one that knows no shift",
+        description="Shift of the noise schedule towards high noise; diffusers advises 3 for 480p, 5 for 720p, "
+        "SpatialAlign gives none. null: the model's own, and for schedulers without a shift",
     )
-    negative_prompt: str = Field("", description="What guidance leads away from; empty: from no prompt at all")
-    precision: Precision = Field("bfloat16", description="Of the text encoder and the denoiser")
+    negative_prompt: str = Field("", description="What guidance steers away from; empty: the unconditional prompt")
+    precision: Precision = Field("bfloat16", description="Precision of the text encoder and the denoiser")
     vae_precision: Precision = Field(
         "float32",
-        description="Of the decoder: in float32 Wan's decodes better (diffusers); CogVideoX's must have `precision`",
+        description="Precision of the decoder: float32 decodes better for Wan (diffusers); CogVideoX needs `precision`",
     )
     offload: bool = Field(
-        False, description="Keep each network in main memory until its turn: less GPU memory, a little slower"
+        False, description="Keep each network in main memory until it runs: less GPU memory, a little slower"
     )

@@ -1,7 +1,7 @@
 """A sample's prompt and seed -> its video, by a diffusers pipeline.
 
-What it shows is not judged here: a black or a motionless video is what this model makes of the prompt, and is found to
-be invalid by those who look for the animal and the object in it (SpatialAlign 3.3).
+The content is not judged here. A black or motionless video is the model's answer to the prompt; later stages look for
+the animal and the object in it and find it invalid (SpatialAlign 3.3).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tasks.media.video import encode_video
 if TYPE_CHECKING:
     import torch
 
-FRAMES_PER_LATENT = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio")  # as the pipelines call it
+FRAMES_PER_LATENT = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio")  # differs by pipeline
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Loaded:
     """A pipeline, ready on its device."""
 
     pipeline: Any
-    lock: threading.Lock = field(default_factory=threading.Lock)  # its scheduler counts the steps of one sample
+    lock: threading.Lock = field(default_factory=threading.Lock)  # its scheduler keeps the state of one sample
 
 
 class DiffusersVideos:
     """Samples a text-to-video model (`Generator`)."""
 
     def __init__(self, config: VideoFormat, diffusers: DiffusersConfig, torch: TorchConfig) -> None:
-        self.concurrency = 1  # one video fills the device
+        self.concurrency = 1  # one video uses the whole device
         self._config, self._diffusers, self._torch = config, diffusers, torch
         self._checkpoint = Checkpoint.of(diffusers.model)
         self._lora = None if diffusers.lora is None else Checkpoint.of(diffusers.lora)
@@ -65,13 +65,13 @@ class DiffusersVideos:
     def generate(self, sample: DsrSample) -> Generation:
         """The model's video of the prompt, from the noise of the seed.
 
-        Raises RowFailed("not_finite") for pixels that are no numbers, ServiceDown for settings that this pipeline
-        cannot meet, and what loading and the GPU raise.
+        Raises RowFailed("not_finite") for pixels that are not finite, ServiceDown for settings that this pipeline
+        does not support, and whatever loading and the GPU raise.
         """
         device = device_of(self._torch)
         key = (*self._network.items(), self._diffusers.offload)
         loaded = load_once("diffusers", key, device, lambda: self._load(device))
-        # Not under autocast: it would undo the decoder's own precision.
+        # No autocast: it would override the decoder's precision.
         with loaded.lock, inference(device, "float32"):
             pixels = self._sample(loaded.pipeline, sample)
         if not np.isfinite(pixels).all():
@@ -98,20 +98,19 @@ class DiffusersVideos:
                 width=config.width,
                 num_inference_steps=self._diffusers.steps,
                 guidance_scale=self._diffusers.guidance,
-                # On the CPU: a GPU's own generator draws other numbers.
+                # On the CPU: GPU generators give other numbers.
                 generator=torch.Generator("cpu").manual_seed(sample.seed),
                 output_type="np",
                 **step_callback(pipeline, self._diffusers.steps),
             )
-        except ValueError as error:  # from row to row only a text and a number change: it is the settings
+        except ValueError as error:  # rows differ only in text and seed, so the settings are wrong
             raise ServiceDown(f"{type(pipeline).__name__} refuses these settings: {error}") from error
         pixels = np.asarray(made.frames[0])
         if pixels.shape != (config.n_frames, config.height, config.width, 3):
             n_frames, height, width = pixels.shape[:3]
             raise ServiceDown(
-                f"{type(pipeline).__name__} made {n_frames} frames of {width}x{height} where {config.n_frames} of "
-                f"{config.width}x{config.height} were asked for; set generate.n_frames, width and height to what it "
-                "makes"
+                f"{type(pipeline).__name__} made {n_frames} frames of {width}x{height}, expected {config.n_frames} of "
+                f"{config.width}x{config.height}; set generate.n_frames, width and height to what it makes"
             )
         return pixels
 
@@ -129,12 +128,12 @@ def step_callback(pipeline: Any, n_steps: int) -> dict[str, Any]:
 
 
 def check_n_frames(n_frames: int, pipeline: Any) -> None:
-    """Raises ServiceDown for a number of frames that the pipeline's decoder does not make: Wan's makes 4k + 1."""
+    """Raises ServiceDown for a number of frames that the pipeline's decoder cannot make: Wan's makes 4k + 1."""
     ratio = next((int(getattr(pipeline, name)) for name in FRAMES_PER_LATENT if hasattr(pipeline, name)), 1)
     beyond = (n_frames - 1) % ratio
     if beyond:
         near = n_frames - beyond
         raise ServiceDown(
-            f"generate.n_frames is {n_frames}, and a {type(pipeline).__name__} makes {ratio}k + 1 frames: take {near} "
-            f"or {near + ratio}"
+            f"generate.n_frames is {n_frames}, but a {type(pipeline).__name__} makes {ratio}k + 1 frames: set it to "
+            f"{near} or {near + ratio}"
         )

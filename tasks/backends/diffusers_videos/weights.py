@@ -1,4 +1,4 @@
-"""A text-to-video pipeline as it is loaded: whole, from safetensors alone, or not at all.
+"""Load a text-to-video pipeline: complete, from safetensors only, or not at all.
 
 load_pipeline(DiffusersConfig(), Checkpoint.of("weights/wan"), None, device)  ->  a diffusers.WanPipeline
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INDEX = "model_index.json"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 HUB_TIMEOUT_S = 10
-# What generate() passes to the pipeline.
+# The arguments that generate() passes to the pipeline.
 ARGUMENTS = frozenset(
     {
         "prompt",
@@ -41,22 +41,22 @@ ARGUMENTS = frozenset(
 
 
 def libraries(lora: Checkpoint | None) -> tuple[str, ...]:
-    """The packages whose versions decide about pixels; ftfy mends the prompt before it is read."""
+    """The packages whose versions change pixels; ftfy cleans the prompt before it is tokenised."""
     return ("diffusers", "ftfy", "transformers", *(["peft"] if lora else []))
 
 
 def load_pipeline(
     config: DiffusersConfig, checkpoint: Checkpoint, lora: Checkpoint | None, device: torch.device
 ) -> Any:
-    """A diffusers pipeline that makes videos of text. Raises ServiceDown, with what to do, if it cannot be had."""
-    import_torchvision()  # transformers and diffusers import it where it is installed
+    """A diffusers text-to-video pipeline. Raises ServiceDown, with what to do, if it cannot be loaded."""
+    import_torchvision()  # transformers and diffusers import it if it is installed
     with MODELS.imports(*libraries(lora)):
         import torch
         from diffusers import DiffusionPipeline
     dtypes = {"default": getattr(torch, config.precision), "vae": getattr(torch, config.vae_precision)}
     with loading(checkpoint), _quiet():
         folder = pipeline_folder(checkpoint)
-        # Safetensors only: other weights are pickles, which run what they hold.
+        # Safetensors only: other formats are pickles, which execute code.
         pipeline = DiffusionPipeline.from_pretrained(
             folder, torch_dtype=dtypes, local_files_only=True, use_safetensors=True
         )
@@ -81,32 +81,32 @@ def load_pipeline(
 def pipeline_folder(checkpoint: Checkpoint) -> Path:
     """The local folder, or the hub's cache with the whole pipeline in it.
 
-    Raises what huggingface_hub raises, within a minute or two if the hub says nothing.
+    Raises whatever huggingface_hub raises; if the hub does not answer, within a minute or two.
     """
     if checkpoint.path is not None:
         return checkpoint.path
     index = checkpoint.folder([INDEX])
-    at_commit = replace(checkpoint, revision=index.name)  # a branch may move while its files come
+    at_commit = replace(checkpoint, revision=index.name)  # a branch may move during the download
     parts = json.loads((index / INDEX).read_text(encoding="utf-8"))
     return at_commit.folder([INDEX, *(file for file in _hub_files(at_commit) if _is_wanted(file, parts))])
 
 
 def _hub_files(checkpoint: Checkpoint) -> list[str]:
-    """The names of a repository's files; none if the hub cannot be asked: what the cache lacks, loading will say."""
+    """The names of a repository's files; none if the hub does not answer: loading reports what the cache lacks."""
     from huggingface_hub import HfApi
 
     assert checkpoint.hub_id is not None
     try:
         told = HfApi().model_info(checkpoint.hub_id, revision=checkpoint.revision, timeout=HUB_TIMEOUT_S)
-    except OSError:  # offline, silent or refusing: requests' errors are of this kind
+    except OSError:  # offline, no answer or refused: requests' errors are OSErrors
         return []
     return [file.rfilename for file in told.siblings or []]
 
 
 def _is_wanted(file: str, parts: dict[str, Any]) -> bool:
-    """Is it a setting, a vocabulary, or weights, of a part of the pipeline?
+    """Is it a settings, vocabulary or weights file of one of the pipeline's parts?
 
-    Not the variants (model.fp16.safetensors) and the formats that repositories hold beside them.
+    Other variants (model.fp16.safetensors) and formats in the repository are not.
     """
     path = PurePosixPath(file)
     if len(path.parts) != 2 or path.parts[0] not in parts:
@@ -125,16 +125,16 @@ def _check_call(pipeline: Any, checkpoint: Checkpoint) -> None:
     needed = {name for name, p in parameters.items() if p.default is p.empty} - ARGUMENTS - {"self"}
     if lacking or needed:
         raise ServiceDown(
-            f"{checkpoint.identity} is a {type(pipeline).__name__}, which makes no video of a prompt alone; set "
-            "diffusers.model to a text-to-video pipeline"
+            f"{checkpoint.identity} is a {type(pipeline).__name__}, which needs more than a prompt or makes no "
+            "video; set diffusers.model to a text-to-video pipeline"
         )
 
 
 def _check_whole(pipeline: Any, folder: Path, checkpoint: Checkpoint) -> None:
-    """Raises ServiceDown unless every weight was stored: diffusers fills in others and goes on."""
+    """Raises ServiceDown unless every weight was stored: diffusers would silently make up the others."""
     for name, network in _networks(pipeline):
         stored = _stored_weights(folder / name)
-        places: dict[int, list[str]] = {}  # a weight that several layers share is stored under one of its names
+        places: dict[int, list[str]] = {}  # a shared weight is stored under only one of its names
         for place, weight in network.named_parameters(remove_duplicate=False):
             places.setdefault(id(weight), []).append(place)
         missing = [f"{name}.{names[0]}" for names in places.values() if stored.isdisjoint(names)]
@@ -159,11 +159,11 @@ def _stored_weights(folder: Path) -> set[str]:
     return names
 
 
-# --- What is changed about it ----------------------------------------------------------------
+# --- LoRA and scheduler ----------------------------------------------------------------------
 
 
 def _add_lora(pipeline: Any, lora: Checkpoint) -> None:
-    """Kept beside the weights, not added to them: in bfloat16 the sum would lose most of so small a change."""
+    """Load LoRA weights without merging them: in bfloat16 the sum would lose most of the small change."""
     if not hasattr(pipeline, "load_lora_weights"):
         raise ServiceDown(f"a {type(pipeline).__name__} takes no LoRA weights; set diffusers.lora to null")
     is_file = lora.path is not None and lora.path.is_file()
@@ -174,8 +174,8 @@ def _add_lora(pipeline: Any, lora: Checkpoint) -> None:
     n_loaded = sum("lora_" in name for _, network in _networks(pipeline) for name, _ in network.named_parameters())
     if n_loaded != n_stored:
         raise ServiceDown(
-            f"{lora.identity}: {n_loaded} of its {n_stored} weights have a place in this {type(pipeline).__name__}; "
-            "were they trained on this model, and saved as diffusers or Wan name them?"
+            f"{lora.identity}: only {n_loaded} of its {n_stored} weights fit this {type(pipeline).__name__}; "
+            "were they trained on this model, and are they named as in diffusers or Wan?"
         )
 
 
@@ -185,12 +185,12 @@ def _set_flow_shift(pipeline: Any, flow_shift: float) -> None:
         if name in scheduler.config:
             pipeline.scheduler = type(scheduler).from_config(scheduler.config, **{name: flow_shift})
             return
-    raise ServiceDown(f"the model's {type(scheduler).__name__} knows no shift; set diffusers.flow_shift to null")
+    raise ServiceDown(f"the model's {type(scheduler).__name__} has no shift; set diffusers.flow_shift to null")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Around loading: its warnings (weights that are missing or left over) are checked there, its errors are raised."""
+    """For loading: silence its warnings. Missing or unused weights are checked there, errors are raised."""
     from diffusers.utils import logging
 
     before = logging.get_verbosity()

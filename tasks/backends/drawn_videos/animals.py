@@ -1,10 +1,10 @@
-"""Animals in profile, of one colour: four-legged ones, birds, and those that creep under a shell.
+"""Animals in profile, of one colour: four-legged animals, birds and creepers.
 
-    animal = Animal.of("fox", coat=(246, 122, 14), size=34)
-    animal.draw(canvas, "id1", Pose(x=120, y=196, facing=1, travelled=30.0))
+    animal = AnimalFigure.of("fox", coat=(246, 122, 14), size=34)
+    animal.draw(canvas, "id1", AnimalPose(x=120, y=196, facing=1, travelled=30.0))
 
-All of an animal but its eye is a tone of its coat, so that a detector of colours sees the whole of it. What nobody has
-drawn yet looks like a dog.
+Everything except the eye is a tone of the coat, so a colour detector finds the whole animal. Unknown animals are drawn
+as a dog.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tasks.media.drawing.figures import joint, step
 
 EYE: Colour = (30, 26, 28)
 FAR_TONE, LIGHT_TONE = 0.78, 1.16
-STRIDE = 0.22  # of the size, half a step
+STRIDE = 0.22  # of the size: half a step
 
 
-class Pose(NamedTuple):
+class AnimalPose(NamedTuple):
     """Where an animal is: x of its middle, y of what it stands on, px."""
 
     x: float
@@ -37,7 +37,7 @@ class Pose(NamedTuple):
 
 @dataclass(frozen=True)
 class FourLegged:
-    """Proportions, in the height at the shoulder."""
+    """Proportions, relative to the height at the shoulder."""
 
     trunk: float = 0.5  # half of its length
     girth: float = 0.25  # radius of the chest
@@ -52,7 +52,7 @@ class FourLegged:
 
 @dataclass(frozen=True)
 class Bird:
-    """Proportions, in the height of the back."""
+    """Proportions, relative to the height of the back."""
 
     leg: float = 0.38  # length
     neck: Point = (0.56, 1.16)
@@ -62,7 +62,7 @@ class Bird:
 
 @dataclass(frozen=True)
 class Creeper:
-    """Low, on short legs; in the height of the back."""
+    """Low, on short legs. Proportions, relative to the height of the back."""
 
     trunk: float = 0.92  # half of its length
     neck: Point = (1.2, 0.52)
@@ -123,23 +123,23 @@ BUILDS: dict[str, Build] = {
 
 
 @dataclass(frozen=True)
-class Animal:
-    """An animal that knows how to draw itself; `size` is the height of its back, px."""
+class AnimalFigure:
+    """An animal to be drawn; `size` is the height of its back, px."""
 
     build: Build
     coat: Colour
     size: float
 
     @classmethod
-    def of(cls, noun: str, coat: Colour, size: float) -> Animal:
-        """noun: known by its head. size: px, of an animal of usual height."""
+    def of(cls, noun: str, coat: Colour, size: float) -> AnimalFigure:
+        """noun: its head noun chooses the build. size: px, for an animal of usual height."""
         build = BUILDS.get(head_noun(noun), _DOG)
         return cls(build, coat, size * build.height)
 
-    def scaled(self, factor: float) -> Animal:
+    def scaled(self, factor: float) -> AnimalFigure:
         return replace(self, size=self.size * factor)
 
-    def draw(self, canvas: Canvas, name: str | None, pose: Pose) -> None:
+    def draw(self, canvas: Canvas, name: str | None, pose: AnimalPose) -> None:
         canvas.draw_as(name)
         at = self._frame(pose)
         match self.build:
@@ -151,15 +151,15 @@ class Animal:
                 _draw_creeper(canvas, self.build, self.coat, self.size, pose, at)
 
     def reach(self) -> tuple[float, float]:
-        """px from its middle: back to the tail and ahead to the nose, where it stands."""
+        """px from its middle to its tail and to its nose, when standing."""
         side = int(4 * self.size) + 8
         canvas = Canvas(("it",), 2 * side, 2 * side, 1)
         canvas.begin(np.zeros((2 * side, 2 * side, 3), np.uint8))
-        self.draw(canvas, "it", Pose(side, 1.5 * side))
+        self.draw(canvas, "it", AnimalPose(side, 1.5 * side))
         columns = np.flatnonzero(canvas.mask("it").any(axis=0))
         return float(side - columns[0]), float(columns[-1] + 1 - side)
 
-    def _frame(self, pose: Pose) -> Callable[[float, float], Point]:
+    def _frame(self, pose: AnimalPose) -> Callable[[float, float], Point]:
         """(forward, up) in sizes -> px."""
         bob = 0.03 * float(np.sin(pose.travelled / (STRIDE * self.size)))
 
@@ -173,7 +173,7 @@ class Animal:
 
 
 def _draw_four_legged(
-    canvas: Canvas, build: FourLegged, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+    canvas: Canvas, build: FourLegged, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
 ) -> None:
     _draw_tail(canvas, build, coat, size, at)
     chest, hips = at(build.trunk - 0.08, 0.98 - build.girth), at(-build.trunk, 0.96 - build.girth)
@@ -187,7 +187,15 @@ def _draw_four_legged(
 
 
 def _draw_leg(
-    canvas: Canvas, build: FourLegged, colour: Colour, size: float, pose: Pose, hip: Point, *, fore: bool, lead: float
+    canvas: Canvas,
+    build: FourLegged,
+    colour: Colour,
+    size: float,
+    pose: AnimalPose,
+    hip: Point,
+    *,
+    fore: bool,
+    lead: float,
 ) -> None:
     ahead, up = step(pose.travelled, size * STRIDE, lead)
     thick = size * build.leg
@@ -238,7 +246,7 @@ def _draw_head(
 def _draw_ears(
     canvas: Canvas, build: FourLegged, colour: Colour, size: float, at: Callable[[float, float], Point], shift: float
 ) -> None:
-    """shift: forward, in the head's radius: the far ear's, or the near one's."""
+    """shift: how far forward the ear is, in radii of the head; it differs for the far and the near ear."""
     radius = build.head
     forward, up = build.neck[0] - (0.2 - shift) * radius, build.neck[1]
     match build.ears:
@@ -260,7 +268,7 @@ def _draw_ears(
 
 
 def _draw_bird(
-    canvas: Canvas, build: Bird, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+    canvas: Canvas, build: Bird, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
 ) -> None:
     middle = (1 + build.leg) / 2
     girth = (1 - build.leg) / 2
@@ -285,7 +293,7 @@ def _draw_bird_leg(
     build: Bird,
     colour: Colour,
     size: float,
-    pose: Pose,
+    pose: AnimalPose,
     at: Callable[[float, float], Point],
     lead: float,
 ) -> None:
@@ -302,7 +310,7 @@ def _draw_bird_leg(
 
 
 def _draw_creeper(
-    canvas: Canvas, build: Creeper, coat: Colour, size: float, pose: Pose, at: Callable[[float, float], Point]
+    canvas: Canvas, build: Creeper, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
 ) -> None:
     half = build.trunk
     for forward, near, lead in ((0.6, False, 0.5), (-0.6, False, 0.0), (0.52, True, 0.0), (-0.68, True, 0.5)):

@@ -1,4 +1,4 @@
-"""What a prompt's two things look like, in words that a detector of colours reads.
+"""How a prompt's two things look, in words that the colour detector reads.
 
 choose_colours(rng)                                       {"id1": "orange", "id2": "blue"}
 looks_of(<a fox, a fire hydrant>, choose_colours(rng))    {"id1": "an orange fox", "id2": "a blue hydrant"}
@@ -12,7 +12,7 @@ from schemas.dsr import ANIMAL, OBJECT, DsrLabels
 from tasks.backends.colour.palette import COLOUR_WORDS
 from tasks.datasets.dsr.wording import with_article
 
-# Of COLOURS. Neither shade nor blur confuses the two of a pair; red and purple, or yellow and green, run together.
+# Words of COLOURS. Shade and blur do not confuse the two of a pair, as they would red and purple or yellow and green.
 COLOUR_PAIRS = (
     ("red", "green"),
     ("red", "blue"),
@@ -31,12 +31,12 @@ def choose_colours(rng: np.random.Generator) -> dict[str, str]:
 
 
 def looks_of(labels: DsrLabels, colours: dict[str, str]) -> dict[str, str]:
-    """The head noun of each with its one colour: 'a red panda' is a blue panda here."""
+    """Head nouns with their one colour: a prompt's 'red panda' may be 'a blue panda'."""
     nouns = {ANIMAL: labels.animal, OBJECT: labels.object}
     heads = {i: head_noun(noun) for i, noun in nouns.items()}
     return {i: with_article(f"{colours[i]} {'thing' if head in COLOUR_WORDS else head}") for i, head in heads.items()}
 
 
 def head_noun(noun: str) -> str:
-    """'fire hydrant' -> 'hydrant'; 'thing' if there is no word at all."""
+    """'fire hydrant' -> 'hydrant'; 'thing' if there is no word."""
     return next(iter(noun.lower().split()[::-1]), "thing")

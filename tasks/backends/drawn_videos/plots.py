@@ -1,45 +1,44 @@
-"""What an embedded generator does with a prompt, well or badly on purpose, as the path that the animal takes.
+"""What the embedded generator makes of a prompt, right or wrong on purpose: the path of the animal.
 
     plot = BEHAVIOURS["reversed"].plot("left", "top")       Plot(start="top", end="left")
     path = Path.through(places, plot, leaps=False)
     path.at(0.5)                                            Spot(x=151.0, y=120.4, airborne=0.8, ...)
 
-A text-to-video model asked for a change of relation often shows another one, none, or too many things (SpatialAlign,
-figure 1 and 3.3). By the official DSR-Score, `as_asked` has 0.84 and more, what goes wrong 0.66 and less.
+Text-to-video models asked for a change of relation often show another one, none, or too many things (SpatialAlign,
+figure 1 and 3.3). The official DSR-Score of `as_asked` is at least 0.84, that of every wrong behaviour at most 0.66.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from schemas.dsr import Role
 from schemas.relation import RELATIONS
 from tasks.media.drawing.canvas import Point, flight
 
-ONTO, OVER, CLEARANCE = 0.4, 1.2, 14.0  # a leap's rise: of the object's height, onto (or off) or over it; and units
-OUT_OF_SIGHT = 1.4  # of half an animal's width, beyond the picture's edge
-TO_THE_EDGE, OFF_BEFORE, OFF_AFTER = 0.2, 1.5, 0.8  # of half the object's top; of the gap: a walk that stops short
+ONTO, OVER, CLEARANCE = 0.4, 1.2, 14.0  # a leap's rise: in heights of the object, onto (or off) and over it; plus units
+OUT_OF_SIGHT = 1.4  # in half widths of the animal, beyond the picture's edge
+TO_THE_EDGE, OFF_BEFORE, OFF_AFTER = 0.2, 1.5, 0.8  # a walk that stops short: in halves of the object's top; in gaps
 
 # --- Behaviours --------------------------------------------------------------------------------
 
-Extra = Literal["animal", "object"]
-
 
 class Plot(NamedTuple):
-    """From which relation to which the animal goes, and what else is wrong."""
+    """The animal's relation at the start and at the end, and what else goes wrong."""
 
     start: str
     end: str | None  # None: it leaves the picture
     stops_short: bool = False
-    extra: Extra | None = None  # what is there twice
+    extra: Role | None = None  # shown twice
     animal: bool = True
 
 
 class Behaviour(NamedTuple):
-    """One way of doing what was asked, or of not doing it."""
+    """One way to follow the prompt, or to fail."""
 
     weight: float  # probability
     plot: Callable[[str, str], Plot]  # of the initial and the final relation
@@ -50,8 +49,8 @@ def third_relation(initial: str, final: str) -> str:
     return next(name for name in RELATIONS if name not in (initial, final))
 
 
-# About as many wrong as right: of 5 to 10 seeds, most prompts have winners and losers. It would not be wrong enough
-# to go from the initial relation to one that was not asked for: the official score gives that 0.75.
+# About as many wrong as right: with 5 to 10 seeds, most prompts have winners and losers. Starting right and ending in
+# a third relation is left out: its official score of 0.75 is too good.
 BEHAVIOURS: dict[str, Behaviour] = {
     "as_asked": Behaviour(0.44, Plot),
     "reversed": Behaviour(0.10, lambda initial, final: Plot(final, initial)),
@@ -66,7 +65,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
 
 
 def choose_behaviour(rng: np.random.Generator) -> str:
-    """The name of one, by their weights."""
+    """The name of one, drawn by weight."""
     return str(rng.choice(list(BEHAVIOURS), p=[behaviour.weight for behaviour in BEHAVIOURS.values()]))
 
 
@@ -79,20 +78,20 @@ class Places:
 
     thing_x: float  # middle of the object
     thing_half: float  # of its width
-    top_y: float  # of what it can be stood upon
+    top_y: float  # of the surface to stand on
     ground_y: float  # under the animal beside the object
     animal_half: float  # of its width
     gap: float  # between the two, side by side
-    detour: float  # towards the viewer, round the object
+    detour: float  # towards the viewer, when walking round the object
     picture_width: float
 
     @property
     def beside(self) -> float:
-        """Units between both middles, side by side."""
+        """Units between the two middles, side by side."""
         return self.thing_half + self.animal_half + self.gap
 
     def of(self, relation: str) -> Point:
-        """The animal's foot in a relation: upon the object, or on the ground on its side of it."""
+        """The animal's foot in a relation: on top of the object, or on the ground beside it."""
         across, down, _ = RELATIONS[relation].direction
         if down < 0:
             return self.thing_x, self.top_y
@@ -108,16 +107,16 @@ class Places:
 
 
 class Leg(NamedTuple):
-    """A walk from here to there, or a leap."""
+    """A walk or a leap between two points."""
 
     start: Point
     end: Point
-    rise: float = 0.0  # units above the chord halfway; a walk with a negative one goes round the front of something
+    rise: float = 0.0  # units above the chord halfway; negative for a walk round the front
     leap: bool = False
 
     @property
     def length(self) -> float:
-        """Units; a leap takes the time of its arc."""
+        """Units; the rise adds to it, so a leap takes longer."""
         (x0, y0), (x1, y1) = self.start, self.end
         return float(np.hypot(x1 - x0, y1 - y0)) + abs(self.rise)
 
@@ -144,7 +143,7 @@ class Path:
 
     @classmethod
     def through(cls, places: Places, plot: Plot, *, leaps: bool) -> Path:
-        """The way from a plot's start to its end. leaps: over the object, rather than past it."""
+        """The path from a plot's start to its end. leaps: go over the object, not past it."""
         start = places.of(plot.start)
         if plot.end == plot.start:
             return cls((Leg(start, start),))
@@ -173,7 +172,7 @@ class Path:
 
 
 def _set_off(places: Places, start: Point, towards: Point) -> tuple[Leg, ...]:
-    """Some way towards a place, still where it was: up to the object, or to the edge of its top."""
+    """A short walk towards a place that does not change the relation: up to the object, or to the edge of its top."""
     side = 1 if towards[0] > start[0] else -1
     if start[1] < places.ground_y:
         return (Leg(start, (start[0] + side * TO_THE_EDGE * places.thing_half, start[1])),)
@@ -197,9 +196,9 @@ def _way(places: Places, start: Point, end: Point, *, leaps: bool) -> tuple[Leg,
 
 
 def ease_along(t: float, hold: tuple[float, float], softness: float) -> float:
-    """Fraction of the way, 0..1, at fraction t of the video; still before hold[0] and after hold[1].
+    """Fraction of the path, 0..1, at fraction t of the video; no motion before hold[0] and after hold[1].
 
-    softness: 0 is an even speed, 1 starts and ends slowly.
+    softness: 0 is constant speed, 1 starts and ends slowly.
     """
     u = float(np.clip((t - hold[0]) / (hold[1] - hold[0]), 0.0, 1.0))
     return (1 - softness) * u + softness * u * u * (3 - 2 * u)

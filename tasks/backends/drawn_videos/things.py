@@ -1,10 +1,10 @@
-"""Things that an animal can stand beside or upon, of one colour: a handful of shapes, by noun.
+"""Things that an animal can stand beside or on, of one colour: a few shapes, chosen by noun.
 
-    thing = Thing.of("bench", colour=(30, 84, 206), width=84, max_height=72)
+    thing = ThingFigure.of("bench", colour=(30, 84, 206), width=84, max_height=72)
     thing.draw(canvas, "id2", (208, 168))        its foot's middle; thing.top is 41 px above
 
-All of a thing is a tone of its colour, without gaps and without parts that a thin neck joins: a detector of colours
-takes what it can cut off for another thing. What nobody has drawn yet looks like a box.
+A thing is all tones of one colour, without gaps or parts on a thin neck: a colour detector would take such a part for
+another thing. Unknown things are drawn as a box.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from tasks.backends.drawn_videos.looks import head_noun
 from tasks.media.drawing.canvas import Canvas, Colour, Point, disc, hull, shade
 
-LINE, DARK, LIGHT = 0.64, 0.82, 1.14  # tones: outlines inside a thing would cut it into pieces
+LINE, DARK, LIGHT = 0.64, 0.82, 1.14  # tones; dark lines inside would cut a thing into pieces
 
 
 class Frame(NamedTuple):
@@ -36,19 +36,19 @@ class Frame(NamedTuple):
         return np.array([self.at(left, top), self.at(right, top), self.at(right, bottom), self.at(left, bottom)])
 
     def rim(self, up: float, half: float) -> np.ndarray:
-        """(24, 2) a round thing's edge at a height, seen a little from above."""
+        """(24, 2) the rim of a round thing at a height, seen slightly from above."""
         return disc(self.at(0, up), half * self.width, half * self.width * 0.16)
 
 
-Painter = Callable[[Canvas, Frame, Colour], None]
+ThingPainter = Callable[[Canvas, Frame, Colour], None]
 
 
-class Shape(NamedTuple):
+class ThingShape(NamedTuple):
     """How a thing is drawn."""
 
-    paint: Painter
+    paint: ThingPainter
     height: float  # over its width
-    top: float = 0.97  # of its height: where feet stand
+    top: float = 0.97  # of its height: where an animal stands
 
 
 def _crate(canvas: Canvas, frame: Frame, colour: Colour) -> None:
@@ -82,7 +82,7 @@ def _bench(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 
 
 def _chair(canvas: Canvas, frame: Frame, colour: Colour) -> None:
-    """An armchair from the front: feet stand on the edge of its back."""
+    """An armchair from the front; animals stand on its back."""
     legs = [frame.area(x - 0.05, 0, x + 0.05, 0.2) for x in (-0.36, 0.36)]
     back = hull(*((frame.at(x, up), frame.height * 0.1) for x in (-0.32, 0.32) for up in (0.3, 0.9)))
     arms = [frame.area(x - 0.08, 0.12, x + 0.08, 0.5) for x in (-0.42, 0.42)]
@@ -127,7 +127,7 @@ def _rock(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 
 
 def _bucket(canvas: Canvas, frame: Frame, colour: Colour) -> None:
-    """Turned upside down, as one can be stood upon; so are pots and baskets."""
+    """A bucket, pot or basket upside down, so that an animal can stand on it."""
     side = [frame.at(-0.5, 0.07), frame.at(-0.4, 0.92), frame.at(0.4, 0.92), frame.at(0.5, 0.07)]
     light = [frame.at(-0.36, 0.2), frame.at(-0.3, 0.8), frame.at(-0.2, 0.8), frame.at(-0.24, 0.2)]
     bottom = frame.rim(0.92, 0.4)
@@ -162,7 +162,7 @@ def _hydrant(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 
 
 def _post(canvas: Canvas, frame: Frame, colour: Colour) -> None:
-    """A lamp, a mailbox, a sign: what is wide on top, and narrow below."""
+    """A lamp, a mailbox, a sign: wide on top, narrow below."""
     head = [frame.at(-0.5, 0.3), frame.at(-0.34, 0.98), frame.at(0.34, 0.98), frame.at(0.5, 0.3)]
     foot = hull(*((frame.at(x, 0.05), frame.height * 0.05) for x in (-0.26, 0.26)), (frame.at(0, 0.26), 2.0))
     canvas.shape(colour, frame.area(-0.14, 0, 0.14, 0.4), foot, np.array(head))
@@ -226,50 +226,51 @@ def _bicycle(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     canvas.detail(shade(colour, LIGHT), *tubes)
 
 
-def _same(shape: Shape, nouns: str) -> dict[str, Shape]:
+def _same(shape: ThingShape, nouns: str) -> dict[str, ThingShape]:
     return dict.fromkeys(nouns.split(), shape)
 
 
-_BOX = Shape(_crate, 0.68, 0.93)
-SHAPES: dict[str, Shape] = {
+_BOX = ThingShape(_crate, 0.68, 0.93)
+SHAPE_OF_NOUN: dict[str, ThingShape] = {
     **_same(_BOX, "box crate bale toolbox suitcase backpack dice chest trunk"),
-    **_same(Shape(_table, 0.56), "table desk stool workbench piano anvil wheelbarrow cart wagon"),
-    **_same(Shape(_bench, 0.5), "bench pew ledge pallet step bridge fence railing"),
-    **_same(Shape(_chair, 0.72, 0.98), "chair armchair sofa couch seat throne"),
-    **_same(Shape(_stump, 0.6, 0.93), "stump tree pedestal drum fountain"),
-    **_same(Shape(_stump, 1.0, 0.95), "post pillar column statue bollard"),
-    **_same(Shape(_log, 0.4), "log pipe canoe boat kayak"),
-    **_same(Shape(_rock, 0.6), "rock stone boulder hill"),
-    **_same(Shape(_bucket, 0.76, 0.95), "bucket pail basket pot flowerpot planter vase bowl can cup"),
-    **_same(Shape(_barrel, 0.9, 0.95), "barrel keg tank urn jar well"),
-    **_same(Shape(_hydrant, 1.1), "hydrant pump"),
-    **_same(Shape(_post, 1.1), "lamp lantern lamppost mailbox birdbath sign signpost mushroom umbrella"),
-    **_same(Shape(_mound, 0.56, 0.94), "bush hedge shrub haystack cushion pillow pouf ottoman beanbag sack pile"),
+    **_same(ThingShape(_table, 0.56), "table desk stool workbench piano anvil wheelbarrow cart wagon"),
+    **_same(ThingShape(_bench, 0.5), "bench pew ledge pallet step bridge fence railing"),
+    **_same(ThingShape(_chair, 0.72, 0.98), "chair armchair sofa couch seat throne"),
+    **_same(ThingShape(_stump, 0.6, 0.93), "stump tree pedestal drum fountain"),
+    **_same(ThingShape(_stump, 1.0, 0.95), "post pillar column statue bollard"),
+    **_same(ThingShape(_log, 0.4), "log pipe canoe boat kayak"),
+    **_same(ThingShape(_rock, 0.6), "rock stone boulder hill"),
+    **_same(ThingShape(_bucket, 0.76, 0.95), "bucket pail basket pot flowerpot planter vase bowl can cup"),
+    **_same(ThingShape(_barrel, 0.9, 0.95), "barrel keg tank urn jar well"),
+    **_same(ThingShape(_hydrant, 1.1), "hydrant pump"),
+    **_same(ThingShape(_post, 1.1), "lamp lantern lamppost mailbox birdbath sign signpost mushroom umbrella"),
+    **_same(ThingShape(_mound, 0.56, 0.94), "bush hedge shrub haystack cushion pillow pouf ottoman beanbag sack pile"),
     **_same(
-        Shape(_ball, 1.0), "ball football basketball volleyball balloon globe orange marble pumpkin melon watermelon"
+        ThingShape(_ball, 1.0),
+        "ball football basketball volleyball balloon globe orange marble pumpkin melon watermelon",
     ),
-    **_same(Shape(_slab, 0.34, 0.9), "bed mattress rug mat book blanket raft tray plank surfboard skateboard"),
-    **_same(Shape(_shelves, 1.0), "dresser bookshelf shelf cupboard cabinet ladder"),
-    **_same(Shape(_tent, 0.66), "tent sandcastle cone pyramid slide"),
-    **_same(Shape(_bicycle, 0.68, 0.98), "bicycle bike motorcycle scooter tricycle"),
+    **_same(ThingShape(_slab, 0.34, 0.9), "bed mattress rug mat book blanket raft tray plank surfboard skateboard"),
+    **_same(ThingShape(_shelves, 1.0), "dresser bookshelf shelf cupboard cabinet ladder"),
+    **_same(ThingShape(_tent, 0.66), "tent sandcastle cone pyramid slide"),
+    **_same(ThingShape(_bicycle, 0.68, 0.98), "bicycle bike motorcycle scooter tricycle"),
 }
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A thing that knows how to draw itself."""
+class ThingFigure:
+    """A thing to be drawn."""
 
-    shape: Shape
+    shape: ThingShape
     colour: Colour
     width: float  # px
 
     @classmethod
-    def of(cls, noun: str, colour: Colour, width: float, max_height: float) -> Thing:
-        """noun: known by its head. A shape that would be higher than max_height is drawn smaller."""
-        shape = SHAPES.get(head_noun(noun), _BOX)
+    def of(cls, noun: str, colour: Colour, width: float, max_height: float) -> ThingFigure:
+        """noun: its head noun chooses the shape. Shapes higher than max_height are drawn smaller."""
+        shape = SHAPE_OF_NOUN.get(head_noun(noun), _BOX)
         return cls(shape, colour, min(width, max_height / shape.height))
 
-    def scaled(self, factor: float) -> Thing:
+    def scaled(self, factor: float) -> ThingFigure:
         return replace(self, width=self.width * factor)
 
     @property
@@ -278,7 +279,7 @@ class Thing:
 
     @property
     def top(self) -> float:
-        """px above its foot at which an animal stands on it."""
+        """px above its foot where an animal stands on it."""
         return self.height * self.shape.top
 
     def draw(self, canvas: Canvas, name: str | None, foot: Point) -> None:

@@ -1,9 +1,9 @@
-"""Where it happens: a grey and brown world of any size, in which nothing has a colour that is looked for.
+"""The backdrop: a grey and brown world of any size, without any colour that detectors look for.
 
     world = World(832, 480)                     400 x 231 units, 2.08 px each
-    paint_backdrop(world, "Inside a gallery with white walls", rng)
+    paint_scene(world, "Inside a gallery with white walls", rng)
 
-Whatever the picture's size, figures are drawn in units of which it shows 400 across and 230 down, or more of one.
+Figures are drawn in units: every picture shows at least 400 units across and 230 down.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from itertools import pairwise
 import numpy as np
 
 from tasks.media.drawing.backdrops import textured
-from tasks.media.drawing.canvas import Canvas, Colour, Point, disc
+from tasks.media.drawing.canvas import Canvas, Colour, Point, disc, rectangle
 
 LEAST_WIDTH, LEAST_HEIGHT = 400.0, 230.0  # units that every picture shows
-BELOW_GROUND = 62.0  # units between where the object stands and the picture's lower edge
+BELOW_GROUND = 62.0  # units between the object's foot and the picture's lower edge
 SUPERSAMPLING = 2
-OUTLINE_SHADE = 0.62  # a darker outline would have nobody's colour
+OUTLINE_SHADE = 0.62  # a darker outline would lose the thing's colour
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class World:
 # --- Backdrops ---------------------------------------------------------------------------------
 
 
-def paint_backdrop(world: World, scene: str, rng: np.random.Generator) -> np.ndarray:
-    """(H * S, W * S, 3) uint8: a landscape, a town or a room by the words of a prompt's scene, other for each rng."""
+def paint_scene(world: World, scene: str, rng: np.random.Generator) -> np.ndarray:
+    """(H * S, W * S, 3) uint8: a landscape, a town or a room, by the words of a prompt's scene; rng varies it."""
     canvas = world.canvas()
     blank = np.zeros((world.height_px * SUPERSAMPLING, world.width_px * SUPERSAMPLING, 3), np.uint8)
     canvas.begin(blank, world.zoom, world.middle)
@@ -81,11 +81,7 @@ def _tone(lightness: float, warmth: float = 5.0) -> Colour:
 
 
 def _band(world: World, top: float, bottom: float) -> np.ndarray:
-    return _area(-4, top, world.width + 4, bottom)
-
-
-def _area(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    return rectangle(-4, top, world.width + 4, bottom)
 
 
 def _sky(canvas: Canvas, world: World, lightness: float) -> None:
@@ -104,7 +100,7 @@ def _hills(world: World, base: float, rise: float, rng: np.random.Generator) -> 
 
 
 def _ground(canvas: Canvas, world: World, lightness: float, warmth: float, rng: np.random.Generator) -> None:
-    """Flat ground from the horizon on, with tufts and pebbles."""
+    """Flat ground below the horizon, with tufts and pebbles."""
     canvas.detail(_tone(lightness, warmth), _band(world, world.horizon, world.height + 4))
     for x, y in rng.uniform((0, world.horizon + 4), (world.width, world.height), (70, 2)):
         near = (y - world.horizon) / (world.height - world.horizon)
@@ -117,7 +113,7 @@ def _wood(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
         canvas.detail(_tone(lightness, 3), _hills(world, world.horizon - base, rise, rng))
     for x in np.arange(rng.uniform(0, 20), world.width, 30):
         x, half = x + rng.uniform(-9, 9), rng.uniform(3, 6)
-        canvas.detail(_tone(156, 6), _area(x - half, -4, x + half, world.horizon + rng.uniform(0, 5)))
+        canvas.detail(_tone(156, 6), rectangle(x - half, -4, x + half, world.horizon + rng.uniform(0, 5)))
     _ground(canvas, world, 150, 9, rng)
 
 
@@ -132,10 +128,10 @@ def _town(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
     _sky(canvas, world, 186)
     for left in np.arange(-rng.uniform(10, 50), world.width, 62):
         top, lightness = world.horizon - rng.uniform(60, 130), 164 + rng.uniform(-4, 6)
-        canvas.detail(_tone(lightness), _area(left, top, left + 60, world.horizon + 4))
+        canvas.detail(_tone(lightness), rectangle(left, top, left + 60, world.horizon + 4))
         for x in (left + 9, left + 35):
             for y in np.arange(top + 12, world.horizon - 16, 28):
-                canvas.detail(_tone(lightness - 12), _area(x, y, x + 15, y + 16))
+                canvas.detail(_tone(lightness - 12), rectangle(x, y, x + 15, y + 16))
     _ground(canvas, world, 154, 3, rng)
     for y in (world.horizon + 6, world.horizon + 22, world.horizon + 48):
         canvas.stroke(_tone(144, 3), [(-4, y), (world.width + 4, y)], 1.2)
@@ -144,24 +140,24 @@ def _town(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
 def _room(canvas: Canvas, world: World, rng: np.random.Generator) -> None:
     canvas.detail(_tone(182, 4), _band(world, -4, world.horizon))
     for x in np.arange(-rng.uniform(0, 20), world.width, 26):
-        canvas.detail(_tone(177, 4), _area(x, -4, x + 11, world.horizon))
+        canvas.detail(_tone(177, 4), rectangle(x, -4, x + 11, world.horizon))
     left = rng.uniform(0.08, 0.6) * world.width
-    canvas.shape(_tone(172), _area(left, world.horizon - 118, left + 86, world.horizon - 44), line=0.6)
-    canvas.detail(_tone(188, 0), _area(left + 6, world.horizon - 112, left + 80, world.horizon - 50))
+    canvas.shape(_tone(172), rectangle(left, world.horizon - 118, left + 86, world.horizon - 44), line=0.6)
+    canvas.detail(_tone(188, 0), rectangle(left + 6, world.horizon - 112, left + 80, world.horizon - 50))
     canvas.detail(_tone(156, 9), _band(world, world.horizon, world.height + 4))
     canvas.detail(_tone(170, 5), _band(world, world.horizon - 5, world.horizon + 1))
     for y in world.horizon + np.array([12, 27, 46, 70]):
         canvas.stroke(_tone(146, 9), [(-4, y), (world.width + 4, y)], 1.1)
 
 
-Painter = Callable[[Canvas, World, np.random.Generator], None]
+BackdropPainter = Callable[[Canvas, World, np.random.Generator], None]
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_PAINTERS: tuple[tuple[frozenset[str], Painter], ...] = (
+_PAINTERS: tuple[tuple[frozenset[str], BackdropPainter], ...] = (
     (
         _words(
             "inside room bedroom sunroom workroom gallery kitchen hall hallway library museum attic shed workshop "
@@ -180,7 +176,7 @@ _PAINTERS: tuple[tuple[frozenset[str], Painter], ...] = (
 )
 
 
-def _painter_for(scene: str) -> Painter:
-    """The first kind of place that a word of the scene names; open land if none."""
+def _painter_for(scene: str) -> BackdropPainter:
+    """The painter of the first kind of place that the scene names; open land if none."""
     words = set(re.findall(r"[a-z]+", scene.lower()))
     return next((painter for names, painter in _PAINTERS if words & names), _open_land)

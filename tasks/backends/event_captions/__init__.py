@@ -1,4 +1,4 @@
-"""Captions from the simulation alone: the embedded Captioner (tasks/caption_clips).
+"""Captions from the simulation alone: the embedded `Captioner` of tasks/caption_clips.
 
 facts      trajectories, collisions and masks -> what happened, measured, with times
 wording    facts -> English, in the style of KineMask's captions (A.2)
@@ -17,13 +17,13 @@ __all__ = ["EventCaptions"]
 
 
 class EventCaptions:
-    """Says what the simulation did and the picture shows, and nothing else."""
+    """Describes what the simulation did and the picture shows, nothing else."""
 
     watches_video = False
 
     def __init__(self) -> None:
         self.identity = {"backend": "events", "model": "measured-events-1"}
-        self.concurrency = 1  # threads would wait for each other: it is Python all through
+        self.concurrency = 1  # pure Python: threads would wait for each other
 
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
         scene = simulation.scene

@@ -1,10 +1,10 @@
-"""What a caption may say of a simulation, with times and without any words.
+"""What a caption may say about a simulation: events with times, not yet worded.
 
     Starts(0.0, "id1", "left", Direction.RIGHT, towards="id3")
     Hits(0.79, "id1", "id3", "firm", goes=(Goes("id3", "pushed", Direction.RIGHT), Goes("id1", "halts", None)))
     Leaves(1.46, "id3", Direction.RIGHT)
 
-Nothing is a fact that the picture does not show. How each is measured: see measures.
+Only what the picture shows is a fact. measures.py measures them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 
 class Direction(Enum):
-    """Of the picture; value: degrees counter-clockwise from the right."""
+    """A direction in the picture; value: degrees counter-clockwise from the right."""
 
     RIGHT = 0
     TOP_RIGHT = 45
@@ -34,7 +34,7 @@ class Direction(Enum):
         return cls(round(np.degrees(np.arctan2(-dy, dx)) / 45) % 8 * 45)
 
 
-Place = Literal["left", "middle", "right"]
+FrameThird = Literal["left", "middle", "right"]
 Strength = Literal["slight", "plain", "firm"]
 Manner = Literal["pushed", "nudged", "stays", "continues", "veers", "deflected", "bounces", "halts"]
 
@@ -45,18 +45,18 @@ class Starts:
 
     time_s: float
     instance_id: str
-    place: Place
+    place: FrameThird
     direction: Direction
-    towards: str | None  # what it is aimed at and hits first
+    towards: str | None  # the body that it is aimed at and hits first
 
 
 @dataclass(frozen=True)
 class Goes:
     """What a body does after a hit, until its next one.
 
-    pushed, nudged, stays: it was at rest and then moves, barely moves, does not move
-    continues, veers, deflected, bounces, halts: it was moving and then keeps its way, turns a little (in the
-        picture it still goes the same way), turns, comes back, stops at once
+    pushed, nudged, stays: it was at rest; then it moves, barely moves, does not move
+    continues, veers, deflected, bounces, halts: it was moving; then it goes on, turns a little (not enough for another
+        direction in the picture), turns, comes back, stops at once
     """
 
     instance_id: str
@@ -66,13 +66,13 @@ class Goes:
 
 @dataclass(frozen=True)
 class Hits:
-    """A collision that is seen, with what becomes of both bodies as far as it is seen."""
+    """A visible collision, and what both bodies do afterwards as far as it is visible."""
 
     time_s: float
     first_id: str  # the faster one
     second_id: str
     strength: Strength
-    goes: tuple[Goes, ...]  # of the second and of the first, in this order
+    goes: tuple[Goes, ...]  # of the second body, then of the first
 
     @property
     def pair(self) -> frozenset[str]:
@@ -84,7 +84,7 @@ class Hits:
 
 @dataclass(frozen=True)
 class Stops:
-    """It has moved and is at rest, in view, when the clip ends."""
+    """It has moved and rests, visible, when the clip ends."""
 
     time_s: float
     instance_id: str
@@ -93,7 +93,7 @@ class Stops:
 
 @dataclass(frozen=True)
 class Leaves:
-    """It moves out of the picture and does not come back; what is merely hidden has not left."""
+    """It moves out of the picture and does not come back; a hidden body has not left."""
 
     time_s: float
     instance_id: str
@@ -102,7 +102,7 @@ class Leaves:
 
 @dataclass(frozen=True)
 class Moves:
-    """It still moves, in view, when the clip ends."""
+    """It still moves, visible, when the clip ends."""
 
     time_s: float
     instance_id: str
@@ -122,13 +122,13 @@ Ends = Stops | Leaves | Moves
 
 @dataclass(frozen=True)
 class Facts:
-    """All that may be said of a clip."""
+    """Everything that may be said about a clip."""
 
     floor: str
-    nouns: dict[str, str]  # {instance_id: "red cube"} of what the first frame shows, from left to right
+    nouns: dict[str, str]  # {instance_id: "red cube"} of the bodies in the first frame, from left to right
     starts: list[Starts]
     hits: list[Hits]  # in order of time
     ends: list[Ends]  # in order of time; at most one a body
     rests: list[Rests]
-    nothing_collides: bool  # seen or not
-    ends_at_rest: bool  # every body, seen or not
+    nothing_collides: bool  # visible or not
+    ends_at_rest: bool  # every body, visible or not

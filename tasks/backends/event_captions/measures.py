@@ -2,7 +2,7 @@
 
     read_facts(simulation, tracks) -> Facts(starts=[Starts(0.0, "id1", ...)], hits=[Hits(0.79, "id1", "id3", ...)], ...)
 
-Directions are those of the picture, motions are measured in the world. A body counts while its mask holds a pixel.
+Directions are in the picture, motions in the world. A body is visible while its mask holds a pixel.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from tasks.backends.event_captions.facts import (
     Direction,
     Ends,
     Facts,
+    FrameThird,
     Goes,
     Hits,
     Leaves,
     Manner,
     Moves,
-    Place,
     Rests,
     Starts,
     Stops,
 )
 from tasks.media.cast_rays import Solid, poses_at, window_of
 
-# Thresholds are ours; the paper's captions come from a VLM that states none.
-REST_MPS = 0.005  # at most this fast: at rest. PyBullet's rest is exact; this leaves room for other simulators
-STILL_M = 0.005  # has not moved: a pixel or less
-MOVES_M = 0.03  # has moved, for every viewer; between the two it has barely moved
-HALTS_M = 0.06  # what was moving and goes on for less than this was halted by the hit
-SLIGHT_MPS, FIRM_MPS = 0.4, 0.8  # closing speeds: below the first "slightly", from the second on "firmly"
-SAME_WAY_DEG, BOUNCE_DEG = 25.0, 120.0  # turn of the velocity: less: it keeps its way; more: it bounces back
-AIM_DEG = 30.0  # between the velocity and the way to what it will hit: less: it moves towards it
-ONE_CONTACT_S = 0.35  # contacts of a pair that follow each other this closely are one collision
-SLOWER = 0.5  # of the speed it started with: less at the end: it slows down
-BESIDE_M = 0.1  # at most this much between the circles around two bodies: next to each other
-GLANCE_S = 0.05  # a velocity's direction in the picture is that of so short a way
-MIN_FRAMES = 3  # a motion that is seen for fewer is not spoken of
+# Our own thresholds: the paper's captions come from a VLM.
+REST_MPS = 0.005  # at most this speed: at rest. PyBullet's rest is exact; other simulators jitter
+STILL_M = 0.005  # moved less: not moved (a pixel or less)
+MOVES_M = 0.03  # moved more: visibly moved; in between: barely moved
+HALTS_M = 0.06  # a moving body that goes on for less was halted by the hit
+SLIGHT_MPS, FIRM_MPS = 0.4, 0.8  # closing speeds: below the first "slightly", above the second "firmly"
+SAME_WAY_DEG, BOUNCE_DEG = 25.0, 120.0  # turn of the velocity: it continues below the first, bounces above the second
+AIM_DEG = 30.0  # a smaller angle between velocity and target: it moves towards the target
+ONE_CONTACT_S = 0.35  # contacts of a pair within this time are one collision
+SLOWER = 0.5  # below this share of its top speed at the end, it slows down
+BESIDE_M = 0.1  # at most this gap between the circles around two bodies: next to each other
+GLANCE_S = 0.05  # time step that projects a velocity into the picture
+MIN_FRAMES = 3  # a motion visible in fewer frames is not mentioned
 
 
 def read_facts(simulation: Simulation, tracks: list[MaskTrack]) -> Facts:
     """tracks: the exact masks, in the scene's order."""
     scene = simulation.scene
     motions = _read_motions(simulation, tracks)
-    # A body that the first frame does not show is told of by no name that a viewer could place.
+    # Without a body in the first frame, a viewer cannot know which body its name means.
     shown = {id_: motion for id_, motion in motions.items() if motion.seen[0]}
     contacts = merge_contacts(simulation.collisions)
     cuts = {id_: [c.frame for c in contacts if id_ in (c.first_id, c.second_id)] for id_ in motions}
@@ -74,15 +74,15 @@ def read_facts(simulation: Simulation, tracks: list[MaskTrack]) -> Facts:
 
 
 @dataclass(frozen=True)
-class Motion:
-    """A body's way through the clip."""
+class BodyMotion:
+    """A body's motion through the clip."""
 
     instance_id: str
     position: np.ndarray  # (T, 3) m
     velocity: np.ndarray  # (T, 3) m/s
     image: np.ndarray  # (T, 2) px: its centre in the picture
     seen: np.ndarray  # (T,) bool: does its mask hold a pixel
-    ends_in_picture: bool  # would its mask hold a pixel in the last frame, were nothing in front of it?
+    ends_in_picture: bool  # is it in the picture in the last frame, even if hidden?
     radius: float  # m, seen from above
 
     @property
@@ -93,15 +93,15 @@ class Motion:
         return float(np.linalg.norm(self.velocity[frame]))
 
     def moved_m(self, first: int, last: int) -> float:
-        """The farthest that it gets from where it is in the first frame."""
+        """Its greatest distance from its place in frame `first`."""
         return float(np.linalg.norm(self.position[first : last + 1] - self.position[first], axis=1).max())
 
     def seen_around(self, frame: int) -> bool:
-        """Is it seen in that frame or the one before?"""
+        """Is it visible in that frame or the one before?"""
         return bool(self.seen[max(0, frame - 1) : frame + 1].any())
 
     def phase(self, first: int, cuts: list[int]) -> tuple[int, int] | None:
-        """(first, last) of the frames seen from `first` on, before the next cut; None if they are too few."""
+        """(first, last) visible frame from `first` on, before the next cut; None if there are too few."""
         last = min((cut for cut in cuts if cut > first), default=self.n_frames) - 1
         frames = first + np.flatnonzero(self.seen[first : last + 1])
         return (int(frames[0]), int(frames[-1])) if len(frames) >= MIN_FRAMES else None
@@ -111,11 +111,11 @@ class Motion:
         return Direction.of(dx, dy)
 
 
-def _read_motions(simulation: Simulation, tracks: list[MaskTrack]) -> dict[str, Motion]:
+def _read_motions(simulation: Simulation, tracks: list[MaskTrack]) -> dict[str, BodyMotion]:
     """{instance_id: its way}, in the scene's order."""
     scene = simulation.scene
     return {
-        body.instance_id: Motion(
+        body.instance_id: BodyMotion(
             instance_id=body.instance_id,
             position=np.array(trajectory.position),
             velocity=np.array(trajectory.velocity),
@@ -131,12 +131,12 @@ def _read_motions(simulation: Simulation, tracks: list[MaskTrack]) -> dict[str, 
 
 
 def merge_contacts(collisions: list[Collision]) -> list[Collision]:
-    """One collision for contacts of a pair in quick succession: at the time of the first, as hard as the hardest.
+    """Merge quick contacts of a pair into one collision, at the time of the first and as hard as the hardest.
 
-    So are the slight contacts that come later: two bodies that slide on together.
+    Slight contacts that come later are merged too: the two bodies slide on together.
     """
     merged: list[Collision] = []
-    latest: dict[frozenset[str], tuple[int, float]] = {}  # where in merged, when last in touch
+    latest: dict[frozenset[str], tuple[int, float]] = {}  # index in merged, time of the last contact
     for contact in collisions:
         pair = frozenset(_ids(contact))
         place, time_s = latest.get(pair, (-1, -np.inf))
@@ -156,14 +156,14 @@ def _ids(contact: Collision) -> tuple[str, str]:
 
 
 def _starts(
-    motions: dict[str, Motion], instance_id: str, contacts: list[Collision], cuts: dict[str, list[int]], width: int
+    motions: dict[str, BodyMotion], instance_id: str, contacts: list[Collision], cuts: dict[str, list[int]], width: int
 ) -> Starts | None:
     motion = motions[instance_id]
     phase = motion.phase(0, cuts[instance_id])
     if phase is None or motion.moved_m(*phase) < MOVES_M:
         return None
     share = motion.image[0, 0] / width
-    place: Place = "left" if share < 1 / 3 else "right" if share > 2 / 3 else "middle"
+    place: FrameThird = "left" if share < 1 / 3 else "right" if share > 2 / 3 else "middle"
     first = next((c for c in contacts if instance_id in _ids(c)), None)
     towards = None
     if first is not None:
@@ -174,7 +174,7 @@ def _starts(
     return Starts(0.0, instance_id, place, motion.direction(*phase), towards)
 
 
-def _hits(contact: Collision, motions: dict[str, Motion], cuts: dict[str, list[int]], camera: Camera) -> Hits:
+def _hits(contact: Collision, motions: dict[str, BodyMotion], cuts: dict[str, list[int]], camera: Camera) -> Hits:
     speed = contact.closing_speed_mps
     before = {contact.first_id: contact.first_velocity_before, contact.second_id: contact.second_velocity_before}
     goes = [
@@ -190,8 +190,8 @@ def _hits(contact: Collision, motions: dict[str, Motion], cuts: dict[str, list[i
     )
 
 
-def _goes(motion: Motion, before: np.ndarray, frame: int, cuts: list[int], camera: Camera) -> Goes | None:
-    """None where too little is seen of it, or where it lies between two manners."""
+def _goes(motion: BodyMotion, before: np.ndarray, frame: int, cuts: list[int], camera: Camera) -> Goes | None:
+    """None if too little is visible, or if the motion lies between two manners."""
     phase = motion.phase(frame, cuts)
     if phase is None:
         return None
@@ -225,8 +225,8 @@ def _seen_direction(position: np.ndarray, velocity: np.ndarray, camera: Camera) 
     return Direction.of(x1 - x0, y1 - y0)
 
 
-def _ends(motion: Motion, motions: dict[str, Motion], camera: Camera, fps: int) -> Ends | None:
-    """None for what never moves, and for what is hidden when the clip ends."""
+def _ends(motion: BodyMotion, motions: dict[str, BodyMotion], camera: Camera, fps: int) -> Ends | None:
+    """None for a body that never moves or is hidden when the clip ends."""
     last = motion.n_frames - 1
     if motion.moved_m(0, last) < MOVES_M:
         return None
@@ -243,8 +243,8 @@ def _ends(motion: Motion, motions: dict[str, Motion], camera: Camera, fps: int) 
     return Moves(last / fps, motion.instance_id, motion.direction(since, last), slows)
 
 
-def _leaves(motion: Motion, camera: Camera, fps: int) -> Leaves | None:
-    """None if it is in the picture when the clip ends, though something hides it."""
+def _leaves(motion: BodyMotion, camera: Camera, fps: int) -> Leaves | None:
+    """None if it is still in the picture, merely hidden, when the clip ends."""
     if motion.ends_in_picture:
         return None
     frame = int(np.flatnonzero(motion.seen)[-1]) + 1
@@ -258,8 +258,8 @@ def _leaves(motion: Motion, camera: Camera, fps: int) -> Leaves | None:
     return Leaves(frame / fps, motion.instance_id, max(beyond, key=lambda side: beyond[side]))
 
 
-def _beside(motion: Motion, motions: dict[str, Motion]) -> str | None:
-    """What it has come to rest next to, if that rests and is seen too."""
+def _beside(motion: BodyMotion, motions: dict[str, BodyMotion]) -> str | None:
+    """The body that it comes to rest next to, if that one rests and is visible too."""
     gaps = {
         other.instance_id: float(np.linalg.norm((other.position - motion.position)[-1, :2]))
         - other.radius
@@ -272,5 +272,5 @@ def _beside(motion: Motion, motions: dict[str, Motion]) -> str | None:
 
 
 def _angle_deg(a: np.ndarray, b: np.ndarray) -> float:
-    """Between two vectors, seen from above."""
+    """Angle between two vectors, seen from above."""
     return float(abs(np.degrees(np.arctan2(a[0] * b[1] - a[1] * b[0], a[0] * b[0] + a[1] * b[1]))))

@@ -3,7 +3,7 @@
     "On a wooden floor, there are two objects: a red cube and a blue cylinder. The red cube moves towards the blue
     cylinder and collides firmly with it, pushing it to the right. The red cube then comes to a stop."
 
-How something is said is drawn at random, never what is said. No numbers of metres or seconds, no rotations.
+The wording is random, the content is not. Captions contain no metres, seconds or rotations.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tasks.backends.event_captions.facts import (
     Direction,
     Ends,
     Facts,
+    FrameThird,
     Goes,
     Hits,
     Leaves,
     Manner,
     Moves,
-    Place,
     Starts,
     Stops,
     Strength,
@@ -48,7 +48,7 @@ SIDES: dict[Direction, str] = {
     Direction.TOP: "at the top",
     Direction.BOTTOM: "at the bottom",
 }
-PLACES: dict[Place, str] = {
+THIRD_PHRASES: dict[FrameThird, str] = {
     "left": "on the left side of the frame",
     "middle": "in the middle of the frame",
     "right": "on the right side of the frame",
@@ -58,7 +58,7 @@ ADVERBS: dict[Strength, tuple[str, ...]] = {
     "plain": ("",),
     "firm": (" firmly", " forcefully"),
 }
-# As the rest of a clause that says that it was hit.
+# The end of a clause that says the body was hit.
 SUFFERS: dict[Manner, tuple[str, ...]] = {
     "pushed": (", pushing it {way}",),
     "nudged": (", barely moving it",),
@@ -69,7 +69,7 @@ SUFFERS: dict[Manner, tuple[str, ...]] = {
     "bounces": (", sending it back {way}",),
     "halts": (", bringing it to a stop",),
 }
-# As a clause of its own, behind the body's name.
+# A clause of its own, after the body's name.
 REACTS: dict[Manner, tuple[str, ...]] = {
     "pushed": ("is pushed {way}",),
     "nudged": ("barely moves",),
@@ -82,20 +82,20 @@ REACTS: dict[Manner, tuple[str, ...]] = {
 }
 
 
-class Clause(NamedTuple):
-    """A main clause and whom it is about."""
+class MainClause(NamedTuple):
+    """A main clause and the bodies it is about."""
 
     who: list[str]  # instance ids
     text: str
 
 
 def word_caption(facts: Facts, seed: Sequence[int]) -> str:
-    """seed: what the choice of words is drawn from."""
+    """seed: of the random choice of words."""
     return " ".join(Teller(facts, np.random.default_rng(list(seed))).sentences())
 
 
 class Teller:
-    """Tells a clip's facts once, in order of time; bodies that collide with nothing are told of side by side."""
+    """Tells each fact of a clip once, in order of time; bodies without collisions are told side by side."""
 
     def __init__(self, facts: Facts, rng: np.random.Generator) -> None:
         self._facts, self._rng = facts, rng
@@ -109,7 +109,7 @@ class Teller:
         self._say(self._setting())
         if not self._hits or self._one_of("apart first", (True, False)):
             self._tell_apart()
-        after: list[Clause] = []
+        after: list[MainClause] = []
         while self._hits:
             hit = self._hits.pop(0)
             self._say_side_by_side(after + self._endings_until(hit.time_s))
@@ -138,7 +138,7 @@ class Teller:
                 f"the scene is set on {floor} with {count}: {things}",
                 f"{count} are on {floor}: {things}",
                 f"the scene consists of {floor} with {count}: {things}",
-                f"{listed(with_article(noun) for noun in nouns)} are on {floor}",
+                f"{series(with_article(noun) for noun in nouns)} are on {floor}",
             ),
         )
 
@@ -160,11 +160,11 @@ class Teller:
 
     def _starting(self, starts: Starts) -> list[str]:
         way = f"towards {self._the(starts.towards)}" if starts.towards else self._way(starts.direction)
-        place = f"starts {PLACES[starts.place]}"
+        place = f"starts {THIRD_PHRASES[starts.place]}"
         return self._one_of("start", ([f"moves {way}"], [f"slides {way}"], [place, f"moves {way}"]))
 
     def _ending(self, instance_id: str, direction: Direction) -> list[str]:
-        """What becomes of a body whose motion was just told; nothing if that says it all."""
+        """How the motion just told ends; nothing if there is no more to say."""
         end = self._ends.pop(instance_id, None)
         match end:
             case Stops():
@@ -181,8 +181,8 @@ class Teller:
 
     # --- Collisions ------------------------------------------------------------------------
 
-    def _tell_hit(self, hit: Hits) -> list[Clause]:
-        """Returns the clauses that say what the bodies do then, as far as it is not said at once."""
+    def _tell_hit(self, hit: Hits) -> list[MainClause]:
+        """Tell a collision. Returns the clauses about what the bodies do next, for a later sentence."""
         first, second = self._the(hit.first_id), self._the(hit.second_id)
         adverb = self._one_of(hit.strength, ADVERBS[hit.strength])
         meanwhile = "meanwhile, " if len(self._told) > 1 else ""
@@ -205,7 +205,7 @@ class Teller:
         return [self._reaction(hit, goes)] if goes and self._is_worth_telling(goes) else []
 
     def _is_worth_telling(self, goes: Goes) -> bool:
-        """That a body goes on as before is left out where its next collision or, among several, its end tells it."""
+        """False for a body that just goes on, if its next collision, or among several its end, is told anyway."""
         if goes.manner not in ("continues", "veers"):
             return True
         if self._is_hit_again(goes.instance_id):
@@ -222,7 +222,7 @@ class Teller:
         )
 
     def _suffering(self, hit: Hits) -> str:
-        """What becomes of the second."""
+        """What the hit does to the second body."""
         goes = hit.after(hit.second_id)
         if goes is None:
             return ""
@@ -232,8 +232,8 @@ class Teller:
             return f", pushing it out of the frame {SIDES[end.side]}"
         return self._worded(SUFFERS, goes)
 
-    def _reaction(self, hit: Hits, goes: Goes) -> Clause:
-        """What a body does after the hit, with its end if nothing happens before that."""
+    def _reaction(self, hit: Hits, goes: Goes) -> MainClause:
+        """What a body does after the hit, and how that ends if nothing else happens before."""
         end = self._ends.get(goes.instance_id)
         if goes.direction is None:
             beside = ""
@@ -253,32 +253,32 @@ class Teller:
     # --- Ends ------------------------------------------------------------------------------
 
     def _comes_next(self, end: Ends) -> bool:
-        """Is there nothing to tell before it?"""
+        """Is it the next event to tell?"""
         return all(end.time_s <= hit.time_s for hit in self._hits) and all(
             end.time_s <= other.time_s for other in self._ends.values()
         )
 
-    def _endings_until(self, time_s: float) -> list[Clause]:
-        """The ends until then of bodies that were told of, those that end alike in one clause."""
+    def _endings_until(self, time_s: float) -> list[MainClause]:
+        """The ends before that time of bodies already told of; equal ends share a clause."""
         ends = [end for id_, end in self._ends.items() if end.time_s < time_s and id_ not in self._starts]
         for end in ends:
             del self._ends[end.instance_id]
         return [self._end(list(alike)) for _, alike in groupby(ends, key=lambda end: (type(end), _side_of(end)))]
 
-    def _end(self, ends: list[Ends]) -> Clause:
+    def _end(self, ends: list[Ends]) -> MainClause:
         ids = [end.instance_id for end in ends]
         every = len(ids) > 2 and len(ids) == len(self._facts.ends) and self._facts.ends_at_rest
-        who = "all of the moving objects" if every else listed(self._the(id_) for id_ in ids)
+        who = "all of the moving objects" if every else series(self._the(id_) for id_ in ids)
         s = "s" if len(ids) == 1 else ""
         match ends[0]:
             case Stops():
-                return Clause(
+                return MainClause(
                     ids, f"{who} {self._one_of('stop', (f'eventually stop{s}', f'slow{s} down and stop{s}'))}"
                 )
             case Leaves(side=side):
-                return Clause(ids, f"{who} leave{s} the frame {SIDES[side]}")
+                return MainClause(ids, f"{who} leave{s} the frame {SIDES[side]}")
             case Moves():
-                return Clause(ids, f"{who} keep{s} moving until the end of the video")
+                return MainClause(ids, f"{who} keep{s} moving until the end of the video")
 
     def _tell_rests(self) -> None:
         rests = [rest.instance_id for rest in self._facts.rests]
@@ -287,7 +287,7 @@ class Teller:
         rests = [id_ for id_ in rests if id_ in others]
         if not rests:
             return
-        who = [listed(self._the(id_) for id_ in rests)]
+        who = [series(self._the(id_) for id_ in rests)]
         if len(rests) > 1 and set(rests) == others < set(self._facts.nouns):
             kind = kind_of([self._facts.nouns[id_] for id_ in rests])
             told_alike = [id_ for id_ in set(self._facts.nouns) - others if kind == kind_of([self._facts.nouns[id_]])]
@@ -302,8 +302,8 @@ class Teller:
     def _say(self, sentence: str) -> None:
         self._told.append(sentence[0].upper() + sentence[1:] + ".")
 
-    def _say_side_by_side(self, clauses: list[Clause]) -> None:
-        """Two clauses a sentence, unless both are about the same body or one is about many."""
+    def _say_side_by_side(self, clauses: list[MainClause]) -> None:
+        """Say two clauses per sentence, unless they share a body or one is about many."""
         while clauses:
             clause, *clauses = clauses
             joins = clauses and not {*clause.who} & {*clauses[0].who} and max(len(clause.who), len(clauses[0].who)) <= 2
@@ -312,11 +312,11 @@ class Teller:
             else:
                 self._say(clause.text)
 
-    def _clause(self, instance_id: str, does: list[str]) -> Clause:
-        return Clause([instance_id], f"{self._the(instance_id)} {listed(does)}")
+    def _clause(self, instance_id: str, does: list[str]) -> MainClause:
+        return MainClause([instance_id], f"{self._the(instance_id)} {series(does)}")
 
     def _one_of(self, what: str, choices: Sequence[T]) -> T:
-        """The choices for the same thing take turns, from a random one on: nothing is said twice alike in a row."""
+        """Take turns through the choices, starting at a random one: no phrase repeats at once."""
         turn = self._turns.setdefault(what, int(self._rng.integers(len(choices))))
         self._turns[what] += 1
         return choices[turn % len(choices)]
@@ -337,7 +337,7 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def listed(things: Iterable[str]) -> str:
+def series(things: Iterable[str]) -> str:
     """'a', 'a and b', 'a, b, and c'."""
     *most, last = things
     if not most:
@@ -346,7 +346,7 @@ def listed(things: Iterable[str]) -> str:
 
 
 def kind_of(nouns: Sequence[str]) -> str:
-    """'cubes', 'cylinders' or, if both are among them, 'objects'."""
+    """'cubes', 'cylinders', or 'objects' for both."""
     shapes = {noun.split()[-1] for noun in nouns}
     return f"{shapes.pop()}s" if len(shapes) == 1 else "objects"
 
@@ -354,5 +354,5 @@ def kind_of(nouns: Sequence[str]) -> str:
 def list_of_things(nouns: Sequence[str]) -> str:
     """'a red cube and a blue cylinder'; of one kind: 'a red and a blue one'."""
     if kind_of(nouns) == "objects":
-        return listed(with_article(noun) for noun in nouns)
-    return f"{listed(with_article(noun.rsplit(' ', 1)[0]) for noun in nouns)} one"
+        return series(with_article(noun) for noun in nouns)
+    return f"{series(with_article(noun.rsplit(' ', 1)[0]) for noun in nouns)} one"

@@ -16,7 +16,7 @@ from tasks.backends.torch_runtime import Precision
 
 
 class DinoConfig(StageConfig):
-    """Which GroundingDINO proposes boxes, and how. MATRIX gives no thresholds: they are those of the authors' demos."""
+    """Which GroundingDINO proposes boxes, and how. MATRIX gives no thresholds; these are from the authors' demos."""
 
     checkpoint: str | None = Field(
         None,
@@ -33,16 +33,16 @@ class DinoConfig(StageConfig):
         description="groundingdino: BERT and its tokenizer, a folder or a repository. transformers has it in the "
         "checkpoint",
     )
-    box_threshold: float = Field(0.25, ge=0, le=1, description="Boxes whose class scores less are no proposals")
+    box_threshold: float = Field(0.25, ge=0, le=1, description="Lowest class score of a proposal")
     nms_iou: float = Field(
-        0.8, gt=0, le=1, description="Of two boxes of a class that overlap more, the better is kept; 1: all are"
+        0.8, gt=0, le=1, description="Of two boxes of a class that overlap more, only the better is kept; 1 keeps all"
     )
-    short_side_px: int = Field(800, ge=32, description="Frames are scaled to this shorter side, as in training,")
-    long_side_px: int = Field(1333, ge=32, description="unless the longer side exceeded this one")
+    short_side_px: int = Field(800, ge=32, description="Shorter side to which frames are scaled, as in training ...")
+    long_side_px: int = Field(1333, ge=32, description="... unless the longer side would exceed this")
     precision: Precision = Field("float32", description="bfloat16 is faster, and moves boxes by a pixel or two")
     batch_frames: int = Field(
         4,
         ge=1,
-        description="Frames in a forward pass: several fill a GPU, on a CPU 1 is fastest; no part of any key, as boxes "
-        "differ by rounding only",
+        description="Frames per forward pass: several on a GPU, 1 is fastest on a CPU; enters no key, as boxes differ "
+        "only by rounding",
     )

@@ -1,4 +1,4 @@
-"""What a network says of a frame -> proposals in pixels. Pure arrays.
+"""A network's output for a frame -> proposals in pixels. Pure array functions.
 
 to_pixels([[0.5, 0.5, 0.2, 0.4]], width=100, height=50)  ->  [[40, 15, 60, 35]]
 """
@@ -10,14 +10,14 @@ import numpy as np
 from schemas.grounding import Proposal
 from tasks.backends.people import iou_with
 
-# A frame and class. Far more than any J: it bounds what a network without training, or a threshold of 0, returns.
+# Per frame and class. Far above any J: it bounds the output of an untrained network or a threshold of 0.
 MAX_BOXES = 100
-MIN_SIDE_PX = 1.0  # a box without a pixel shows nothing to verify
+MIN_SIDE_PX = 1.0  # a smaller box holds no pixel to verify
 
 
 def to_pixels(boxes_cxcywh: np.ndarray, width: int, height: int) -> np.ndarray:
     """(N, 4) centre x, centre y, width, height in shares of the frame -> (N, 4) left, top, right, bottom in px,
-    cut to the frame."""
+    clipped to the frame."""
     boxes = np.asarray(boxes_cxcywh, np.float64)
     half = boxes[:, 2:] / 2
     corners = np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
@@ -25,9 +25,9 @@ def to_pixels(boxes_cxcywh: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, max_iou: float, limit: int) -> list[int]:
-    """(N, 4), (N,) -> the places of at most `limit` boxes, best first, none overlapping a better one by more.
+    """(N, 4), (N,) -> indices of at most `limit` boxes, best first; none overlaps a better one by more than max_iou.
 
-    Equal scores are ordered by place in the picture, so that the order of the input does not matter.
+    Equal scores are ordered by place in the picture: the order of the input does not matter.
     """
     order = np.lexsort((*boxes.T[::-1], -scores))
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""What both libraries' GroundingDINOs share: everything but loading and the forward pass."""
+"""The common part of both GroundingDINO libraries: everything but loading and the forward pass."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Network:
     forward: Callable[[torch.Tensor, str], tuple[torch.Tensor, torch.Tensor]]
     tokenizer: Any
     n_queries: int
-    lock: threading.Lock = field(default_factory=threading.Lock)  # networks and tokenizers serve one thread at a time
+    lock: threading.Lock = field(default_factory=threading.Lock)  # networks and tokenizers are not thread-safe
 
 
 class GroundingDino(ABC):
     """Proposes boxes for class names alone (`Detector`)."""
 
     def __init__(self, dino: DinoConfig, torch: TorchConfig, weights: dict[str, str]) -> None:
-        """weights: what is loaded, as the identity tells it, backend and model first."""
-        self.concurrency = 1  # one pass fills the device
+        """weights: the identity of what is loaded, backend and model first."""
+        self.concurrency = 1  # one pass uses the whole device
         self.identity = {
             **weights,
             "precision": dino.precision,
@@ -55,14 +55,14 @@ class GroundingDino(ABC):
 
     @abstractmethod
     def _load(self, device: torch.device) -> Network:
-        """Raises ServiceDown if there are no such weights."""
+        """Raises ServiceDown if the weights cannot be loaded."""
 
     def propose(self, frames: np.ndarray, instances: list[Instance]) -> dict[str, list[Proposal]]:
         """frames (T, H, W, 3) uint8 RGB -> {instance_id: proposals over all frames}, best first within a frame.
 
-        Instances of one class get the same boxes. All classes are asked for in one pass.
-        Raises RowFailed("bad_class_name"), RowFailed("frame_too_narrow"), RowFailed("not_finite"), and what loading
-        and the GPU raise.
+        Instances of one class get the same boxes. All classes go into one pass.
+        Raises RowFailed("bad_class_name"), RowFailed("frame_too_narrow"), RowFailed("not_finite"), and whatever
+        loading and the GPU raise.
         """
         if not instances:
             return {}
@@ -107,7 +107,7 @@ class GroundingDino(ABC):
         height, width = frames.shape[1:3]
         size = scaled_size(height, width, self._dino.short_side_px, self._dino.long_side_px)
         if feature_cells(*size) < n_queries:
-            # The network picks its queries among these cells and raises if there are fewer.
+            # The network picks its queries from these cells and fails if there are fewer.
             raise RowFailed(
                 "frame_too_narrow",
                 f"{width}x{height} px, {size[1]}x{size[0]} as GroundingDINO sees it: fewer places than its boxes",
@@ -119,7 +119,7 @@ class GroundingDino(ABC):
 def class_scores(logits: torch.Tensor, caption: Caption, tokenizer: Any) -> np.ndarray:
     """(B, Q, tokens) -> (B, Q, classes) float32 in 0..1: the best of each class's tokens.
 
-    Read from the logits: the libraries' own phrases merge classes whose tokens score alike.
+    Computed from the logits: the libraries' own phrases merge classes whose tokens score alike.
     """
     import torch
 

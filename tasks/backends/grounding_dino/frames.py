@@ -1,4 +1,4 @@
-"""Frames -> what GroundingDINO was trained on: a shorter side of 800 px, ImageNet's mean and deviation."""
+"""Frames -> GroundingDINO's input as in training: shorter side 800 px, ImageNet's mean and deviation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def scaled_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
-    """(height, width) with the shorter side scaled to `short_side`, or less if the longer exceeded `long_side`.
+    """(height, width) with the shorter side scaled to `short_side`, or less if the longer would exceed `long_side`.
 
     (480, 720), 800, 1333 -> (800, 1200)
     """
@@ -26,14 +26,14 @@ def scaled_size(height: int, width: int, short_side: int, long_side: int) -> tup
 
 
 def feature_cells(height: int, width: int) -> int:
-    """How many places an input of this size has on the network's four feature maps (strides 8 to 64)."""
+    """Number of cells of the network's four feature maps (strides 8 to 64) for an input of this size."""
     return sum(ceil(height / stride) * ceil(width / stride) for stride in (8, 16, 32, 64))
 
 
 def network_input(frames: np.ndarray, size: tuple[int, int], device: torch.device) -> torch.Tensor:
     """(B, H, W, 3) uint8 RGB -> (B, 3, *size) float32 on the device.
 
-    Antialiased bilinear, as Pillow does it for the published weights, but for its rounding to whole grey levels.
+    Antialiased bilinear, like Pillow's for the published weights, but without its rounding to whole grey levels.
     """
     import torch
 

@@ -39,17 +39,17 @@ PUBLISHED = {  # architecture -> the library's settings, the hub's file
     "swin_b": ("GroundingDINO_SwinB_cfg", "groundingdino_swinb_cogcoor.pth"),
 }
 TEXT_ENCODER_FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
-# The published checkpoints hold these two, which no network of this library has: a training-time embedding, and
-# indices that transformers has stopped storing.
+# In the published checkpoints, but not in this library's networks: a training-time embedding, and indices that
+# transformers no longer stores.
 LEFT_OVER = ("label_enc.weight", "bert.embeddings.position_ids")
-# What the library calls in old ways, warned of at every start.
+# Deprecated calls of the library, which warn at every start.
 OLD_CALLS = (
     "Importing from timm.models.layers",
     "torch.meshgrid",
     r"`torch.cuda.amp.autocast\(args...\)` is deprecated",
     "The `device` argument is deprecated",
 )
-# Gradient checkpointing saves memory in training; without gradients it only warns.
+# Gradient checkpointing saves memory in training; in inference it only warns.
 INFERENCE = {"use_checkpoint": False, "use_transformer_ckpt": False}
 
 
@@ -61,8 +61,8 @@ class NativeGroundingDino(GroundingDino):
         self._text_encoder = Checkpoint.of(dino.text_encoder)
         if self._checkpoint.path is None and dino.architecture not in PUBLISHED:
             raise ServiceDown(
-                f"architecture {dino.architecture}: the hub has weights of {' and '.join(PUBLISHED)} only; "
-                "set dino.checkpoint to the path of its own"
+                f"architecture {dino.architecture}: the hub has weights only for {' and '.join(PUBLISHED)}; "
+                "set dino.checkpoint to the path of its weights"
             )
         weights = {
             "backend": "groundingdino",
@@ -80,7 +80,7 @@ class NativeGroundingDino(GroundingDino):
         with MODELS.imports(*LIBRARIES):
             from groundingdino.models import build_model
             from groundingdino.util import get_tokenlizer
-        get_tokenlizer.print = logger.debug  # it prints the text encoder's path
+        get_tokenlizer.print = logger.debug  # instead of print, with which it shows the text encoder's path
         settings = architecture_settings(self._dino.architecture)
         with loading(self._text_encoder):
             settings["text_encoder_type"] = str(self._text_encoder.folder(TEXT_ENCODER_FILES))
@@ -104,10 +104,10 @@ class NativeGroundingDino(GroundingDino):
 
 
 def architecture_settings(architecture: str) -> dict[str, Any]:
-    """The library's settings of a published network, or swin_t's with those of a JSON file in their place.
+    """The library's settings of a published network, or swin_t's with those of a JSON file on top.
 
-    The library takes user's settings as Python files, which would be executed; data is all they hold.
-    Raises ServiceDown for settings that it does not have.
+    The library reads user settings from Python files, which it executes; JSON is only data.
+    Raises ServiceDown for unknown settings.
     """
     module, _ = PUBLISHED.get(architecture, PUBLISHED["swin_t"])
     packaged = vars(importlib.import_module(f"groundingdino.config.{module}"))
@@ -116,21 +116,23 @@ def architecture_settings(architecture: str) -> dict[str, Any]:
         return settings
     own = _read_settings(Path(architecture).expanduser())
     if unknown := sorted(own.keys() - settings.keys()):
-        raise ServiceDown(f"{architecture}: no such settings: {', '.join(unknown)}; there are {', '.join(settings)}")
+        raise ServiceDown(f"{architecture}: unknown settings {', '.join(unknown)}; known are {', '.join(settings)}")
     return settings | own
 
 
 def load_weights(network: Any, file: Path, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's weights into the network, all of them and no others.
+    """Load a checkpoint's weights into the network: all of them, and no others.
 
-    Raises ServiceDown if they do not fit each other, whatever torch raises if the file is broken.
+    Raises ServiceDown if the two do not fit; whatever torch raises if the file is broken.
     """
     import torch
 
     stored = torch.load(file, map_location="cpu", weights_only=True)
     state = stored.get("model", stored) if isinstance(stored, Mapping) else None
     if not isinstance(state, Mapping):
-        raise ServiceDown(f"{checkpoint.identity} holds a {type(stored).__name__}, no weights of a network")
+        raise ServiceDown(
+            f"{checkpoint.identity} holds a {type(stored).__name__}, not the weights of a network; is this the file?"
+        )
     # Distributed training puts "module." before every name.
     named = {name.removeprefix("module."): value for name, value in state.items()}
     fit = network.load_state_dict({n: v for n, v in named.items() if n not in LEFT_OVER}, strict=False)

@@ -42,7 +42,7 @@ class PortedGroundingDino(GroundingDino):
         super().__init__(dino, torch, weights)
 
     def _load(self, device: torch.device) -> Network:
-        import_torchvision()  # transformers imports it where it is installed
+        import_torchvision()  # transformers imports it if it is installed
         with MODELS.imports("transformers"):
             from transformers import AutoTokenizer, GroundingDinoForObjectDetection
         with loading(self._checkpoint), quiet_transformers():
@@ -64,7 +64,7 @@ class PortedGroundingDino(GroundingDino):
 
 
 def _check_kind(folder: Path, checkpoint: Checkpoint) -> None:
-    # transformers would build a GroundingDINO around whatever the folder holds, with random weights.
+    # From another model's folder, transformers would build a GroundingDINO with random weights.
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != "grounding-dino":
-        raise ServiceDown(f"{checkpoint.identity} is a {kind}, no grounding-dino; set dino.checkpoint to one")
+        raise ServiceDown(f"{checkpoint.identity} is a {kind} model, not grounding-dino; set dino.checkpoint to one")

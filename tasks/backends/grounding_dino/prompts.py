@@ -2,8 +2,8 @@
 
     caption_of(["man", "wine glass"])  ->  "man . wine glass .", {"man": (0, 3), "wine glass": (6, 16)}
 
-GroundingDINO scores every box against every token of its caption. Full stops part the classes: tokens of one
-attend to each other only.
+GroundingDINO scores every box against every token of its caption. Full stops separate the classes:
+tokens of a class attend only to each other.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from schemas.outcome import RowFailed
 
-MAX_CAPTION_TOKENS = 256  # of the published networks; the start and the end of the caption take two
+MAX_CAPTION_TOKENS = 256  # of the published networks, including the start and the end token
 SEPARATORS = (".", "?")
 
 Span = tuple[int, int]  # start and end in a caption, the end exclusive
 
 
 class Caption(NamedTuple):
-    """Several classes in one text, and where each stands."""
+    """Several classes in one text, and the span of each."""
 
     text: str
     spans: dict[str, Span]
@@ -42,9 +42,9 @@ def caption_of(phrases: Iterable[str]) -> Caption:
 
 
 def captions_of(class_names: Iterable[str], tokenizer: Any) -> list[Caption]:
-    """All classes, in one caption unless the network cannot read so many tokens.
+    """All classes in one caption, or in several if there are too many tokens for the network.
 
-    Raises RowFailed("bad_class_name") for a class that cannot stand in a caption.
+    Raises RowFailed("bad_class_name") for a class that no caption can hold.
     """
     n_tokens = {phrase_of(name): count_tokens(name, tokenizer) for name in class_names}
     return [caption_of(phrases) for phrases in in_passes(n_tokens, MAX_CAPTION_TOKENS - 2)]
@@ -53,9 +53,9 @@ def captions_of(class_names: Iterable[str], tokenizer: Any) -> list[Caption]:
 def count_tokens(class_name: str, tokenizer: Any) -> int:
     """How many tokens of a caption a class takes, without its full stop.
 
-    Class names are untrusted: one that holds a separator or the name of a control token would end its class
-    early, and one with characters beyond the vocabulary would be scored as something else.
-    Raises RowFailed("bad_class_name") for these, for an empty one and for one longer than a caption.
+    Class names are untrusted: a separator or the name of a control token would end the class early, and characters
+    outside the vocabulary would be scored as something else. Raises RowFailed("bad_class_name") for these, for an
+    empty name and for one longer than a caption.
     """
     tokens = tokenizer(phrase_of(class_name), add_special_tokens=False, verbose=False)["input_ids"]
     barred = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(list(SEPARATORS))}
@@ -73,7 +73,7 @@ def count_tokens(class_name: str, tokenizer: Any) -> int:
 
 
 def in_passes(n_tokens: dict[str, int], limit: int) -> list[list[str]]:
-    """Phrases in groups of at most `limit` tokens, full stops included, in their order."""
+    """Group the phrases, in order, by at most `limit` tokens each, full stops included."""
     passes: list[list[str]] = []
     room = 0
     for phrase, n in n_tokens.items():
@@ -86,5 +86,5 @@ def in_passes(n_tokens: dict[str, int], limit: int) -> list[list[str]]:
 
 
 def token_columns(offsets: Sequence[Span], span: Span) -> list[int]:
-    """Which tokens of a caption lie in a span; `offsets` are the tokens' own, (0, 0) for control tokens."""
+    """Indices of the tokens inside a span. offsets: of the tokens in the caption, (0, 0) for control tokens."""
     return [column for column, (start, end) in enumerate(offsets) if span[0] <= start < end <= span[1]]

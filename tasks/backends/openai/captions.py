@@ -2,8 +2,8 @@
 
     OpenAICaptions(EndpointConfig(), cache).count_interactions("A boy kicks a ball.", attempt=0) -> 1
 
-Each reply must fit its model and the caption; one that does not is asked for afresh, and in the end
-the row fails. Which server and model: see tasks/backends/openai/api.py.
+Each reply must fit its model and the caption; one that does not is asked for anew, and finally the
+row fails. Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations
@@ -11,24 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from schemas.extraction import Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from schemas.instance import Instance
 from schemas.interaction import InteractionType
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
-from tasks.prompts import load
+from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply, Text
+from tasks.prompts import load_prompt
 
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank")
-    return text
-
-
-# Checked here and not in the schema: strict schemas know no minLength.
-Text = Annotated[str, AfterValidator(_not_blank)]
 Id = Annotated[str, Field(pattern=r"^id[1-9][0-9]*$")]
 
 
@@ -96,10 +87,10 @@ class OpenAICaptions:
         self._subjects = subjects
         match subjects:
             case "living":
-                self._count, self._list = load("count_interactions"), load("list_interactions")
+                self._count, self._list = load_prompt("count_interactions"), load_prompt("list_interactions")
             case "any":
-                self._count, self._list = load("count_any_interactions"), load("list_any_interactions")
-        self._rate, self._describe = load("rate_interaction"), load("describe_instances")
+                self._count, self._list = load_prompt("count_any_interactions"), load_prompt("list_any_interactions")
+        self._rate, self._describe = load_prompt("rate_interaction"), load_prompt("describe_instances")
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity(
             [self._count, self._list, self._rate, self._describe], [CountReply, ListReply, RatingReply, DescribeReply]

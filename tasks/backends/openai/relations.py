@@ -3,7 +3,7 @@
     OpenAIRelations(EndpointConfig(), cache, n_frames=8).judge(sample, generated, scored)
         -> yes, no, "Initially: the fox stands right of the stump. Finally: the fox is still there."
 
-The paper asks Qwen3-VL-8B-Instruct about each relation on its own, and so does this. Which server and model: see
+Like the paper, which uses Qwen3-VL-8B-Instruct, this asks about each relation separately. Server and model: see
 tasks/backends/openai/api.py.
 """
 
@@ -20,10 +20,10 @@ from schemas.relation import RELATIONS
 from schemas.scores import Judgement, Scored
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
-from tasks.backends.openai.scene_captions import spread
+from tasks.backends.openai.scene_captions import evenly_spaced
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 
 class RelationReply(Reply):
@@ -34,14 +34,14 @@ class RelationReply(Reply):
 
 
 class OpenAIRelations:
-    """A Judge (tasks/ask_relations.py) that asks a VLM. It is told neither boxes nor scores, nor the prompt."""
+    """A Judge (tasks/ask_relations.py) that asks a VLM. The VLM gets no boxes, scores or prompt."""
 
     watches_video = True
 
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath, n_frames: int) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("ask_relation")
+        self._prompt = load_prompt("ask_relation")
         self._n_frames = n_frames
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [RelationReply]) | {
@@ -49,8 +49,8 @@ class OpenAIRelations:
         }
 
     def judge(self, sample: DsrSample, generated: Generated, scored: Scored) -> Judgement:
-        """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
-        indices = spread(generated.n_frames, self._n_frames)
+        """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
+        indices = evenly_spaced(generated.n_frames, self._n_frames)
         pictures = [jpeg(frame) for frame in decode_bytes(generated.video, indices)]
 
         def ask(moment: str, relation: str) -> RelationReply:
@@ -58,7 +58,7 @@ class OpenAIRelations:
                 "times_s": [round(i / generated.fps, 2) for i in indices],
                 "animal": sample.animal,
                 "object": sample.object,
-                # Not the final relation's "to the ...": what is asked for is a place at both ends, not a way.
+                # Not the final relation's "to the ...": both questions are about a place, not a movement.
                 "relation": RELATIONS[relation].at,
                 "moment": moment,
             }

@@ -3,35 +3,26 @@
     OpenAIRewriter(EndpointConfig(), cache).rewrite(labels, attempt=0)
         -> "Beneath the pines, a fox pauses to the left of a chair, then sprints past it to the right side."
 
-It is told the prompt and its labels, and nothing it says is believed: the stage checks that the labels are kept.
-Which server and model: see tasks/backends/openai/api.py.
+It gets the prompt and its labels. Its reply is not trusted: the stage checks that the labels are kept.
+Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from schemas.dsr import DsrLabels
 from schemas.relation import RELATIONS
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
+from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply, Text
 from tasks.datasets.dsr.wording import structured_text
-from tasks.prompts import load
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank")
-    return text
+from tasks.prompts import load_prompt
 
 
 class RewriteReply(Reply):
     """The prompt in other words."""
 
-    # Checked here and not in the schema: strict schemas know no lengths.
-    text: Annotated[str, AfterValidator(_not_blank)] = Field(description="The prompt in other words, plain prose")
+    text: Text = Field(description="The prompt in other words, plain prose")
 
 
 class OpenAIRewriter:
@@ -40,7 +31,7 @@ class OpenAIRewriter:
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no LLM."""
         self._client = ChatClient(Endpoint.from_env("LLM"), endpoint, cache)
-        self._prompt = load("rewrite_prompt")
+        self._prompt = load_prompt("rewrite_prompt")
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [RewriteReply])
 

@@ -3,9 +3,8 @@
     OpenAISceneCaptions(EndpointConfig(), cache, n_frames=8).caption(simulation, rendered)
         -> "On a wooden floor, a red cube slides to the right and hits a blue cylinder, which ..."
 
-The paper asks Tarsier, which takes videos, to describe each one concisely with all motions and collisions.
-Servers of this kind take pictures: they get frames in order, with their times. Which server and model: see
-tasks/backends/openai/api.py.
+The paper asks Tarsier, which takes videos, for a concise description with all motions and collisions. Servers of this
+kind take pictures, so they get frames in order, with their times. Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
-MAX_CHARACTERS = 2000  # a text encoder of video models reads 226 tokens, some 1000 characters
+MAX_CAPTION_CHARACTERS = 2000  # text encoders of video models read 226 tokens, about 1000 characters
 
 
 def _caption_like(text: str) -> str:
     if not text.strip():
         raise ValueError("is blank")
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"has {len(text)} characters, more than {MAX_CHARACTERS}")
+    if len(text) > MAX_CAPTION_CHARACTERS:
+        raise ValueError(f"has {len(text)} characters, more than {MAX_CAPTION_CHARACTERS}")
     return text
 
 
@@ -42,14 +41,14 @@ class SceneCaptionReply(Reply):
 
 
 class OpenAISceneCaptions:
-    """A Captioner (tasks/caption_clips) that asks a VLM. It is told nothing of the simulation."""
+    """A Captioner (tasks/caption_clips) that asks a VLM. The VLM learns nothing of the simulation."""
 
     watches_video = True
 
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath, n_frames: int) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("caption_scene")
+        self._prompt = load_prompt("caption_scene")
         self._n_frames = n_frames
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [SceneCaptionReply]) | {
@@ -57,19 +56,19 @@ class OpenAISceneCaptions:
         }
 
     def caption(self, simulation: Simulation, rendered: Rendered) -> str:
-        """See the protocol. Raises UnreadableVideo if the video's bytes are no intact video."""
-        indices = spread(simulation.scene.n_frames, self._n_frames)
+        """See the protocol. Raises UnreadableVideo if the bytes are not an intact video."""
+        indices = evenly_spaced(simulation.scene.n_frames, self._n_frames)
         pictures = [jpeg(frame) for frame in decode_bytes(rendered.video, indices)]
         data: dict[str, Json] = {"times_s": [round(i / simulation.scene.fps, 2) for i in indices]}
         reply = self._client.ask(SceneCaptionReply, self._prompt, data, images=pictures)
         return " ".join(reply.description.split())
 
 
-def spread(n_frames: int, n: int) -> list[int]:
-    """n places evenly over a clip, its first and last frame among them; all if it has no more. n: at least 2.
+def evenly_spaced(n_frames: int, n: int) -> list[int]:
+    """n frames spread evenly over a clip, with its first and last; all frames if there are at most n. n: at least 2.
 
-    Not the middles of equal parts, as where a clip only needs to be sampled: a motion is described by
-    where it begins and where it ends. spread(49, 4) -> [0, 16, 32, 48]
+    Unlike sample_indices, which takes the middles of equal parts: a description needs where a motion begins
+    and ends. evenly_spaced(49, 4) -> [0, 16, 32, 48]
     """
     if n_frames <= n:
         return list(range(n_frames))

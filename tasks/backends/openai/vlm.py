@@ -3,8 +3,8 @@
     OpenAIVerifier(EndpointConfig(), cache).verify(frame, (12, 40, 88, 130), ball, caption)
         -> Answer(match=True, confidence=0.9, rationale="a red ball on grass")
 
-The VLM sees the candidate twice, in a crop with some context and boxed in the whole frame. Which
-server and model: see tasks/backends/openai/api.py.
+The VLM sees the candidate twice: in a crop with some context, and boxed in the whole frame. Server and model: see
+tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Reply
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 MAX_SIDE_PX = 1024
 JPEG_QUALITY = 90
 CONTEXT = 0.2  # of the box's width or height, on each side
-MIN_CONTEXT_PX = 16  # VLMs turn pictures down that are less than their patch size, about 28, wide or high
+MIN_CONTEXT_PX = 16  # VLMs refuse pictures smaller than their patch size, about 28 px
 BOX_RGB = (255, 0, 0)
 
 
@@ -42,14 +42,14 @@ class OpenAIVerifier:
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("verify_candidate")
+        self._prompt = load_prompt("verify_candidate")
         self.concurrency = endpoint.concurrency
         self.identity = self._client.identity([self._prompt], [VerifyReply]) | {
             "pictures": f"JPEG {JPEG_QUALITY}, at most {MAX_SIDE_PX} px, context {CONTEXT}, OpenCV {cv2.__version__}"
         }
 
     def verify(self, frame: np.ndarray, box_xyxy: Box, instance: Instance, caption: str) -> Answer:
-        """See the protocol. The caption is left out: what it says of the instance is in its description."""
+        """See the protocol. The caption is not sent: the instance's description holds what it says."""
         target = instance.model_dump(include={"class_name", "noun", "appearance", "spatial"})
         pictures = [jpeg(crop_with_context(frame, box_xyxy)), jpeg(with_box(frame, box_xyxy))]
         reply = self._client.ask(VerifyReply, self._prompt, {"target": target}, images=pictures)
@@ -57,7 +57,7 @@ class OpenAIVerifier:
 
 
 def crop_with_context(frame: np.ndarray, box_xyxy: Box) -> np.ndarray:
-    """The box's part of an (H, W, 3) frame with a margin, as far as the frame goes.
+    """The box's part of an (H, W, 3) frame with a margin, cut at the frame's edges.
 
     Raises RowFailed for a box that holds no pixel of the frame.
     """
@@ -90,7 +90,7 @@ def jpeg(picture: np.ndarray) -> bytes:
 
 
 def _inside(box_xyxy: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """The box in whole pixels, cut at the frame's edges."""
+    """The box in whole pixels, cut at the frame's edges. Raises RowFailed if nothing is left."""
     x0, y0, x1, y1 = box_xyxy
     left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
     right, bottom = min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1)))

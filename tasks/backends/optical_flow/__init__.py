@@ -3,12 +3,11 @@
     FlowPropagator().propagate(frames, [Anchor(instance_id="id1", frame=16, box_xyxy=(12, 40, 88, 130))])
     ->  {"id1": ["PPYo0...", ...]}     one COCO run length a frame, an empty mask where id1 is not seen
 
-The clip is walked forward once and backward once; each step computes one dense flow and one colour
-index, whatever the number of instances. An instance's mask is predicted in the next frame by the flow or,
-where the flow has lost it (a thrown ball), by a search for its colours in its shape; GrabCut then decides
-the uncertain rim. While the camera stands still, what has been seen at a place without the instance counts
-as well. What no longer looks like the instance is dropped: an instance without visible pixels is hidden, has
-an empty mask, and is looked for, near its last place first, until it reappears.
+The clip is walked forward once and backward once; each step computes one dense flow and one colour index for all
+instances. The flow predicts an instance's mask in the next frame or, if the flow has lost it (a thrown ball), a search
+for its colours in its shape does; GrabCut then decides the uncertain rim. While the camera stands still, earlier views
+of a place without the instance count too. Pixels that no longer look like the instance are dropped: an instance without
+visible pixels is hidden, has an empty mask, and is searched, near its last place first, until it reappears.
 
     frames   a clip's frames at the working scale      shapes   masks, their pieces and outlines
     step     the flow from one frame to the next       colour   what colours an instance has
@@ -16,7 +15,7 @@ an empty mask, and is looked for, near its last place first, until it reappears.
     plate    what a still camera has seen behind the instances
     track    one instance during one walk              walk     all instances through the clip
 
-Weak where colours do not tell: look-alikes that cross, an object coloured like its background.
+Weak where colours do not differ: look-alikes that cross, an object coloured like its background.
 
 Sources: DIS flow (Kroeger et al., ECCV 2016), GrabCut (Rother et al., SIGGRAPH 2004), both as in OpenCV.
 """
@@ -29,7 +28,7 @@ import cv2
 import numpy as np
 
 from schemas.candidate import Anchor, check_anchor
-from tasks.backends.optical_flow.frames import SHORT_SIDE_PX, Clip
+from tasks.backends.optical_flow.frames import SHORT_SIDE_PX, ScaledClip
 from tasks.backends.optical_flow.plate import Guess
 from tasks.backends.optical_flow.walk import Target, directions, settle_overlaps, walk_clip
 
@@ -51,13 +50,13 @@ class FlowPropagator:
     def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
         """frames (N, H, W, 3) uint8 RGB -> {instance_id: N COCO run lengths}.
 
-        An instance whose anchor's box shows nothing that stands out has empty masks; the others are not affected.
+        An instance gets empty masks if nothing stands out in its anchor's box; the others are not affected.
         Raises RowFailed("bad_anchor") for a box without area inside its frame, or a frame outside the clip.
         """
         n_frames, height, width = frames.shape[:3]
         for anchor in anchors:
             check_anchor(anchor, n_frames, height, width)
-        clip = Clip(frames)
+        clip = ScaledClip(frames)
         targets = [Target(anchor, clip.scale_box(anchor.box_xyxy)) for anchor in anchors]
         guess = Guess.of(clip)
         for direction in directions(targets):

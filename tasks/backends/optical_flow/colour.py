@@ -1,4 +1,4 @@
-"""Which colours are an instance's: histograms in CIE Lab, one bin a pixel.
+"""The colours of an instance: histograms in CIE Lab, one bin per pixel.
 
     a red ball on grass:  posterior_of_bins(...)[bin of red] = 0.98, [bin of green] = 0.01
 
@@ -13,22 +13,22 @@ import cv2
 import numpy as np
 
 L_BINS, AB_BINS = 16, 32
-COLOURS = L_BINS * AB_BINS * AB_BINS
-UNSEEN = 5e-5  # histogram mass that the background has of every colour: an unseen colour is background
+N_COLOURS = L_BINS * AB_BINS * AB_BINS
+UNSEEN = 5e-5  # background mass given to every colour: an unseen colour is background
 
 
 def bins_of(rgb: np.ndarray) -> np.ndarray:
-    """(h, w, 3) uint8 -> (h, w) int32: each pixel's Lab histogram bin, 0..COLOURS-1."""
+    """(h, w, 3) uint8 -> (h, w) int32: each pixel's Lab histogram bin, 0..N_COLOURS-1."""
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.int32)
     return ((lab[..., 0] >> 4) * AB_BINS + (lab[..., 1] >> 3)) * AB_BINS + (lab[..., 2] >> 3)
 
 
 def colour_histogram(colours: np.ndarray) -> np.ndarray:
-    return np.bincount(colours.ravel(), minlength=COLOURS).astype(np.float32)
+    return np.bincount(colours.ravel(), minlength=N_COLOURS).astype(np.float32)
 
 
 def colour_density(histogram: np.ndarray) -> np.ndarray:
-    """Counts -> (COLOURS,) probabilities, blurred by one bin: neighbouring colours are alike."""
+    """Counts -> (N_COLOURS,) probabilities, blurred by one bin: neighbouring colours are alike."""
     cube = histogram.reshape(L_BINS, AB_BINS, AB_BINS)
     for axis in range(3):
         bins = np.arange(cube.shape[axis])
@@ -41,7 +41,7 @@ def colour_density(histogram: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Appearance:
-    """An instance's colours: as anchored, and as seen lately."""
+    """An instance's colours: in the anchor's frame, and recently."""
 
     anchored: np.ndarray
     recent: np.ndarray
@@ -54,6 +54,6 @@ class Appearance:
         self.recent = 0.9 * self.recent + 0.1 * colour_density(histogram)
 
     def posterior_of_bins(self, background: np.ndarray) -> np.ndarray:
-        """(COLOURS,) float32: probability that a pixel of this colour is the instance's, given its surroundings."""
+        """(N_COLOURS,) float32: probability that a pixel of this colour is the instance's, given its surroundings."""
         mine = self.density
         return (mine / (mine + background + UNSEEN)).astype(np.float32)

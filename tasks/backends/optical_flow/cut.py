@@ -1,8 +1,8 @@
 """GrabCut in a window, and an instance's mask from its anchor's box.
 
-    segment_box(view, (12, 40, 88, 130), others)  ->  Seed: the ball's pixels in the box, and its colours
+    segment_box(view, (12, 40, 88, 130), others)  ->  TrackSeed: the ball's pixels in the box, and its colours
 
-Both work in a window around the instance: the rest of the frame costs time and says nothing.
+Both work in a window around the instance: the rest of the frame only costs time.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from tasks.backends.optical_flow.colour import Appearance, colour_density, colou
 from tasks.backends.optical_flow.frames import View
 from tasks.backends.optical_flow.shapes import MIN_AREA_PX, Window, pieces_of, window_around
 
-MIN_SHARE = 0.05  # of the box's area; less than that is not what the box was drawn around
+MIN_SHARE = 0.05  # of the box's area; anything smaller is not what the box was drawn around
 STANDS_OUT = 0.6  # mean colour posterior of the box's middle, against its surroundings
-NO_RECT = (0, 0, 0, 0)  # cv2.grabCut's rectangle: unused, the labels say it all
+NO_RECT = (0, 0, 0, 0)  # cv2.grabCut's rectangle: unused, the labels suffice
 
 
 @dataclass
-class Seed:
-    """What the anchor's frame says of an instance; both walks start from it."""
+class TrackSeed:
+    """What the anchor's frame tells about an instance; both walks start from it."""
 
     mask: np.ndarray  # (h, w) bool
     background_model: np.ndarray  # GrabCut's colour mixtures
     foreground_model: np.ndarray
-    density: np.ndarray  # (COLOURS,)
+    density: np.ndarray  # (N_COLOURS,)
 
 
-def segment_box(view: View, box: tuple[int, int, int, int], others: np.ndarray) -> Seed | None:
-    """What stands out inside a box: all of it against its surroundings, or else its middle against all the rest.
+def segment_box(view: View, box: tuple[int, int, int, int], others: np.ndarray) -> TrackSeed | None:
+    """Segment what stands out in a box: the whole box against its surroundings, or else its middle against the rest.
 
-    others: (h, w) bool, pixels known to be another instance's. None if nothing stands out: the box itself
-    would be a mask of the wrong things, and its colours would find more of them in every other frame.
+    others: (h, w) bool, pixels known to be another instance's. None if nothing stands out: the box
+    itself would be a wrong mask, and its colours would find wrong pixels in every other frame.
     """
     x0, y0, x1, y1 = box
     window = window_around(box, max(16, max(x1 - x0, y1 - y0) // 2), view.grey.shape)
@@ -46,7 +46,7 @@ def segment_box(view: View, box: tuple[int, int, int, int], others: np.ndarray) 
         mask, models = grabcut(view, trimap, window, (np.zeros((1, 65)), np.zeros((1, 65))), iterations=5)
         if mask.sum() >= max(MIN_AREA_PX, MIN_SHARE * inside.sum()):
             mask = pieces_of(mask, 0.02 * mask.sum())
-            return Seed(mask, *models, colour_density(colour_histogram(view.colours[mask])))
+            return TrackSeed(mask, *models, colour_density(colour_histogram(view.colours[mask])))
     return None
 
 
@@ -58,7 +58,7 @@ def _all_of(free: np.ndarray) -> np.ndarray:
 def _middle_of(view: View, box: tuple[int, int, int, int], free: np.ndarray, window: Window) -> np.ndarray:
     """GrabCut labels that expect it where the box has the colours of its middle: a red ball, small in its box.
 
-    Nothing is expected if the middle's colours are those of the box's surroundings as well.
+    They expect nothing if the surroundings have the same colours as the middle.
     """
     trimap = np.full(free.shape, cv2.GC_BGD, np.uint8)
     middle = free & _ellipse(box, free.shape)
@@ -77,7 +77,7 @@ def _middle_of(view: View, box: tuple[int, int, int, int], free: np.ndarray, win
 
 
 def _ellipse(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> np.ndarray:
-    """(h, w) bool: in the middle of the box, half as wide and high."""
+    """(h, w) bool: an ellipse in the middle of the box, half as wide and high."""
     x0, y0, x1, y1 = box
     ellipse = np.zeros(shape, np.uint8)
     axes = (max(1, (x1 - x0) // 4), max(1, (y1 - y0) // 4))
@@ -90,7 +90,7 @@ def grabcut(
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """GrabCut in a window: (h, w) trimap of GC_* labels -> (h, w) bool mask, and the colour mixtures.
 
-    With `iterations` the mixtures are learnt from scratch; without, those given are adapted once.
+    With `iterations` the mixtures are learnt from scratch; otherwise the given ones are adapted once.
     """
     labels = np.ascontiguousarray(trimap[window])
     background, foreground = (m.copy() for m in models)

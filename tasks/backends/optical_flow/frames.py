@@ -1,9 +1,9 @@
-"""A clip's frames at the scale that propagation works on, and masks back at the clip's own.
+"""A clip's frames scaled down for propagation, and its masks scaled back.
 
-    Clip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
-    Clip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
+    ScaledClip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
+    ScaledClip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
 
-Views are made one by one: a clip of them all would be ten times its frames.
+Views are made one by one: all together would take ten times the memory of the frames.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from schemas.mask_track import decode_mask, encode_mask
 from tasks.backends.optical_flow.colour import bins_of, colour_histogram
 
 SHORT_SIDE_PX = 480
-"""Frames with a longer short side are worked on at this size; masks return at the clip's own."""
+"""Frames with a longer short side are scaled to this; masks are returned at the clip's own size."""
 
 
 @dataclass
 class View:
-    """One frame at the working scale, with what all instances share."""
+    """One frame at the working scale, with the data that all instances share."""
 
     rgb: np.ndarray  # (h, w, 3) uint8
-    smooth: np.ndarray  # the same, without the noise of single pixels
+    smooth: np.ndarray  # the same, smoothed against pixel noise
     grey: np.ndarray  # (h, w) uint8
     colours: np.ndarray  # (h, w) int32: each pixel's Lab histogram bin
-    histogram: np.ndarray  # (COLOURS,) pixel counts
+    histogram: np.ndarray  # (N_COLOURS,) pixel counts
 
     @classmethod
     def of(cls, rgb: np.ndarray) -> View:
@@ -38,8 +38,8 @@ class View:
         return cls(rgb, smoothed(rgb), grey, colours, colour_histogram(colours))
 
 
-class Clip:
-    """A clip's frames, brought to the working scale one by one, and its masks brought back."""
+class ScaledClip:
+    """A clip's frames, scaled one by one to the working size, and its masks scaled back."""
 
     def __init__(self, frames: np.ndarray) -> None:
         self._frames = frames
@@ -73,17 +73,17 @@ class Clip:
         return left, top, right, bottom
 
     def full_size(self, counts: str) -> str:
-        """A mask's run lengths at the working scale -> at the clip's own."""
+        """A mask's run lengths at the working scale -> at the clip's own size."""
         if not self._scaled:
             return counts
         mask = decode_mask(counts, self.height, self.width).astype(np.float32)
-        # Linear, so that disjoint masks stay disjoint: their weights add up to at most one.
+        # Linear: disjoint masks stay disjoint, as their weights add up to at most one.
         grown = cv2.resize(mask, (self.full_width, self.full_height), interpolation=cv2.INTER_LINEAR)
         return encode_mask(grown > 0.5)
 
 
 def smoothed(rgb: np.ndarray) -> np.ndarray:
-    """A picture without the noise of single pixels."""
+    """A picture smoothed against pixel noise."""
     return cv2.blur(rgb, (3, 3))
 
 

@@ -1,8 +1,8 @@
-"""Where a known shape covers its colours best: for what moves too far for the flow.
+"""Find where a known shape covers its colours best, for motion that is too fast for the flow.
 
     search_shape(evidence, ball, around=[40, 60], radius=50)  ->  ([71.3, 38.0], 0.86): the middle and how well it fits
 
-Both are at the working scale, px.
+Places are px at the working scale.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tasks.backends.optical_flow.shapes import MIN_AREA_PX, Shape, bounds, centroid, dilate, disc, window_around
+from tasks.backends.optical_flow.shapes import MIN_AREA_PX, InstanceShape, bounds, centroid, dilate, disc, window_around
 
 
 def colour_fit(posterior: np.ndarray, mask: np.ndarray) -> float:
@@ -24,7 +24,9 @@ def colour_fit(posterior: np.ndarray, mask: np.ndarray) -> float:
     return float(colour[inside].mean() - (colour[rim].mean() if rim.any() else 0.0))
 
 
-def search_shape(evidence: np.ndarray, shape: Shape, around: np.ndarray, radius: float) -> tuple[np.ndarray, float]:
+def search_shape(
+    evidence: np.ndarray, shape: InstanceShape, around: np.ndarray, radius: float
+) -> tuple[np.ndarray, float]:
     """The place within radius px of `around` where the shape best covers the evidence: (x, y) and its fit, -1..1."""
     scale = min(1.0, 14 / max(shape.mask.shape))
     reach = round(radius + shape.radius)
@@ -54,7 +56,7 @@ def shape_kernel(mask: np.ndarray, scale: float) -> np.ndarray:
     return inside / max(float(inside.sum()), 1e-6) - rim / max(float(rim.sum()), 1e-6)
 
 
-def centred(evidence: np.ndarray, shape: Shape, centre: np.ndarray) -> np.ndarray:
+def centred(evidence: np.ndarray, shape: InstanceShape, centre: np.ndarray) -> np.ndarray:
     """Mean shift: move the shape onto the evidence that it covers."""
     for _ in range(3):
         weights = evidence * shape.placed(evidence.shape, centre)

@@ -1,8 +1,8 @@
 """Binary masks: windows, rims, pieces, outlines. All masks are (h, w) bool of the whole frame.
 
-    Shape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved to x 80, y 45
+    InstanceShape.of(mask).placed(mask.shape, centre=[80, 45])  ->  the same outline, moved to x 80, y 45
 
-An outline may reach beyond the frame; what lies outside is cut off when it is placed.
+An outline may reach beyond the frame; placing it clips it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def erode(mask: np.ndarray, radius: int) -> np.ndarray:
-    # What lies beyond the picture counts as the mask's own: an object cut off by the edge has no rim there.
+    # Outside the picture counts as mask: an object cut off by the edge has no rim there.
     return _around(mask, radius, lambda part: cv2.erode(part, disc(radius), borderType=cv2.BORDER_REPLICATE))
 
 
 def _around(mask: np.ndarray, radius: int, morph: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """A morphological operation done only where it can change something: most masks are small in their frame."""
+    """A morphological operation inside the mask's window only: most masks are small in their frame."""
     window = window_around(bounds(mask), radius, mask.shape)
     result = np.zeros_like(mask)
     if mask.any():
@@ -104,14 +104,14 @@ def centroid(weights: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Shape:
-    """An instance's whole outline when last seen whole, and where its middle is in the current frame."""
+class InstanceShape:
+    """An instance's whole outline, as last seen, and where its middle is in the current frame."""
 
     mask: np.ndarray  # (h, w) bool, cropped
     centre: np.ndarray  # (2,) float: x, y of the crop's middle, px
 
     @classmethod
-    def of(cls, mask: np.ndarray) -> Shape:
+    def of(cls, mask: np.ndarray) -> InstanceShape:
         x0, y0, x1, y1 = bounds(mask)
         return cls(mask[y0:y1, x0:x1].copy(), np.array([(x0 + x1) / 2, (y0 + y1) / 2]))
 
@@ -125,7 +125,7 @@ class Shape:
         return max(self.mask.shape) / 2
 
     def placed(self, shape: tuple[int, int], centre: np.ndarray | None = None) -> np.ndarray:
-        """(h, w) bool: the outline in an empty frame of this shape; what lies outside is cut off."""
+        """(h, w) bool: the outline in an empty frame of this shape, clipped to it."""
         height, width = self.mask.shape
         at = self.centre if centre is None else centre
         left, top = round(float(at[0]) - width / 2), round(float(at[1]) - height / 2)

@@ -1,8 +1,8 @@
-"""From one frame to the next: the dense flow, and what changed.
+"""From one frame to the next: the dense flow and the changed pixels.
 
     Step.between(view_3, view_4).carry(mask_3)  ->  the mask of frame 3 where the flow puts it in frame 4
 
-All of a step is shared by the instances that are walked with it.
+All instances of a walk share a step.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 from tasks.backends.optical_flow.frames import View, difference
 
-MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid wants some more
-CHANGED = 18  # 8-bit levels: a pixel that changed more than this between two frames is news
+MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid needs more
+CHANGED = 18  # 8-bit levels: a larger change between two frames is news
 NO_MAP = np.empty(0, np.float32)  # cv2.convertMaps' second map: unused, the first holds both coordinates
-MOVING_PX = 0.5  # a frame: slower counts as standing still
+MOVING_PX = 0.5  # px a frame: slower counts as standing still
 
 
 def dense_flow(of: np.ndarray, towards: np.ndarray) -> np.ndarray:
@@ -33,15 +33,15 @@ def dense_flow(of: np.ndarray, towards: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Step:
-    """From one frame to the next of a walk: everything that does not depend on the instance."""
+    """The data of a step that do not depend on the instance."""
 
     previous: View
     view: View
     source: tuple[np.ndarray, np.ndarray]  # cv2.remap's fixed-point maps: where each pixel was in the previous view
     motion: np.ndarray  # (h, w, 2) float32: from there to here, px
-    agrees: np.ndarray  # (h, w) bool: the flow's source has this pixel's colour
+    agrees: np.ndarray  # (h, w) bool: the pixel's source in the previous frame has its colour
     camera: np.ndarray  # (2,) float32: the frame's own motion from there to here, px
-    news: np.ndarray  # (h, w) bool: changed, with the camera's own motion taken out
+    news: np.ndarray  # (h, w) bool: changed, apart from the camera's motion
 
     @classmethod
     def between(cls, previous: View, view: View) -> Step:
@@ -71,7 +71,7 @@ class Step:
         return soft > 127
 
     def moving(self) -> np.ndarray:
-        """(h, w) bool: what moves against the camera, with a margin."""
+        """(h, w) bool: pixels that move relative to the camera's motion, with a margin."""
         x, y = cv2.split(self.motion - self.camera)
         moving = cv2.magnitude(x, y) > MOVING_PX
         return cv2.dilate(moving.view(np.uint8), np.ones((17, 17), np.uint8)).view(bool)

@@ -1,10 +1,10 @@
-"""One instance during one walk: predict it in the next frame, refine it there, or find it hidden.
+"""One instance during one walk: predict its mask in the next frame, then refine it or find it hidden.
 
     track = Track(seed, view, others)
     prediction = track.predict(step, scenery, others, taken)     where it should be
     track.settle(step, prediction, forbidden)                    track.mask is where it is; empty: hidden
 
-The tracks of one walk are predicted first and then settled, so that they can compete for pixels.
+First all tracks of a walk are predicted, then settled: they compete for pixels.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 
 from tasks.backends.optical_flow.colour import Appearance, colour_density, colour_histogram
-from tasks.backends.optical_flow.cut import Seed, grabcut
+from tasks.backends.optical_flow.cut import TrackSeed, grabcut
 from tasks.backends.optical_flow.frames import View
 from tasks.backends.optical_flow.plate import Scenery
 from tasks.backends.optical_flow.search import colour_fit, search_shape
 from tasks.backends.optical_flow.shapes import (
     MIN_AREA_PX,
-    Shape,
+    InstanceShape,
     Window,
     bounds,
     centroid,
@@ -34,17 +34,17 @@ from tasks.backends.optical_flow.shapes import (
 )
 from tasks.backends.optical_flow.step import Step
 
-SPECK = 0.03  # of the whole instance's area; a smaller loose piece is not a part of it
-MIN_VISIBLE = 0.02  # of the whole instance's area; less than that counts as hidden
-MIN_POSTERIOR = 0.5  # mean colour posterior of a mask that is believed
-WHOLE = 0.98  # of the whole instance's area; less is partly hidden and does not become the new outline ...
-OUTLINE_DECAY = 0.99  # ... until so many frames have passed that it has really become smaller
-COMPACT = 0.85  # area over that of the convex hull: a ball, a cup, a box; a person is below
-SWOLLEN = 1.2  # of a compact thing's usual area; more is not its outline: a ball and a shoe in one blur
-MAX_GROWTH = 1.1  # of the whole instance's area in one frame; more is a leak into something like it
-MIN_RETURNED = 0.08  # what is believed to be an instance coming back must be more than a few pixels ...
-SURELY = 0.75  # ... and more surely of its colours
-SEARCH_BELOW = 0.75  # the flow's fit, relative to the usual one, under which the search is tried
+SPECK = 0.03  # of the whole instance's area; smaller loose pieces are dropped
+MIN_VISIBLE = 0.02  # of the whole instance's area; less counts as hidden
+MIN_POSTERIOR = 0.5  # lowest mean colour posterior of a valid mask
+WHOLE = 0.98  # of the whole instance's area; with less, it is partly hidden and keeps its outline ...
+OUTLINE_DECAY = 0.99  # ... but the limit decays by this a frame, as the instance may really become smaller
+COMPACT = 0.85  # area over that of the convex hull; balls, cups and boxes are above, people below
+SWOLLEN = 1.2  # of a compact thing's usual area; with more, it is merged with something, as a ball with a shoe
+MAX_GROWTH = 1.1  # of the whole instance's area in one frame; with more, the mask leaks into something similar
+MIN_RETURNED = 0.08  # of the whole instance's area that must reappear ...
+SURELY = 0.75  # ... with at least this colour posterior
+SEARCH_BELOW = 0.75  # flow fit, relative to the usual one, below which the search runs
 
 
 @dataclass
@@ -52,17 +52,17 @@ class Prediction:
     """Where an instance is expected in the next frame."""
 
     mask: np.ndarray  # (h, w) bool
-    posterior: np.ndarray  # (h, w) float32 in 0..1: how much each pixel's colour is the instance's
-    reach: int  # px that the outline may be off
-    plate: np.ndarray  # (h, w) bool: the picture shows what was seen there without any instance
+    posterior: np.ndarray  # (h, w) float32 in 0..1: probability that each pixel's colour is the instance's
+    reach: int  # px: how far off the outline may be
+    plate: np.ndarray  # (h, w) bool: the frame shows the background plate
 
 
 class Track:
-    """An instance during one walk: where it is now, what it looks like, how it moves."""
+    """An instance during one walk: its mask, its looks, its motion."""
 
-    def __init__(self, seed: Seed, view: View, others: np.ndarray) -> None:
+    def __init__(self, seed: TrackSeed, view: View, others: np.ndarray) -> None:
         self.mask = seed.mask
-        self.shape = Shape.of(seed.mask)
+        self.shape = InstanceShape.of(seed.mask)
         self.outline_age = 0  # frames since the outline was last seen whole
         self.velocity = np.zeros(2)  # px a frame
         self.appearance = Appearance(seed.density, seed.density)
@@ -75,21 +75,21 @@ class Track:
         self.stale = self._not_it(self.posterior_of(view.colours))
 
     def _surroundings(self, view: View, others: np.ndarray) -> np.ndarray:
-        # Its outline counts as its own even where it is not seen: what was lost by mistake would
-        # otherwise become background, and never be found again.
+        # Its whole outline counts as its own, even hidden parts: pixels lost by mistake would otherwise be learnt as
+        # background and never be found again.
         own = self.own()
         box = bounds(own) if own.any() else (0, 0, *own.shape[::-1])
         window = window_around(box, max(16, round(self.shape.radius)), own.shape)
-        return background_density(view, own | others, window)  # the others compete with it directly
+        return background_density(view, own | others, window)  # the other instances compete with it separately
 
     def posterior_of(self, colours: np.ndarray) -> np.ndarray:
-        """Colour bins (h, w) -> (h, w) float32, 0..1: how likely each is the instance's."""
+        """Colour bins (h, w) -> (h, w) float32, 0..1: probability of being the instance's."""
         return self.appearance.posterior_of_bins(self.background)[colours]
 
     def predict(self, step: Step, scenery: Scenery, others: np.ndarray, taken: np.ndarray) -> Prediction:
-        """Where it should be in step.view.
+        """Predict its mask in step.view.
 
-        others: (h, w) bool, the other instances in the previous frame; taken: in this one, as far as known.
+        others: (h, w) bool, the other instances in the previous frame; taken: in this frame, as far as known
         """
         if not self.unseen:
             self.background = self._surroundings(step.previous, others)
@@ -101,10 +101,10 @@ class Track:
         return Prediction(mask, posterior, reach, mine.plate)
 
     def _scenery_of(self, scenery: Scenery, step: Step, carried: np.ndarray, others: np.ndarray) -> Scenery:
-        """What of the scenery speaks for or against this instance; nothing for a compact thing: its colours tell.
+        """The scenery as evidence for this instance; none for a compact thing, whose colours suffice.
 
-        Inside its mask, a shirt that happens to be as dark as the window behind it stays a shirt. What stands
-        before the plate may be a part of it that its mask has missed, a shoe or a hand, unless it is another's.
+        Pixels well inside its mask are no evidence against it: a shirt may be as dark as the window behind it. Pixels
+        that differ from the plate may be a part that its mask misses (a shoe, a hand), unless they are another's.
         """
         if self.compact:
             nothing = np.zeros_like(carried)
@@ -112,7 +112,7 @@ class Track:
         return Scenery(scenery.plate & ~erode(carried, flow_reach(self.mask)), scenery.other & ~step.carry(others))
 
     def _follow(self, step: Step, carried: np.ndarray, posterior: np.ndarray) -> tuple[np.ndarray, int]:
-        """The mask where the flow or else a search puts it, and how far off its outline may be, px."""
+        """The mask by the flow or else by a search, and how far off its outline may be, px."""
         reach = flow_reach(self.mask)
         fit = colour_fit(posterior, carried)
         broken = self._is_broken(carried)
@@ -129,16 +129,16 @@ class Track:
         return carried, reach
 
     def _is_broken(self, mask: np.ndarray) -> bool:
-        """Is a compact thing's mask (a ball's, a cup's) no longer compact? Then it has leaked, or has been split."""
+        """Is the mask of a compact thing (a ball, a cup) no longer compact? Then it has leaked or was split."""
         return self.compact and solidity(mask) < COMPACT
 
     def _move(self, shift: np.ndarray) -> None:
         self.shape.centre = self.shape.centre + shift
-        if self.mask.sum() > 0.8 * self.shape.area:  # what is left of a thing going into hiding seems to slow down
+        if self.mask.sum() > 0.8 * self.shape.area:  # a half-hidden thing only seems to slow down
             self.velocity = 0.5 * self.velocity + 0.5 * shift
 
     def _find_again(self, posterior: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, int]:
-        """Look for pixels of its colours that were not there when it hid: nearby, then everywhere."""
+        """Search pixels of its colours that were not there when it was hidden: nearby, then everywhere."""
         evidence = posterior * ~(dilate(self.stale, 2) | taken)
         height, width = posterior.shape
         y, x = np.ogrid[:height, :width]
@@ -156,7 +156,7 @@ class Track:
         return np.zeros_like(self.mask), reach
 
     def settle(self, step: Step, prediction: Prediction, forbidden: np.ndarray) -> None:
-        """Refine the prediction to this frame's mask, or find that the instance is not seen."""
+        """Refine the prediction to this frame's mask, or mark the instance as hidden."""
         mask = self._refine(step, prediction, forbidden)
         least_area, least_posterior = (MIN_RETURNED, SURELY) if self.unseen else (MIN_VISIBLE, MIN_POSTERIOR)
         too_small = mask.sum() < max(MIN_AREA_PX, least_area * self.shape.area)
@@ -171,8 +171,8 @@ class Track:
         self.stale = known | (self._not_it(prediction.posterior) & ~self._vicinity())
 
     def _update_outline(self, view: View, prediction: Prediction, forbidden: np.ndarray) -> None:
-        """Learn the outline and the colours from a frame where the instance is seen whole."""
-        # What another instance covers, or still has its colours, is not gone: it stays part of the outline.
+        """Learn the outline and the colours if the whole instance is visible."""
+        # Pixels covered by another instance, or still of its colours, stay part of the outline.
         hidden = forbidden | ((prediction.posterior > 0.5) & ~self.stale)
         outline = self.shape.placed(self.mask.shape)
         mask = mostly_within(self.mask, dilate(outline, prediction.reach)) if self.compact else self.mask
@@ -184,12 +184,12 @@ class Track:
         swollen = self.compact and whole.sum() > SWOLLEN * self.usual_area
         if swollen or self._is_broken(whole):
             return
-        self.shape, self.outline_age = Shape.of(whole), 0
+        self.shape, self.outline_age = InstanceShape.of(whole), 0
         self.usual_fit = 0.9 * self.usual_fit + 0.1 * colour_fit(prediction.posterior, self.mask)
         self.appearance.learn(colour_histogram(view.colours[self.mask]))
 
     def _without_specks(self, mask: np.ndarray, barred: np.ndarray) -> np.ndarray:
-        """Small loose pieces go, unless something in front may have cut them off: a shin below the ball."""
+        """Drop small loose pieces, unless something in front may have cut them off: a shin below the ball."""
         if not mask.any():
             return mask
         window = window_around(bounds(mask), 0, mask.shape)
@@ -203,24 +203,24 @@ class Track:
         return kept
 
     def _without_leaks(self, mask: np.ndarray) -> np.ndarray:
-        """A mask that grew suddenly, without the growth into what was already known to be something else."""
+        """A suddenly grown mask without the growth into known look-alikes."""
         growth = (mask & ~dilate(self.shape.placed(mask.shape), 2)).astype(np.uint8)
         _, labels = cv2.connectedComponents(growth, connectivity=8)
         leaks = np.unique(labels[dilate(self.stale, 2 * flow_reach(mask))])
         return mask & ~np.isin(labels, leaks[leaks > 0])
 
     def own(self) -> np.ndarray:
-        """(h, w) bool: its mask, and its whole outline where it is thought to be hidden."""
+        """(h, w) bool: its mask and its whole outline, hidden parts included."""
         return self.mask | self.shape.placed(self.mask.shape)
 
     def _vicinity(self) -> np.ndarray:
-        """(h, w) bool: so near that what appears there may be a part of it coming out from behind something."""
+        """(h, w) bool: so near that pixels appearing there may be a part of it coming out of hiding."""
         near = np.zeros_like(self.mask)
         near[window_around(bounds(self.own()), round(self.shape.radius), near.shape)] = True
         return near
 
     def _not_it(self, posterior: np.ndarray) -> np.ndarray:
-        """(h, w) bool: what has its colours and is something else: a shoe as white as the ball."""
+        """(h, w) bool: look-alikes, such as a shoe as white as the ball."""
         own = self.own()
         return (posterior > 0.4) & ~dilate(own, 1 + flow_reach(own))
 
@@ -229,7 +229,7 @@ class Track:
         self.mask = np.zeros_like(self.mask)
 
     def _refine(self, step: Step, prediction: Prediction, forbidden: np.ndarray) -> np.ndarray:
-        """GrabCut of the rim of a prediction, (h, w) bool."""
+        """Decide the rim of a prediction by GrabCut: (h, w) bool."""
         if not prediction.mask.any():
             return prediction.mask
         expected, posterior, reach = prediction.mask, prediction.posterior, prediction.reach
@@ -255,12 +255,12 @@ class Track:
 
 
 def background_density(view: View, instances: np.ndarray, window: Window) -> np.ndarray:
-    """Colours of the window, and (for where it may fly next) of the whole frame, without the instances' own."""
+    """Colour density of the window and, as it may move anywhere, of the whole frame, without the instances."""
     near = colour_histogram(view.colours[window][~instances[window]])
     far = view.histogram - colour_histogram(view.colours[instances])
     return 0.6 * colour_density(near) + 0.4 * colour_density(far)
 
 
 def flow_reach(mask: np.ndarray) -> int:
-    """How far the flow may misplace the outline of a mask of this size in one frame, px."""
+    """How far, in px, the flow may misplace the outline of such a mask in one frame."""
     return int(np.clip(0.08 * np.sqrt(mask.sum()), 2, 8))

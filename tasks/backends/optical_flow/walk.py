@@ -1,8 +1,8 @@
-"""All instances through the clip: one walk forward, one backward, and who gets a contested pixel.
+"""Carry all instances through the clip: one walk forward, one backward, and a rule for contested pixels.
 
     anchors on frames 3 and 33 of 48:  forward 3..47 and 33..47, then backward 33..0 and 3..0
 
-Afterwards each target's masks hold a run length a frame. What one walk has found is known to the other.
+Afterwards each target has a mask for every frame. The second walk knows the masks of the first.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from schemas.candidate import Anchor
 from schemas.mask_track import decode_mask, encode_mask
-from tasks.backends.optical_flow.cut import Seed, segment_box
-from tasks.backends.optical_flow.frames import Clip, View
+from tasks.backends.optical_flow.cut import TrackSeed, segment_box
+from tasks.backends.optical_flow.frames import ScaledClip, View
 from tasks.backends.optical_flow.plate import Guess, Plate
 from tasks.backends.optical_flow.shapes import bounds, erode, union, window_around
 from tasks.backends.optical_flow.step import Step
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Target:
-    """An instance to propagate and the masks found for it so far."""
+    """An instance to propagate, and its masks found so far."""
 
     anchor: Anchor
     box: tuple[int, int, int, int]  # at the working scale
-    seed: Seed | None = None
-    given_up: bool = False  # nothing stood out in its box
+    seed: TrackSeed | None = None
+    given_up: bool = False  # nothing stands out in its box
     masks: dict[int, str] = field(default_factory=dict)  # frame -> run lengths at the working scale
 
     @property
@@ -41,16 +41,16 @@ class Target:
         x0, y0, x1, y1 = self.box
         return (x1 - x0) * (y1 - y0)
 
-    def counts(self, clip: Clip) -> list[str]:
-        """One run length a frame; the empty mask in all of them for an instance that could not be segmented."""
+    def counts(self, clip: ScaledClip) -> list[str]:
+        """One run length a frame; empty masks for an instance that could not be segmented."""
         empty = encode_mask(np.zeros((clip.height, clip.width), bool))
         return [self.masks.get(t, empty) for t in range(clip.n_frames)]
 
 
 def directions(targets: list[Target]) -> tuple[int, int]:
-    """Which way to walk first: the one in which a small instance is known before a larger one's box is segmented.
+    """The order of the two walks: small instances must be known before a larger one's box is segmented.
 
-    A ball held before a man must be known as the ball when the man is cut out of his box.
+    A ball in front of a man must be known when the man is cut out of his box.
     """
     if not targets:
         return 1, -1
@@ -59,7 +59,7 @@ def directions(targets: list[Target]) -> tuple[int, int]:
     return (1, -1) if smallest.anchor.frame <= largest.anchor.frame else (-1, 1)
 
 
-def walk_clip(clip: Clip, targets: list[Target], guess: Guess, direction: int) -> None:
+def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: int) -> None:
     """Propagate every target from its anchor to the clip's end (direction 1) or to its start (-1)."""
     walking: list[tuple[Target, Track]] = []
     plate = Plate(guess)
@@ -80,8 +80,8 @@ def walk_clip(clip: Clip, targets: list[Target], guess: Guess, direction: int) -
         previous = view if walking else None
 
 
-def _resting(clip: Clip, targets: list[Target], walking: list[tuple[Target, Track]], t: int) -> np.ndarray:
-    """(h, w) bool: on frame t, the targets that this walk has not reached and the one before has."""
+def _resting(clip: ScaledClip, targets: list[Target], walking: list[tuple[Target, Track]], t: int) -> np.ndarray:
+    """(h, w) bool: on frame t, the targets that only the previous walk has reached."""
     reached = {target.anchor.instance_id for target, _ in walking}
     resting = [x for x in targets if x.anchor.instance_id not in reached and x.anchor.frame != t and t in x.masks]
     return union((decode_mask(x.masks[t], clip.height, clip.width) for x in resting), (clip.height, clip.width))
@@ -90,7 +90,7 @@ def _resting(clip: Clip, targets: list[Target], walking: list[tuple[Target, Trac
 def _starting(
     targets: list[Target], walking: list[tuple[Target, Track]], view: View, taken: np.ndarray, plate: Plate, t: int
 ) -> list[tuple[Target, Track]]:
-    """Tracks from the anchors on frame t, small ones first: they are in front."""
+    """Start tracks at the anchors on frame t, small ones first: they are in front."""
     started: list[tuple[Target, Track]] = []
     for target in sorted((x for x in targets if x.anchor.frame == t), key=lambda x: x.box_area):
         others = taken | union((track.mask for _, track in walking + started), view.grey.shape)
@@ -107,7 +107,7 @@ def _starting(
 
 
 def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) -> None:
-    """Move all tracks one frame on; they compete for pixels."""
+    """Advance all tracks by one frame; they compete for pixels."""
     plate.follow(step.camera)
     scenery = plate.compare(step.view)
     predictions = []
@@ -117,7 +117,7 @@ def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) ->
         predictions.append(track.predict(step, scenery, others, now))
     expected = shared_out([p.mask for p in predictions], [track.appearance.density for track in tracks], step.view)
     done: dict[int, np.ndarray] = {}
-    for k in sorted(range(len(tracks)), key=lambda i: tracks[i].shape.area):  # small things are in front
+    for k in sorted(range(len(tracks)), key=lambda i: tracks[i].shape.area):  # small instances are in front
         predictions[k].mask = expected[k]
         rivals = [done[i] if i in done else erode(expected[i], 2) for i in range(len(tracks)) if i != k]
         tracks[k].settle(step, predictions[k], taken | union(rivals, step.view.grey.shape))
@@ -125,7 +125,7 @@ def advance(tracks: list[Track], step: Step, taken: np.ndarray, plate: Plate) ->
 
 
 def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: View) -> list[np.ndarray]:
-    """Give each pixel that several masks claim to the one whose colours and middle are nearest."""
+    """Give each contested pixel to the mask with the best colour likelihood and depth inside the mask."""
     contested = np.sum(masks, axis=0) > 1
     if not contested.any():
         return masks
@@ -144,8 +144,8 @@ def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: View)
     return shared
 
 
-def settle_overlaps(clip: Clip, targets: list[Target]) -> None:
-    """Share out pixels that two instances got in different walks."""
+def settle_overlaps(clip: ScaledClip, targets: list[Target]) -> None:
+    """Resolve pixels that two instances got in different walks."""
     seen = [(target, target.seed.density) for target in targets if target.seed is not None]
     for t in range(clip.n_frames if len(seen) > 1 else 0):
         masks = [decode_mask(target.masks[t], clip.height, clip.width) for target, _ in seen]

@@ -3,10 +3,10 @@
     NativeSam2(Sam2Config(), TorchConfig()).propagate(frames, [Anchor(instance_id="id1", frame=16, box_xyxy=...)])
     ->  {"id1": ["PPYo0...", ...]}     one COCO run length a frame
 
-From each anchor's box the network segments the instance, remembers it, and goes on frame by frame, forward and then
-backward. All instances go side by side, so a frame is encoded at most once a direction.
+The network segments each instance from its anchor's box, remembers it, and continues frame by frame, forward and then
+backward. All instances advance together: a frame is encoded at most once per direction.
 
-    walk.py       the order of the frames, and what may be forgotten on the way
+    walk.py       the order of the frames, and which memories may be dropped
     contest.py    mask logits -> masks that share no pixel, as run lengths
     propagator.py what both libraries share
     native.py     sam2                      port.py   transformers
@@ -23,7 +23,7 @@ from tasks.backends.torch_runtime import Precision
 
 
 class Sam2Config(StageConfig):
-    """Which SAM2 propagates masks, and how. MATRIX names no size and no version: by default the largest of 2.1."""
+    """Which SAM2 propagates masks, and how. MATRIX gives no size or version; the default is the largest of 2.1."""
 
     architecture: str = Field(
         "hiera_l",
@@ -34,6 +34,6 @@ class Sam2Config(StageConfig):
         None,
         description="Weights: a path, or OWNER/NAME[@REVISION] of the model hub; null: the hub's for this architecture",
     )
-    precision: Precision = Field("bfloat16", description="Of the forward passes")
+    precision: Precision = Field("bfloat16", description="Precision of the forward passes")
     offload_video: bool = Field(False, description="Keep the frames in main memory: less GPU memory, a little slower")
     offload_state: bool = Field(False, description="Keep the memory bank in main memory: less GPU memory, slower")

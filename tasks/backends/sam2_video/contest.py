@@ -1,7 +1,7 @@
 """Mask logits -> masks at the clip's size that share no pixel, as run lengths.
 
-A pixel that several instances claim goes to the one whose logit is highest there: SAM2's own rule for objects that
-must not overlap, and the only evidence there is that compares them.
+A pixel claimed by several instances goes to the one with the highest logit: SAM2's own rule for objects that must not
+overlap.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Contest:
-    """Decides a frame as soon as all instances have been seen on it.
+    """Decides a frame as soon as the logits of all instances are there.
 
-    Until then (between the anchors' frames, which some reach forward and some backward) logits wait at the network's
-    own small size, in half precision, in main memory: 128 KiB an instance and frame.
+    Between anchors' frames, some instances come in the forward and some in the backward walk. Until then logits wait
+    in main memory at the network's own size in half precision: 128 KiB per instance and frame.
     """
 
     def __init__(self, anchors: list[Anchor], n_frames: int, height: int, width: int) -> None:
@@ -36,10 +36,10 @@ class Contest:
         self.counts = {anchor.instance_id: [empty] * n_frames for anchor in anchors}
 
     def enter(self, t: int, logits: dict[str, torch.Tensor]) -> None:
-        """Instances' logits (h, w) on frame t.
+        """Add instances' logits (h, w) on frame t.
 
-        One without a mask on its anchor's own frame was not found there: it has empty masks throughout, which
-        check_tracks refuses, and takes no pixel from the others.
+        An instance without a mask on its anchor's own frame gets empty masks in all frames, which check_tracks
+        rejects, and takes no pixel from the others.
         """
         for instance_id, of_it in logits.items():
             if self._anchor_frame[instance_id] == t and not self._at_full_size([of_it]).gt(0).any():

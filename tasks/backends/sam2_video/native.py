@@ -1,11 +1,11 @@
 """SAM2 by the sam2 package.
 
-The package's video predictor reads JPEG folders, encodes frames anew for every inference state, keeps all it has
-remembered, and needs all objects' prompts before it starts. So this drives the network below it, step by step, as that
-predictor does: one instance gets the same masks from both (tests/backends/test_sam2_video.py).
+The package's video predictor reads JPEG folders, encodes frames again for every inference state, never drops memories,
+and needs all prompts before it starts. So this module drives the network itself, step by step like the predictor: one
+instance gets the same masks from both (tests/backends/test_sam2_video.py).
 
-The predictor's usual postprocessing is on, but for the filling of small holes: it needs a CUDA extension that the
-package's wheel lacks, and it leaves it out with a warning then.
+The predictor's usual postprocessing is on, except for filling small holes: that needs a CUDA extension, without which
+the package skips it with a warning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from schemas.candidate import Anchor
 from schemas.outcome import ServiceDown
 from tasks.backends.sam2_video import Sam2Config
-from tasks.backends.sam2_video.propagator import CORNER_LABELS, REPOSITORIES, Clip, Sam2Propagator
+from tasks.backends.sam2_video.propagator import CORNER_LABELS, REPOSITORIES, DeviceClip, Sam2Propagator
 from tasks.backends.sam2_video.walk import Tracker, forget
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, check_weights
 
@@ -32,7 +32,7 @@ WEIGHTS = {
     "hiera_l": "sam2.1_hiera_large.pt",
 }
 
-# What build_sam2_video_predictor(apply_postprocessing=True) sets, but for fill_hole_area.
+# As build_sam2_video_predictor(apply_postprocessing=True) sets it, without fill_hole_area.
 POSTPROCESSING = {
     "binarize_mask_from_pts_for_mem_enc": True,
     "sam_mask_decoder_extra_args": {
@@ -53,8 +53,8 @@ class NativeSam2(Sam2Propagator):
         super().__init__(sam2, torch)
         if self._checkpoint.path is None and sam2.architecture not in WEIGHTS:
             raise ServiceDown(
-                f"which file of {self._checkpoint.identity} has the weights for {sam2.architecture}? "
-                "Download it and set sam2.checkpoint to its path"
+                f"{self._checkpoint.identity}: unknown which file holds the weights of {sam2.architecture}; "
+                "download it and set sam2.checkpoint to its path"
             )
         self.identity |= {
             "architecture": _architecture_identity(sam2.architecture),
@@ -79,21 +79,21 @@ class NativeSam2(Sam2Propagator):
         name = WEIGHTS[self._sam2.architecture]
         return self._checkpoint.folder([name]) / name
 
-    def _trackers(self, network: Any, clip: Clip, groups: list[list[Anchor]]) -> list[Tracker]:
+    def _trackers(self, network: Any, clip: DeviceClip, groups: list[list[Anchor]]) -> list[Tracker]:
         encoder = Encoder(network, clip)
         return [NativeTracker(network, encoder, clip, anchors, self._sam2.offload_state) for anchors in groups]
 
 
 @dataclass
 class Features:
-    """A frame as the network sees it: each level (height x width, 1, channels), finest first."""
+    """A frame's image features: each level (height x width, 1, channels), finest first."""
 
     maps: list[torch.Tensor]
     positions: list[torch.Tensor]
     sizes: list[tuple[int, int]]  # of each level: height, width
 
     def of(self, n_instances: int) -> dict[str, Any]:
-        """The same for each of the instances, as `track_step` takes it."""
+        """The features repeated for each instance, as `track_step` takes them."""
         return {
             "current_vision_feats": [x.expand(-1, n_instances, -1) for x in self.maps],
             "current_vision_pos_embeds": [x.expand(-1, n_instances, -1) for x in self.positions],
@@ -102,9 +102,9 @@ class Features:
 
 
 class Encoder:
-    """A clip's frames -> image features; those of the last frame are kept, for the other trackers on it."""
+    """A clip's frames -> image features; the last frame's are kept for the other trackers."""
 
-    def __init__(self, network: Any, clip: Clip) -> None:
+    def __init__(self, network: Any, clip: DeviceClip) -> None:
         self._network, self._clip = network, clip
         self._last: tuple[int, Features] | None = None
 
@@ -117,18 +117,20 @@ class Encoder:
 
 
 class NativeTracker:
-    """The `Tracker` of the instances anchored on one frame, a batch to the network."""
+    """The `Tracker` of the instances anchored on one frame, as one batch."""
 
-    def __init__(self, network: Any, encoder: Encoder, clip: Clip, anchors: list[Anchor], offload_state: bool) -> None:
+    def __init__(
+        self, network: Any, encoder: Encoder, clip: DeviceClip, anchors: list[Anchor], offload_state: bool
+    ) -> None:
         self.frame = anchors[0].frame
         self.instance_ids = [anchor.instance_id for anchor in anchors]
         self._network, self._encoder, self._n_frames = network, encoder, clip.n_frames
         self._corners = clip.corners(anchors, network.image_size)
         self._offload_state = offload_state
-        # Masks of the last frame and of every stride-th before it, pointers of all the last ones.
+        # The network attends to masks of the last frame and every stride-th before it, and to recent object pointers.
         stride = network.memory_temporal_stride_for_eval
         self._reach = max(1 + (network.num_maskmem - 2) * stride, network.max_obj_ptrs_in_encoder - 1)
-        # The network's own names: the frame with a prompt, and those tracked from it.
+        # The network's own keys: the frame with the prompt, and the frames tracked from it.
         self.memory: dict[str, dict[int, dict[str, Any]]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def logits(self, t: int, *, reverse: bool) -> torch.Tensor:
@@ -154,10 +156,10 @@ class NativeTracker:
         return {"point_coords": self._corners, "point_labels": labels.expand(len(self._corners), -1)}
 
     def _remembered(self, seen: dict[str, Any]) -> dict[str, Any]:
-        """What later steps read of a step's output, the rest being large."""
+        """The part of a step's output that later steps read; the rest is large."""
         import torch
 
-        # bfloat16 in either precision, as the package's predictor keeps it.
+        # always bfloat16, as in the package's predictor
         features = seen["maskmem_features"].to(torch.bfloat16)
         positions = seen["maskmem_pos_enc"]
         if self._offload_state:
@@ -166,20 +168,20 @@ class NativeTracker:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The state that the authors' checkpoints hold under "model". Nothing in the file is executed."""
+    """The weights that the authors' checkpoints hold under "model". No code in the file is executed."""
     import torch
 
     held = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(held, dict) or "model" not in held:
-        raise ValueError('no "model" in it, as the authors\' .pt files have')
+        raise ValueError('it holds no "model", as the authors\' .pt files do; is it the right file?')
     return held["model"]
 
 
 def network_settings(architecture: str) -> Any:
     """The package's settings of the network, for hydra's `instantiate`.
 
-    Read as a file, not composed by hydra: that would need its process-wide state, which may be someone else's.
-    Raises ValueError for a file that names anything to build outside sam2.modeling.
+    The file is read, not composed by hydra, whose process-wide state may be in use.
+    Raises ValueError for a file that would build anything outside sam2.modeling.
     """
     from importlib.resources import files
 
@@ -191,7 +193,7 @@ def network_settings(architecture: str) -> Any:
     OmegaConf.resolve(settings)
     for target in _targets(OmegaConf.to_container(settings)):
         if not target.startswith("sam2.modeling."):
-            raise ValueError(f"{architecture} names {target}: a network is built of sam2.modeling only")
+            raise ValueError(f"{architecture} names {target}; only classes of sam2.modeling may be built")
     return settings
 
 
@@ -206,17 +208,19 @@ def _targets(node: Any) -> list[str]:
 
 
 def _architecture_identity(architecture: str) -> str:
-    """The name, or the settings' content."""
+    """The architecture's name, or the hash of its settings file."""
     if architecture in REPOSITORIES:
         return architecture
     if not Path(architecture).is_file():
-        raise ServiceDown(f"no architecture {architecture}: it is one of {', '.join(REPOSITORIES)}, or a YAML file")
+        raise ServiceDown(
+            f"unknown architecture {architecture}; set sam2.architecture to {', '.join(REPOSITORIES)} or a YAML file"
+        )
     return Checkpoint.of(architecture).identity
 
 
 @cache
 def import_sam2() -> None:
-    """Import sam2 without what it does to hydra: it sets hydra's process-wide search path, for good."""
+    """Import sam2 and undo its change to hydra: it sets hydra's process-wide search path."""
     from hydra.core.global_hydra import GlobalHydra
 
     untouched = not GlobalHydra.instance().is_initialized()

@@ -1,8 +1,8 @@
 """SAM2 by transformers' own port, Sam2Video.
 
-Each group of anchors has an inference session; all sessions share the frames and the last frame's image features. What
-the port's processor does, resizing frames and scaling boxes, is done here for both libraries: it would prepare the
-whole clip at once.
+Each group of anchors has an inference session; all sessions share the frames and the last frame's image features. The
+port's processor is not used, as it would prepare the whole clip at once: propagator.py resizes frames and scales boxes
+for both libraries.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from schemas.candidate import Anchor
-from tasks.backends.sam2_video.propagator import CORNER_LABELS, Clip, Sam2Propagator
+from tasks.backends.sam2_video.propagator import CORNER_LABELS, DeviceClip, Sam2Propagator
 from tasks.backends.sam2_video.walk import Tracker, forget
 from tasks.backends.torch_runtime import check_weights, import_torchvision
 
@@ -27,33 +27,33 @@ class PortedSam2(Sam2Propagator):
     library: ClassVar[str] = "transformers"
 
     def _load(self, device: torch.device) -> Any:
-        import_torchvision()  # transformers does, wherever it is installed
+        import_torchvision()  # transformers imports it if it is installed
         import torch
         from transformers import AutoConfig, Sam2VideoConfig, Sam2VideoModel
 
         folder = self._checkpoint.folder(FILES)
         settings = AutoConfig.from_pretrained(folder)
         if not isinstance(settings, Sam2VideoConfig):
-            raise ValueError(f"its config.json is that of a {settings.model_type}, not of a sam2_video")
+            raise ValueError(f"its config.json is for {settings.model_type}, not for sam2_video")
         network, told = Sam2VideoModel.from_pretrained(
             folder, config=settings, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-        # transformers would only warn, and go on with random numbers for what is missing.
+        # transformers only warns about missing weights and fills in random numbers.
         check_weights(self._checkpoint, missing=told["missing_keys"], unexpected=told["unexpected_keys"])
         return network.to(device).eval()
 
-    def _trackers(self, network: Any, clip: Clip, groups: list[list[Anchor]]) -> list[Tracker]:
+    def _trackers(self, network: Any, clip: DeviceClip, groups: list[list[Anchor]]) -> list[Tracker]:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceCache
 
-        pictures = Pictures(clip, network.image_size)
+        pictures = ResizedFrames(clip, network.image_size)
         features = Sam2VideoInferenceCache(inference_device=clip.device, inference_state_device=clip.device)
         return [PortedTracker(network, clip, pictures, features, group, self._sam2.offload_state) for group in groups]
 
 
-class Pictures:
-    """A clip's frames, resized when they are looked at: what a session takes for its table of frames."""
+class ResizedFrames:
+    """A clip's frames, resized on access: a session indexes it like its table of frames."""
 
-    def __init__(self, clip: Clip, side: int) -> None:
+    def __init__(self, clip: DeviceClip, side: int) -> None:
         self._clip, self._side = clip, side
 
     def __len__(self) -> int:
@@ -67,7 +67,13 @@ class PortedTracker:
     """The `Tracker` of the instances anchored on one frame, objects of one session."""
 
     def __init__(
-        self, network: Any, clip: Clip, pictures: Pictures, features: Any, anchors: list[Anchor], offload_state: bool
+        self,
+        network: Any,
+        clip: DeviceClip,
+        pictures: ResizedFrames,
+        features: Any,
+        anchors: list[Anchor],
+        offload_state: bool,
     ) -> None:
         from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
@@ -87,7 +93,7 @@ class PortedTracker:
 
         labels = torch.tensor(CORNER_LABELS, dtype=torch.int32).view(1, 1, 2)
         for place, of_one in enumerate(corners):
-            place = self.session.obj_id_to_idx(place)  # enters it
+            place = self.session.obj_id_to_idx(place)  # registers the object
             prompt = {"point_coords": of_one.view(1, 1, 2, 2), "point_labels": labels}
             self.session.add_point_inputs(place, self.frame, prompt)
         self.session.obj_with_new_inputs = list(range(len(corners)))

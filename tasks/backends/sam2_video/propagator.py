@@ -1,4 +1,4 @@
-"""What the two libraries' propagators share: settings, identity, and a clip from end to end."""
+"""The common part of both libraries' propagators: settings, identity, and the walk through a clip."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ REPOSITORIES = {
     "hiera_l": "facebook/sam2.1-hiera-large",
 }
 
-CORNER_LABELS = (2, 3)  # how the prompt encoder tells a box's upper left and lower right corner from points
+CORNER_LABELS = (2, 3)  # the prompt encoder's labels for a box's upper left and lower right corner
 
-# Of all propagators in the process: a second clip would only need the memory that the first one has.
+# For all propagators in the process: two clips at once would need twice the GPU memory.
 _one_clip_at_a_time = threading.Lock()
 
 
 class Sam2Propagator:
-    """A `Propagator` by SAM2; subclasses know a library."""
+    """A `Propagator` by SAM2; each subclass uses one library."""
 
     backend: ClassVar[str]  # its name in the config
     library: ClassVar[str]
 
     def __init__(self, sam2: Sam2Config, torch: TorchConfig) -> None:
-        """Raises ServiceDown if the checkpoint is not there."""
+        """Raises ServiceDown if there is no such checkpoint."""
         self._sam2, self._torch = sam2, torch
         self._checkpoint = Checkpoint.of(sam2.checkpoint or _default_checkpoint(sam2.architecture))
-        self.concurrency: int = 2  # one clip in the network, the next one being decoded
+        self.concurrency: int = 2  # one clip in the network while the next is decoded
         self.identity: dict[str, str] = {
             "backend": self.backend,
             "model": self._checkpoint.identity,
@@ -61,7 +61,7 @@ class Sam2Propagator:
     def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
         """frames (N, H, W, 3) uint8 RGB -> {instance_id: N COCO run lengths}.
 
-        An instance whose box holds no mask on its own frame has empty masks; the others are not affected.
+        An instance gets empty masks if its box holds no mask on its own frame; the others are not affected.
         Raises RowFailed("bad_anchor") for a box without area inside its frame, or a frame outside the clip,
         ServiceDown if the network cannot be loaded.
         """
@@ -74,7 +74,7 @@ class Sam2Propagator:
         network = load_once(self.backend, self._network_identity(), device, lambda: self._load_checked(device))
         contest = Contest(anchors, n_frames, height, width)
         with _one_clip_at_a_time, inference(device, self._sam2.precision):
-            clip = Clip(frames, device, offload=self._sam2.offload_video)
+            clip = DeviceClip(frames, device, offload=self._sam2.offload_video)
             walk_clip(self._trackers(network, clip, by_frame(anchors)), n_frames, contest)
         return contest.counts
 
@@ -86,19 +86,19 @@ class Sam2Propagator:
             return self._load(device)
 
     def _load(self, device: torch.device) -> Any:
-        """The network with its weights, in evaluation mode on the device; errors are the library's own."""
+        """The network with its weights, in evaluation mode on the device. Raises whatever the library raises."""
         raise NotImplementedError
 
-    def _trackers(self, network: Any, clip: Clip, groups: list[list[Anchor]]) -> list[Tracker]:
-        """One a group of anchors on the same frame; they share each frame's image features."""
+    def _trackers(self, network: Any, clip: DeviceClip, groups: list[list[Anchor]]) -> list[Tracker]:
+        """One tracker per group of anchors on a frame; they share each frame's image features."""
         raise NotImplementedError
 
 
-class Clip:
+class DeviceClip:
     """A clip's frames and boxes, as the network takes them.
 
-    The frames go to the device as they are, all at once or (offload) one at a time. One at a time they are resized:
-    at the network's 1024x1024 a frame takes 12 MiB.
+    Frames go to the device at their own size, all at once or (offload) one by one, and are resized one by one: at the
+    network's 1024x1024 a frame takes 12 MiB.
     """
 
     def __init__(self, frames: np.ndarray, device: torch.device, *, offload: bool) -> None:
@@ -107,7 +107,7 @@ class Clip:
 
         self.n_frames, self.height, self.width = frames.shape[:3]
         self.device = device
-        pixels = torch.from_numpy(np.require(frames, requirements=["C", "W"]))  # from_numpy warns of read-only ones
+        pixels = torch.from_numpy(np.require(frames, requirements=["C", "W"]))  # from_numpy warns of read-only arrays
         self._frames = pixels if offload else pixels.to(device)
 
     def picture(self, t: int, side: int) -> torch.Tensor:
@@ -115,7 +115,7 @@ class Clip:
         import torch
 
         pixels = self._frames[t].to(self.device).permute(2, 0, 1)[None].float()
-        for size in ((self.height, side), (side, side)):  # it keeps whole grey levels between columns and rows
+        for size in ((self.height, side), (side, side)):  # Pillow rounds to whole grey levels after each axis
             pixels = torch.nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True)
             pixels = pixels.round().clamp(0, 255)
         return normalise(pixels[0] / 255)
@@ -126,7 +126,7 @@ class Clip:
 
         boxes = torch.tensor([anchor.box_xyxy for anchor in anchors], dtype=torch.float32).view(-1, 2, 2)
         size = torch.tensor([self.width, self.height])
-        # Cut to the frame: the network was trained on no box that reaches beyond it.
+        # Clipped to the frame: the network was never trained on boxes that reach beyond it.
         return (boxes.clamp(min=0).minimum(size) / size * side).to(self.device)
 
 
@@ -141,7 +141,7 @@ def by_frame(anchors: list[Anchor]) -> list[list[Anchor]]:
 def _default_checkpoint(architecture: str) -> str:
     if architecture not in REPOSITORIES:
         raise ServiceDown(
-            f"no weights known for the architecture {architecture}: set sam2.checkpoint to them, or sam2.architecture "
-            f"to one of {', '.join(REPOSITORIES)}"
+            f"no default weights for the architecture {architecture}: set sam2.checkpoint to its weights, or "
+            f"sam2.architecture to one of {', '.join(REPOSITORIES)}"
         )
     return REPOSITORIES[architecture]

@@ -1,8 +1,8 @@
-"""All instances through the clip, side by side: forward from each anchor, then backward.
+"""Carry all instances through the clip together: forward from each anchor, then backward.
 
     anchors on frames 3 and 33 of 48:  forward 3..47, the second from 33 on; backward 32..0, the first from 2 on
 
-A frame is so met at most once a direction, whatever the number of instances and of anchors' frames.
+Each frame is visited at most once per direction, whatever the number of instances and anchors' frames.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Tracker(Protocol):
-    """The instances anchored on one frame, and what the network remembers of them."""
+    """The instances anchored on one frame, and the network's memory of them."""
 
     frame: int
     instance_ids: list[str]
@@ -26,12 +26,12 @@ class Tracker(Protocol):
     def logits(self, t: int, *, reverse: bool) -> torch.Tensor:
         """(K, h, w) float: the K instances' mask logits on frame t, positive inside.
 
-        To be asked in order: for the anchors' frame and those after it, then in reverse for those before it.
+        Call it in order: the anchors' frame and those after it, then in reverse those before it.
         """
 
 
 def walk_clip(trackers: list[Tracker], n_frames: int, contest: Contest) -> None:
-    """Enter every instance's logits of every frame into the contest."""
+    """Enter every instance's logits into the contest, frame by frame."""
     frames = [tracker.frame for tracker in trackers]
     for t in counted(range(min(frames), n_frames), "frames forward"):
         contest.enter(t, _look((x for x in trackers if x.frame <= t), t, reverse=False))
@@ -48,13 +48,13 @@ def _look(trackers: Iterable[Tracker], t: int, *, reverse: bool) -> dict[str, to
 
 
 def forget(bank: dict[int, Any], t: int, anchor_frame: int, reach: int) -> None:
-    """Drop from a memory bank what no later step can attend to.
+    """Drop the frames from a memory bank that no later step can attend to.
 
-    bank:  frame -> what is remembered of it, the anchor's own frame aside
+    bank:  frame -> its memory; the anchor's own frame is not in it
     t:     the frame just entered
     reach: how many frames back the network looks
 
-    The frames after the anchor stay: they lie just behind the way back.
+    The frames just after the anchor stay: the backward walk starts from them.
     """
     for frame in [f for f in bank if abs(f - t) >= reach and abs(f - anchor_frame) >= reach]:
         del bank[frame]

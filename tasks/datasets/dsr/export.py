@@ -26,7 +26,7 @@ from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow, Vid
 from schemas.relation import RELATIONS
 from schemas.storage import write_atomic
 from tasks.engine.snapshots import Snapshot, SnapshotError
-from tasks.metrics.correctness import reaches, rounded
+from tasks.metrics.correctness import reaches, rounded_scores
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def metadata_csv(preferences: Preferences) -> str:
     def columns(row: PromptRow) -> dict[str, str]:
         prompt = DsrPrompt(**row.model_dump(include=set(DsrPrompt.model_fields)))
         videos = [name(prompt, seed) for seed in row.seeds]
-        rewards = [INVALID if reward is None else float(rounded(reward)) for reward in row.rewards]
+        rewards = [INVALID if reward is None else float(rounded_scores(reward)) for reward in row.rewards]
         return prompt_columns(row) | {"video": repr(videos), "reward": repr(rewards)}
 
     return _csv(METADATA_COLUMNS, [columns(prompt) for prompt in preferences.prompts if prompt.split == "train"])

@@ -17,7 +17,7 @@ from schemas.config import StageConfig
 from schemas.dsr import DsrLabels, DsrPrompt, PairRow, PromptRow, Reward, SampleRow
 from schemas.record import content_hash
 from schemas.scene import Split
-from tasks.metrics.correctness import reaches, rounded
+from tasks.metrics.correctness import reaches, rounded_scores
 
 Pair = tuple[SampleRow, SampleRow]  # winner, loser
 
@@ -96,7 +96,7 @@ def _order(sample: SampleRow) -> tuple[str, int, str]:
 
 def _combinations(samples: Sequence[SampleRow], config: PairConfig) -> list[Pair]:
     """Every pair that the rule allows among one prompt's samples, winner by winner."""
-    rewards = rounded([reward_of(sample, config) for sample in samples])
+    rewards = rounded_scores([reward_of(sample, config) for sample in samples])
     match config.rule:
         case "threshold":
             wins = reaches(rewards, config.tau)

@@ -13,7 +13,7 @@ import polars as pl
 from schemas.dsr import N_SCORE_BINS, SCORE_BIN, SCORE_BINS_FROM, DsrStatistics
 from tasks.engine.dataset import ranked, read_columns
 from tasks.engine.snapshots import Snapshot
-from tasks.metrics.correctness import TAUS, curves, rounded
+from tasks.metrics.correctness import TAUS, curves, rounded_scores
 
 HEADLINE_TAU = 0.7  # SpatialAlign 3.3
 
@@ -51,7 +51,7 @@ def _parts(rows: pl.DataFrame) -> list[str]:
 def _bins(scores: np.ndarray) -> list[int]:
     """How many scores lie in each bin; the topmost bin holds its upper edge as well."""
     # 0.7 is a bin's lower edge, and (0.7 + 0.25) / 0.05 is a little less than 19 in floats.
-    places = np.floor(rounded((scores - SCORE_BINS_FROM) / SCORE_BIN)).astype(int).clip(0, N_SCORE_BINS - 1)
+    places = np.floor(rounded_scores((scores - SCORE_BINS_FROM) / SCORE_BIN)).astype(int).clip(0, N_SCORE_BINS - 1)
     counts = Counter(places.tolist())
     return [counts[place] for place in range(N_SCORE_BINS)]
 

@@ -1,1 +1,1 @@
-"""Drawn things, for the demo's input and the embedded generator: canvas, backdrops, figures."""
+"""Drawing for the demo's input and the embedded generator: canvas, backdrops, figures."""

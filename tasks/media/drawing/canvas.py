@@ -1,4 +1,4 @@
-"""A canvas that is painted twice from the same polygons: in colour, and as labels."""
+"""A canvas that paints the same polygons twice: in colour, and as labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLOOR = 208.0  # where the figures stand, px from the top
 Colour = tuple[int, int, int]  # RGB, 0..255
 Point = tuple[float, float]  # x to the right, y down, px of the video
 
-# What the captions' colour words look like: saturated, so that they stand out from the pale backdrops.
+# The colours of the captions' colour words: saturated, to stand out from the pale backdrops.
 COLOURS: dict[str, Colour] = {
     "red": (214, 34, 38),
     "orange": (246, 122, 14),
@@ -75,6 +75,11 @@ def flight(a: Point, b: Point, u: float, rise: float) -> Point:
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 px
 
 
+def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """(4, 2) outline."""
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
 def disc(centre: Point, radius: float, radius_y: float | None = None, tilt: float = 0.0) -> np.ndarray:
     """(24, 2) outline of a circle, or of an ellipse tilted by `tilt` radians."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -99,9 +104,9 @@ class Canvas:
         supersampling: int = SUPERSAMPLING,
         outline_shade: float = OUTLINE_SHADE,
     ) -> None:
-        """names: the instances whose pixels are kept apart; all other things are labelled 0.
+        """names: the instances with labels of their own; everything else is labelled 0.
 
-        width, height: px of the video; outline_shade: of a shape's colour, 1 for an outline that is not seen
+        width, height: px of the video; outline_shade: factor on a shape's colour, 1 for an invisible outline
         """
         self._width, self._height, self._supersampling = width, height, supersampling
         self._outline_shade = outline_shade
@@ -126,7 +131,7 @@ class Canvas:
         self._label, self._zoom, self._centre = 0, zoom, self._middle if centre is None else centre
 
     def draw_as(self, name: str | None) -> None:
-        """Whose pixels the next shapes are; None or an unknown name: the scenery's, which hides what is behind."""
+        """Label the next shapes as this instance's. None or an unknown name: scenery, which hides what is behind it."""
         self._label = self._label_of.get(name or "", 0)
 
     def shape(self, colour: Colour, *polygons: np.ndarray, line: float = 0.9) -> None:
@@ -155,7 +160,7 @@ class Canvas:
         cv2.polylines(self._labels, fixed, False, self._label, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
 
     def shadow(self, x: float, y: float, radius: float, light: float = 0.82) -> None:
-        """Darken a flat ellipse of the floor to a share of its light: part of the scenery, in no mask."""
+        """Darken a flat ellipse of the floor by the factor `light`; it enters no mask."""
         outline = self._fixed(disc((x, y), radius, min(radius * 0.17, 7.0)))
         left, top, width, height = cv2.boundingRect(outline >> _SUBPIXEL_BITS)
         rows = slice(max(top, 0), max(top + height + 1, 0))
@@ -177,7 +182,7 @@ class Canvas:
         return cv2.resize(self._picture, (self._width, self._height), interpolation=cv2.INTER_AREA)
 
     def mask(self, name: str) -> np.ndarray:
-        """(H, W) bool: pixels of which the instance covers, visibly, at least half."""
+        """(H, W) bool: pixels of which the visible instance covers at least half."""
         covered = (self._labels == self._label_of[name]).astype(np.float32)
         return cv2.resize(covered, (self._width, self._height), interpolation=cv2.INTER_AREA) >= 0.5 - 1e-4
 

@@ -1,4 +1,4 @@
-"""People, animals and things: picture-book figures that know how to draw themselves."""
+"""Picture-book figures: people, pets and things."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.media.drawing.canvas import FLOOR, OUTLINE_SHADE, Canvas, Colour, Poi
 def joint(a: Point, b: Point, length: float, bend: float) -> Point:
     """The elbow or knee between a and b, for two bones of `length`; bend +1 or -1 chooses the side.
 
-    Bones stretch rather than leave b out of reach.
+    Bones stretch if b is out of reach.
     """
     dx, dy = b[0] - a[0], b[1] - a[1]
     distance = float(np.hypot(dx, dy)) or 1e-6
@@ -40,8 +40,8 @@ def step(travelled: float, stride: float, lead: float) -> Point:
 
 
 @dataclass(frozen=True)
-class Pose:
-    """Where a person stands and what the limbs do; hands and feet in px of the video."""
+class PersonPose:
+    """Where a person stands and how the limbs are posed; hands and feet in px of the video."""
 
     x: float
     facing: int = 1  # 1 looks right, -1 left
@@ -57,7 +57,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Person:
-    """A figure of a picture book: big head, round limbs, one clear colour to be known by."""
+    """A picture-book figure: big head, round limbs, one clear colour."""
 
     height: float
     child: bool
@@ -77,24 +77,24 @@ class Person:
         """Length of upper arm and forearm together."""
         return self.height * 0.40
 
-    def shoulder(self, pose: Pose) -> Point:
+    def shoulder(self, pose: PersonPose) -> Point:
         up = self.height - 2 * self.head - self.height * 0.05
         return pose.x + pose.facing * pose.lean, pose.floor - up + pose.crouch + self._bob(pose)
 
-    def hip(self, pose: Pose) -> Point:
+    def hip(self, pose: PersonPose) -> Point:
         return pose.x, pose.floor - self.height * 0.40 + pose.crouch + self._bob(pose)
 
-    def _bob(self, pose: Pose) -> float:
+    def _bob(self, pose: PersonPose) -> float:
         if pose.stride <= 0:
             return 0.0
         return self.height * 0.012 * (1 + float(np.cos(2 * np.pi * pose.travelled / (2 * pose.stride))))
 
-    def draw(self, canvas: Canvas, name: str | None, pose: Pose) -> None:
+    def draw(self, canvas: Canvas, name: str | None, pose: PersonPose) -> None:
         self.draw_behind(canvas, name, pose)
         self.draw_near_arm(canvas, name, pose)
 
-    def draw_behind(self, canvas: Canvas, name: str | None, pose: Pose) -> None:
-        """All but the near arm, which may have to lie over what the person holds."""
+    def draw_behind(self, canvas: Canvas, name: str | None, pose: PersonPose) -> None:
+        """Draw all but the near arm, which may have to be drawn over a held thing."""
         canvas.shadow(pose.x, pose.floor, self.height * 0.2)
         canvas.draw_as(name)
         if self.long_hair:
@@ -105,11 +105,11 @@ class Person:
         self._draw_trunk(canvas, pose)
         self._draw_head(canvas, pose)
 
-    def draw_near_arm(self, canvas: Canvas, name: str | None, pose: Pose) -> None:
+    def draw_near_arm(self, canvas: Canvas, name: str | None, pose: PersonPose) -> None:
         canvas.draw_as(name)
         self._draw_arm(canvas, pose, pose.near_hand, side=1)
 
-    def _draw_trunk(self, canvas: Canvas, pose: Pose) -> None:
+    def _draw_trunk(self, canvas: Canvas, pose: PersonPose) -> None:
         size = self.height
         (sx, sy), (hx, hy) = self.shoulder(pose), self.hip(pose)
         neck = hull(((sx, sy + size * 0.02), size * 0.035), ((sx, sy - size * 0.05), size * 0.035))
@@ -130,7 +130,7 @@ class Person:
             shade(self.top, 1.13), hull((light, upper * 0.5), ((hx + pose.facing * 2, hy - size * 0.09), 2.0))
         )
 
-    def _draw_head(self, canvas: Canvas, pose: Pose) -> None:
+    def _draw_head(self, canvas: Canvas, pose: PersonPose) -> None:
         radius, facing = self.head, pose.facing
         x, y = self._head_centre(pose)
         canvas.shape(self.skin, disc((x, y), radius * 0.94, radius))
@@ -147,18 +147,18 @@ class Person:
         smile = [(x + facing * dx * radius, y + dy * radius) for dx, dy in ((0.12, 0.52), (0.32, 0.62), (0.52, 0.54))]
         canvas.stroke(shade(self.skin, 0.5), smile, 0.9)
 
-    def _head_centre(self, pose: Pose) -> Point:
+    def _head_centre(self, pose: PersonPose) -> Point:
         x, y = self.shoulder(pose)
         return x + pose.facing * self.height * 0.012, y - self.head - self.height * 0.025
 
-    def _draw_long_hair(self, canvas: Canvas, pose: Pose) -> None:
+    def _draw_long_hair(self, canvas: Canvas, pose: PersonPose) -> None:
         x, y = self._head_centre(pose)
         back, radius = -pose.facing, self.head
         tip = (x + back * radius * 0.75, y + radius * 1.45)
         canvas.shape(self.hair, hull(((x + back * radius * 0.2, y), radius * 0.95), (tip, radius * 0.32)))
 
-    def _draw_arm(self, canvas: Canvas, pose: Pose, hand: Point | None, side: int) -> None:
-        """side 1 is the arm towards the viewer, -1 the one behind the trunk."""
+    def _draw_arm(self, canvas: Canvas, pose: PersonPose, hand: Point | None, side: int) -> None:
+        """side: 1 for the arm nearer to the viewer, -1 for the one behind the trunk."""
         size, (sx, sy) = self.height, self.shoulder(pose)
         shoulder = (sx + side * -pose.facing * size * 0.02, sy + size * 0.06)
         if hand is None:
@@ -173,7 +173,7 @@ class Person:
         sleeve = hull((shoulder, thick * 1.15), (elbow, thick))
         canvas.shape(shade(self.top, tone * 0.94), sleeve, hull((elbow, thick), (cuff, thick * 0.95)))
 
-    def _draw_leg(self, canvas: Canvas, pose: Pose, lead: float, foot: Point | None, tone: float) -> None:
+    def _draw_leg(self, canvas: Canvas, pose: PersonPose, lead: float, foot: Point | None, tone: float) -> None:
         size, (hx, hy) = self.height, self.hip(pose)
         apart = size * (0.03 if lead else -0.03) * pose.facing
         if foot is None:
@@ -193,7 +193,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Animal:
+class Pet:
     """A dog or a cat in profile; `size` is its height at the shoulder, px."""
 
     species: str
@@ -213,7 +213,7 @@ class Animal:
         stride: float = 0.0,
         paw: Point | None = None,
     ) -> None:
-        """x is under its middle; `paw` puts the near front paw somewhere."""
+        """x: of its middle; paw: place of the near front paw."""
         size = self.size
         hop = size * 0.07 * float(np.sin(2 * np.pi * travelled / (4 * stride))) if stride > 0 else 0.0
 
@@ -289,7 +289,7 @@ def draw_ball(
     canvas.detail(shade(colour, 1.25), disc((x - radius * 0.36, y - radius * 0.42), radius * 0.17))
 
 
-def draw_box(
+def draw_lidded_box(
     canvas: Canvas,
     name: str | None,
     bottom: Point,

@@ -1,14 +1,14 @@
-"""The floors that bodies move on: painted ones that are always there, or pictures from a folder (KineMask 4.1).
+"""The floors that bodies move on: built-in painted ones, or pictures from a folder (KineMask 4.1).
 
     Floors().listing("train")         -> [FloorTexture(texture="bricks-1", noun="brick ground"), ...]
-    Floors(folder="textures")         pictures as those of AmbientCG, which the paper takes:
+    Floors(folder="textures")         pictures such as those of AmbientCG, which the paper uses:
         textures/train/wooden floor-03.jpg, textures/test/Marble012_1K-JPG_Color.jpg, ...
 
-No texture is in both splits; of the painted ones, no kind of surface either.
+No texture is in both splits; for painted floors, no kind of surface either.
 
-How a texture lies on the floor, in every renderer: seen from above, its u axis is the world's x axis turned
-`turn_deg` counter-clockwise and v is a quarter turn further, so that row 0 of the picture is the end of large v. A tile
-of `tile_m` has its lower left corner at `offset_m`, and tiles follow each other without end.
+Every renderer lays a texture the same way. Seen from above, its u axis is the world's x axis turned `turn_deg`
+counter-clockwise; v is a quarter turn further, and row 0 of the picture has the largest v. Tiles of edge `tile_m`
+repeat endlessly, one with its lower left corner at `offset_m`.
 
     painted    which painted floors there are       patterns   what they are painted with
     pictures   pictures from a folder
@@ -36,21 +36,21 @@ class Floors(BaseModel):
 
     folder: DataPath | None = Field(
         None,
-        description="train/ and test/ with JPEG or PNG pictures that can be laid side by side, each named by what it "
-        "shows: 'wooden floor-03.jpg'; unset: painted floors",
+        description="Folder with train/ and test/, each with seamless JPEG or PNG textures named by their content: "
+        "'wooden floor-03.jpg'; unset: painted floors",
     )
 
     def listing(self, split: Split) -> list[FloorTexture]:
         """The split's textures, at least one, in an order that follows from their content.
 
-        Raises ServiceDown, saying what to do, if the folder does not hold pictures for two disjoint splits.
+        Raises ServiceDown, with what to do, if the folder does not hold pictures for two disjoint splits.
         """
         if self.folder is None:
             return painted.listing(split)
         return [picture.texture for picture in self._pictures if picture.split == split]
 
     def picture(self, floor: Floor) -> np.ndarray:
-        """(N, N, 3) uint8 RGB, not to be changed. Raises RowFailed if the texture is not there (any more)."""
+        """(N, N, 3) uint8 RGB, read-only. Raises RowFailed if the texture is missing."""
         if floor.sha256 is None:
             if floor.texture not in painted.NAMES:
                 raise RowFailed("unknown_floor", f"no painted floor is called {floor.texture!r}", retryable=False)
@@ -62,14 +62,14 @@ class Floors(BaseModel):
         return prepare(found[0].path, floor.sha256)
 
     def identity(self, floor: Floor) -> str:
-        """What `picture` depends on: never a path."""
+        """What `picture` depends on; no path."""
         if floor.sha256 is None:
             return f"painted:{floor.texture}:{painted.VERSION}"
         return f"picture:{floor.sha256}:{PREPARED}"
 
     @cached_property
     def _pictures(self) -> list[FloorPicture]:
-        """What the folder held when it was looked at first."""
+        """The folder's pictures, read once."""
         return [] if self.folder is None else read_pictures(self.folder)
 
 
@@ -83,7 +83,7 @@ def _painted(name: str) -> np.ndarray:
 def texture_uv(floor: Floor, xy: np.ndarray) -> np.ndarray:
     """(..., 2) m on the floor -> (..., 2) u, v in tiles; one tile spans 0..1.
 
-    The picture's colour at u, v is that of column u N, row (1 - v) N, both modulo N.
+    The texture's pixel at u, v is column u N, row (1 - v) N, both modulo N.
     """
     turn = np.deg2rad(floor.turn_deg)
     x, y = xy[..., 0] - floor.offset_m[0], xy[..., 1] - floor.offset_m[1]

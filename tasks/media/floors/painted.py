@@ -2,7 +2,7 @@
 
     paint("bricks-2")  ->  (1024, 1024, 3) uint8 RGB that continues at the opposite edge
 
-A picture is a function of its name; VERSION is bumped when any of them changes.
+A picture is a function of its name; increase VERSION when any of them changes.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from typing import NamedTuple
 import numpy as np
 
 from schemas.scene import Split
-from tasks.media.floors.patterns import SIDE, Cells, Colour, blades, cells, cloud, mix, ramp, relief, wall, waves, weave
+from tasks.media.drawing.canvas import Colour
+from tasks.media.floors.patterns import SIDE, Cells, blades, cells, cloud, mix, ramp, relief, wall, waves, weave
 from tasks.media.floors.texture import FloorTexture
 
 VERSION = "1"
 
-Painter = Callable[[np.random.Generator, Colour, Colour], np.ndarray]
+FloorPainter = Callable[[np.random.Generator, Colour, Colour], np.ndarray]
 
 
-class Kind(NamedTuple):
+class SurfaceKind(NamedTuple):
     """A kind of surface."""
 
     name: str
     noun: str
     split: Split
-    painter: Painter
+    painter: FloorPainter
     palette: list[tuple[Colour, Colour]]  # one pair of colours a variant
 
 
 def listing(split: Split) -> list[FloorTexture]:
     return [
         FloorTexture(f"{kind.name}-{variant}", kind.noun)
-        for kind in KINDS
+        for kind in SURFACE_KINDS
         if kind.split == split
         for variant in range(1, len(kind.palette) + 1)
     ]
@@ -43,7 +44,7 @@ def listing(split: Split) -> list[FloorTexture]:
 def paint(name: str) -> np.ndarray:
     """(SIDE, SIDE, 3) uint8 RGB. Raises KeyError for a name that is in no listing."""
     number, variant = NAMES[name]
-    kind = KINDS[number]
+    kind = SURFACE_KINDS[number]
     rng = np.random.default_rng([number, variant])
     picture = kind.painter(rng, *kind.palette[variant])
     return np.clip(picture + rng.normal(0, 1.0, (SIDE, SIDE, 1)), 0, 255).astype(np.uint8)
@@ -153,7 +154,7 @@ def _gravel(rng: np.random.Generator, dark: Colour, light: Colour) -> np.ndarray
 def _terrazzo(rng: np.random.Generator, dark: Colour, light: Colour) -> np.ndarray:
     chips = cells(rng, 30, jitter=1.0, bend=0.12 * cloud(rng, 1.2))
     shown = (rng.uniform(0, 1, chips.n_parts) < 0.6)[chips.number]
-    # A chip ends well before its cell does, by a different distance each.
+    # Each chip ends before its cell's border, at its own distance.
     edge = rng.uniform(0.12, 0.4, chips.n_parts)[chips.number]
     chip = ramp(chips.depth - edge, 0.0, 0.03) * shown
     hues = np.array([dark, (196, 178, 150), (120, 112, 106), (168, 108, 88)], np.float32)
@@ -163,7 +164,7 @@ def _terrazzo(rng: np.random.Generator, dark: Colour, light: Colour) -> np.ndarr
 
 
 def _each_elsewhere(rng: np.random.Generator, picture: np.ndarray, parts: Cells) -> np.ndarray:
-    """A picture in which every part shows another place, as boards are not sawn from one piece."""
+    """Shift the picture in every part differently: boards are not sawn from one piece."""
     down, right = rng.integers(0, SIDE, (2, parts.n_parts))
     y, x = np.indices(picture.shape)
     return picture[(y + down[parts.number]) % SIDE, (x + right[parts.number]) % SIDE]
@@ -174,85 +175,85 @@ def _joints(parts: Cells, start: float, end: float, darkness: float) -> np.ndarr
     return (darkness + (1 - darkness) * ramp(parts.depth, start, end))[..., None]
 
 
-KINDS = [
-    Kind(
+SURFACE_KINDS = [
+    SurfaceKind(
         "wood",
         "wooden floor",
         "train",
         _wood,
         [((84, 50, 26), (198, 146, 92)), ((62, 42, 30), (140, 102, 72)), ((150, 116, 80), (226, 196, 156))],
     ),
-    Kind(
+    SurfaceKind(
         "grass",
         "grassy ground",
         "train",
         _grass,
         [((22, 40, 14), (110, 150, 56)), ((30, 44, 18), (138, 158, 72))],
     ),
-    Kind(
+    SurfaceKind(
         "bricks",
         "brick ground",
         "train",
         _bricks,
         [((112, 48, 36), (178, 96, 70)), ((122, 86, 62), (190, 150, 112)), ((84, 72, 70), (140, 122, 116))],
     ),
-    Kind(
+    SurfaceKind(
         "concrete",
         "concrete floor",
         "train",
         _concrete,
         [((112, 110, 106), (168, 166, 160)), ((140, 134, 124), (196, 190, 178))],
     ),
-    Kind(
+    SurfaceKind(
         "tiles",
         "tiled floor",
         "train",
         _tiles,
         [((196, 186, 170), (214, 206, 192)), ((70, 76, 84), (206, 208, 206)), ((150, 84, 56), (182, 112, 80))],
     ),
-    Kind(
+    SurfaceKind(
         "sand",
         "sandy ground",
         "train",
         _sand,
         [((164, 132, 92), (222, 196, 152)), ((184, 168, 140), (232, 220, 196))],
     ),
-    Kind(
+    SurfaceKind(
         "carpet",
         "carpeted floor",
         "train",
         _carpet,
         [((92, 30, 34), (186, 150, 110)), ((42, 58, 84), (150, 160, 170)), ((104, 94, 80), (176, 164, 146))],
     ),
-    Kind(
+    SurfaceKind(
         "marble",
         "marble floor",
         "test",
         _marble,
         [((112, 112, 120), (220, 218, 214)), ((206, 200, 186), (40, 44, 46))],
     ),
-    Kind(
+    SurfaceKind(
         "cobbles",
         "cobblestone ground",
         "test",
         _cobbles,
         [((92, 90, 90), (160, 158, 156)), ((110, 88, 70), (176, 154, 128))],
     ),
-    Kind(
+    SurfaceKind(
         "asphalt",
         "asphalt ground",
         "test",
         _asphalt,
         [((46, 46, 48), (150, 148, 144)), ((70, 68, 66), (176, 172, 164))],
     ),
-    Kind(
+    SurfaceKind(
         "gravel",
         "gravel ground",
         "test",
         _gravel,
         [((104, 100, 96), (206, 202, 194)), ((120, 98, 78), (214, 190, 160))],
     ),
-    Kind(
+    SurfaceKind(
         "terrazzo",
         "terrazzo floor",
         "test",
@@ -261,9 +262,9 @@ KINDS = [
     ),
 ]
 
-# The seed of a floor is its kind's place and its variant's.
+# A floor is seeded by the index of its kind and of its variant.
 NAMES = {
     f"{kind.name}-{variant + 1}": (number, variant)
-    for number, kind in enumerate(KINDS)
+    for number, kind in enumerate(SURFACE_KINDS)
     for variant in range(len(kind.palette))
 }

@@ -1,8 +1,8 @@
-"""What painted floors are made of: pictures of one number a pixel that continue at the opposite edge.
+"""Building blocks of painted floors: single-channel pictures that tile seamlessly.
 
     cloud    noise of a chosen coarseness            cells     stones: the cells around scattered points
     wall     rows of bricks, planks or tiles         blades    short strokes
-    relief   a height's light and shade              mix       from one colour to another
+    relief   light and shade of a height map              mix       from one colour to another
 
 Every picture is (SIDE, SIDE) float32, row 0 at the top.
 """
@@ -14,16 +14,17 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from tasks.media.drawing.canvas import Colour
+
 SIDE = 1024
-Colour = tuple[int, int, int]  # sRGB, 0..255
 
 _Y, _X = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / SIDE  # 0..1 over the tile
 
 
 def cloud(rng: np.random.Generator, coarseness: float, stretch: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    """Noise of mean 0 and deviation 1. coarseness 0: every pixel for itself; 2: clouds.
+    """Noise of mean 0 and deviation 1. coarseness: 0 is white noise, 2 clouds.
 
-    stretch: how much longer than broad its features are along x and along y.
+    stretch: how much its features are stretched along x and along y.
     """
     frequency_y = np.fft.fftfreq(SIDE)[:, None] * stretch[1]
     frequency_x = np.fft.rfftfreq(SIDE)[None] * stretch[0]
@@ -35,7 +36,7 @@ def cloud(rng: np.random.Generator, coarseness: float, stretch: tuple[float, flo
 
 
 class Cells(NamedTuple):
-    """The cells around points that are scattered over the tile."""
+    """The cells around points scattered over the tile."""
 
     number: np.ndarray  # int: which point is the nearest
     depth: np.ndarray  # how far from the nearest border: 0 at it, about 0.5 to 1 in a cell's middle
@@ -43,7 +44,7 @@ class Cells(NamedTuple):
 
 
 def cells(rng: np.random.Generator, across: int, jitter: float = 0.8, bend: np.ndarray | float = 0.0) -> Cells:
-    """across * across cells. jitter 0: squares; 1: any shape. bend: displaces the borders, in cells."""
+    """across * across cells. jitter: 0 gives squares, 1 any shape. bend: displacement of the borders, in cells."""
     points = np.mgrid[0:across, 0:across][::-1] + 0.5 + jitter * rng.uniform(-0.5, 0.5, (2, across, across))
     x, y = _X * across + bend, _Y * across + bend
     column, row = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -63,7 +64,7 @@ def cells(rng: np.random.Generator, across: int, jitter: float = 0.8, bend: np.n
 
 
 def wall(rng: np.random.Generator, rows: int, columns: int, shift: str, bend: np.ndarray | float = 0.0) -> Cells:
-    """Bricks in rows. shift: none (tiles), half (bricks) or any (planks). depth: in heights of a row."""
+    """Bricks in rows. shift: none (tiles), half (bricks) or any (planks). Their depth is in heights of a row."""
     y = _Y * rows + bend
     row = np.floor(y).astype(int)
     offsets = {
@@ -80,7 +81,7 @@ def wall(rng: np.random.Generator, rows: int, columns: int, shift: str, bend: np
 
 
 def blades(rng: np.random.Generator, count: int, length_px: float, tones: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE) picture of strokes in all directions; those drawn last, on top, have the last of the tones."""
+    """(SIDE, SIDE) picture of strokes in all directions, in the order of the tones: the last tone is on top."""
     margin = int(2 * length_px)
     canvas = np.full((SIDE + 2 * margin,) * 2, tones[0], np.float32)
     start = rng.uniform(0, SIDE, (count, 2)) + margin
@@ -96,14 +97,14 @@ def blades(rng: np.random.Generator, count: int, length_px: float, tones: np.nda
 
 
 def _shifts(place: float, margin: int) -> tuple[int, ...]:
-    """By how much a stroke is repeated, so that it comes in again at the opposite edge."""
+    """Offsets at which a stroke is repeated, so that it continues at the opposite edge."""
     if place < 2 * margin:
         return (0, SIDE)
     return (0, -SIDE) if place > SIDE else (0,)
 
 
 def relief(height: np.ndarray, strength: float) -> np.ndarray:
-    """How much brighter a surface is with light from the upper left: 1 where it is level."""
+    """Relative brightness of a surface lit from the upper left: 1 where it is level."""
     slope = (np.roll(height, -1, 0) - np.roll(height, 1, 0)) + (np.roll(height, -1, 1) - np.roll(height, 1, 1))
     return np.clip(1 + strength * slope, 0.4, 1.6)
 

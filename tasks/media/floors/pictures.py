@@ -1,8 +1,8 @@
-"""Pictures of floors from a folder: what they show, and which split they belong to.
+"""Floor pictures from a folder: what they show, and their split.
 
     textures/train/wooden floor-03.jpg  ->  FloorTexture("wooden floor-5f2a90c1", "wooden floor", sha256)
 
-A texture is named by what it shows and what its file holds, so that neither its path nor its number matters.
+A texture is named by what it shows and by its file's hash: its path and number do not matter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tasks.media.floors.texture import FloorTexture
 
 logger = logging.getLogger(__name__)
 
-PREPARED = "1"  # bumped when `prepare` makes something else of the same file
+PREPARED = "1"  # increase when `prepare` changes its result for the same file
 MAX_SIDE_PX = 2048
 MAX_NOUN_CHARS = 40
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -44,7 +44,7 @@ class FloorPicture(NamedTuple):
 def read_pictures(folder: AnyPath) -> list[FloorPicture]:
     """The pictures of both splits, ordered by content.
 
-    Raises ServiceDown if a split has none, a picture is there twice, cannot be read or has no usable name.
+    Raises ServiceDown if a split has none, or if a picture is there twice, unreadable or without a usable name.
     """
     pictures = [picture for split in get_args(Split) for picture in _read_split(folder, split)]
     counts = Counter(picture.texture.sha256 for picture in pictures)
@@ -56,17 +56,17 @@ def read_pictures(folder: AnyPath) -> list[FloorPicture]:
 
 
 def noun_of(name: str) -> str:
-    """What a file shows by its name, without suffix and number: letters, digits and spaces, as captions may have them.
+    """What a file shows, from its name without suffix and number: letters, digits and spaces, as captions allow.
 
     'wooden floor-03' and 'wooden_floor' -> 'wooden floor'; 'WoodFloor051_1K-JPG_Color' -> 'wood floor',
     'Marble012_1K-JPG_Color' -> 'marble surface'
-    Raises ValueError if that leaves nothing that can be said.
+    Raises ValueError if no usable name is left.
     """
     named = _AMBIENTCG.fullmatch(name)
     if named:
         kind, which = named.groups()
         if which != "Color":
-            raise ValueError(f"it is a {which} map, not a picture of colours; remove it")
+            raise ValueError(f"it is a {which} map, not a colour picture; remove it")
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
         if not name.endswith(_GROUNDS):
             name += " surface"  # things stand "on a marble surface"
@@ -80,7 +80,7 @@ def noun_of(name: str) -> str:
 
 @lru_cache(maxsize=4)
 def prepare(path: AnyPath, sha256: str) -> np.ndarray:
-    """(N, N, 3) uint8 RGB, not to be changed: the middle square of a picture, at most MAX_SIDE_PX a side.
+    """(N, N, 3) uint8 RGB, read-only: the middle square of a picture, at most MAX_SIDE_PX a side.
 
     Raises RowFailed if the file does not hold these bytes any more.
     """
@@ -94,7 +94,7 @@ def prepare(path: AnyPath, sha256: str) -> np.ndarray:
     height, width = picture.shape[:2]
     side = min(height, width)
     if height != width:
-        logger.warning("%s is %dx%d: only its middle square is laid, with seams", path, width, height)
+        logger.warning("%s is %dx%d: only its middle square is used, with seams", path, width, height)
     top, left = (height - side) // 2, (width - side) // 2
     square = cv2.cvtColor(picture[top : top + side, left : left + side], cv2.COLOR_BGR2RGB)
     if side > MAX_SIDE_PX:
@@ -111,8 +111,8 @@ def _read_split(folder: AnyPath, split: Split) -> list[FloorPicture]:
         paths = []
     if not paths:
         raise ServiceDown(
-            f"floors: no picture ({', '.join(_SUFFIXES)}) in {place}; put the {split} split's there, or leave the "
-            "floors' folder unset to have painted ones"
+            f"floors: no picture ({', '.join(_SUFFIXES)}) in {place}; put the pictures of the {split} split there, or "
+            "leave the floors' folder unset for painted floors"
         )
     return [
         FloorPicture(split, path, texture) for path, texture in zip(paths, at_once(place, _look, paths), strict=True)
@@ -125,7 +125,7 @@ def _look(path: AnyPath) -> FloorTexture:
         noun = noun_of(path.name[: -len(path.suffix)])
     except ValueError as error:
         raise ServiceDown(f"floors: {path}: {error}") from error
-    _decode(path, data, cv2.IMREAD_REDUCED_COLOR_8)  # told now, not in the middle of a shard
+    _decode(path, data, cv2.IMREAD_REDUCED_COLOR_8)  # fails now, not in the middle of a shard
     sha256 = hashlib.sha256(data).hexdigest()
     return FloorTexture(f"{noun}-{sha256[:8]}", noun, sha256)
 
@@ -134,7 +134,7 @@ def _decode(path: AnyPath, data: bytes, how: int) -> np.ndarray:
     """(H, W, 3) uint8 BGR."""
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
-    except cv2.error:  # more pixels than OpenCV reads
+    except cv2.error:  # too many pixels for OpenCV
         picture = None
     if picture is None:
         raise ServiceDown(f"floors: {path} cannot be read as a picture; replace or remove it")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class FloorTexture(NamedTuple):
-    """What a scene's Floor says of its texture."""
+    """The texture of a scene's Floor."""
 
     texture: str
     noun: str

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from schemas.dsr import DsrPrompt
 from schemas.record import content_hash
-from schemas.relation import DSR_TYPES, RELATIONS, Relation
+from schemas.relation import DSR_TYPES, RELATIONS, SpatialRelation
 from tasks.datasets.dsr.grammar import SPLITS, PromptConfig, capacity, generate_prompts
 from tasks.datasets.dsr.grammar.lexicon import ANIMALS, SETTINGS, THINGS, Animal, Size, Thing
 from tasks.datasets.dsr.grammar.places import PLACES
@@ -186,8 +186,8 @@ def test_only_birds_fly(verb: str) -> None:
 
 
 def test_a_further_relation_needs_no_rewriting(monkeypatch: pytest.MonkeyPatch) -> None:
-    front = Relation("front", "F", (0, 0, -1), "in front of", "to the front of", "from the front of")
-    below = Relation("below", "B", (0, 1, 0), "below", "to below", "from below")
+    front = SpatialRelation("front", "F", (0, 0, -1), "in front of", "to the front of", "from the front of")
+    below = SpatialRelation("below", "B", (0, 1, 0), "below", "to below", "from below")
     for relation in (front, below):
         monkeypatch.setitem(RELATIONS, relation.name, relation)
     monkeypatch.setitem(DSR_TYPES, "FT", ("G", "front", "top"))

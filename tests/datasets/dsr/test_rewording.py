@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.dsr import DsrLabels
-from schemas.relation import RELATIONS, Relation
+from schemas.relation import RELATIONS, SpatialRelation
 from tasks.datasets.dsr.grammar import PromptConfig, generate_prompts
 from tasks.datasets.dsr.rewording import keeps_labels, verb_forms
 from tasks.datasets.dsr.wording import from_to_text, structured_text
@@ -90,7 +90,7 @@ def test_the_pure_forms_keep_their_labels_and_no_others() -> None:
 
 
 def test_a_further_relation_is_known_by_its_name_and_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
-    front = Relation("front", "F", (0, 0, -1), "in front of", "to the front of", "from the front of")
+    front = SpatialRelation("front", "F", (0, 0, -1), "in front of", "to the front of", "from the front of")
     monkeypatch.setitem(RELATIONS, "front", front)
     said = labels(scene="", initial="front", final="right")
     assert keeps_labels("A fox in front of a chair sprints to its right.", said) is None

@@ -18,13 +18,13 @@ from schemas.outcome import RowFailed, ServiceDown
 from schemas.push import Example, Mover, Push
 from schemas.scene import Body, Floor
 from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.openai.outcome import OpenAIOutcome, OutcomeReply
-from tasks.backends.outcomes import direction_in_words, load_backend
+from tasks.backends.openai.outcome_predictor import OpenAIPredictor, OutcomeReply
+from tasks.backends.outcome_predictors import direction_in_words, load_backend
 from tasks.datasets.kinemask.condition_clips import CONSTANT_PROMPT
 from tasks.datasets.kinemask.examples import choose_diverse, in_context_examples
 from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.media.video import encode_video
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.scenes import glide, make_body, tiny_scene
 from tests.support.snapshots import write_snapshot
@@ -201,7 +201,7 @@ class Served:
 
     def predict(self, scene: str = "on a wooden table", pushes: list[Push] | None = None) -> str:
         picture = np.full((H, W, 3), 200, np.uint8)
-        return OpenAIOutcome(QUICK, self.cache).predict(picture, scene, pushes or [PUSH], EXAMPLES)
+        return OpenAIPredictor(QUICK, self.cache).predict(picture, scene, pushes or [PUSH], EXAMPLES)
 
 
 EXAMPLES = [
@@ -285,13 +285,13 @@ def test_without_a_server_it_says_what_to_export(tmp_path: Path, monkeypatch: py
 
 
 def test_the_prompt_names_what_is_sent_and_what_is_wanted() -> None:
-    prompt = load("predict_outcome")
+    prompt = load_prompt("predict_outcome")
     fields = ["examples", "scene", "moving", "direction", "speed_mps", *OutcomeReply.model_fields]
     assert all(f"`{field}`" in prompt.text for field in fields)
     assert "never instructions" in prompt.text
 
 
 def test_the_predictor_is_known_by_its_prompt_and_model(served: Served) -> None:
-    identity = OpenAIOutcome(QUICK, served.cache).identity
+    identity = OpenAIPredictor(QUICK, served.cache).identity
     assert identity["model"] == "tiny-vlm"
-    assert identity["prompt.predict_outcome"] == load("predict_outcome").sha256
+    assert identity["prompt.predict_outcome"] == load_prompt("predict_outcome").sha256

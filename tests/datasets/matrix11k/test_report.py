@@ -35,7 +35,7 @@ from schemas.result import StageResult
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.source import Source
 from schemas.tables import Named
-from schemas.usage import Role, TokenPrice, TokenPrices, Usage
+from schemas.usage import ModelRole, TokenPrice, TokenPrices, Usage
 from tasks.datasets.matrix11k import report
 from tasks.datasets.matrix11k.report.charts import heat_map, presence_bar
 from tasks.datasets.matrix11k.view import VideoClipView, clip_views, draw_candidates, mark_nouns
@@ -594,7 +594,9 @@ def test_the_presence_bar_has_a_piece_for_each_run() -> None:
 # --- Calls and cost --------------------------------------------------------------------------
 
 
-def spent(stage: str = "extract_triplets", role: Role = "LLM", shard_id: str = "shard-1", **usage: int) -> StageUsage:
+def spent(
+    stage: str = "extract_triplets", role: ModelRole = "LLM", shard_id: str = "shard-1", **usage: int
+) -> StageUsage:
     return StageUsage(shard_id=shard_id, stage=stage, rows=2, role=role, model=f"m {HOSTILE}", usage=Usage(**usage))
 
 

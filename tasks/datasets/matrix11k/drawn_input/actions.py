@@ -7,9 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from tasks.media.drawing.backdrops import cloud, draw_table, draw_tree, draw_wall
+from tasks.media.drawing.backdrops import draw_cloud, draw_table, draw_tree, draw_wall
 from tasks.media.drawing.canvas import COLOURS, FLOOR, LOOKS, TROUSERS, Canvas, Point, along, between, ease, flight
-from tasks.media.drawing.figures import Animal, Person, Pose, draw_bag, draw_ball, draw_box, draw_cart, draw_cup
+from tasks.media.drawing.figures import (
+    Person,
+    PersonPose,
+    Pet,
+    draw_bag,
+    draw_ball,
+    draw_cart,
+    draw_cup,
+    draw_lidded_box,
+)
 
 Action = Callable[[Canvas, float], None]
 
@@ -39,16 +48,16 @@ def pushing_box(who: tuple[str, Person], box: tuple[str, str], beside: str | Non
         x = 52 + travelled
         left = x + person.height * 0.42
         if beside:
-            draw_box(canvas, None, (288, FLOOR - 8), COLOURS[beside], shadow_y=FLOOR - 8)
-        draw_box(canvas, box_name, (left + 24, FLOOR), COLOURS[colour], width=48, height=42)
-        pose = Pose(x, travelled=travelled, stride=11, lean=person.height * 0.13)
+            draw_lidded_box(canvas, None, (288, FLOOR - 8), COLOURS[beside], shadow_y=FLOOR - 8)
+        draw_lidded_box(canvas, box_name, (left + 24, FLOOR), COLOURS[colour], width=48, height=42)
+        pose = PersonPose(x, travelled=travelled, stride=11, lean=person.height * 0.13)
         hands = (left + 1, FLOOR - 33), (left + 3, FLOOR - 38)
         person.draw(canvas, name, _holding(pose, *hands))
 
     return action
 
 
-def _holding(pose: Pose, near: Point | None, far: Point | None = None) -> Pose:
+def _holding(pose: PersonPose, near: Point | None, far: Point | None = None) -> PersonPose:
     return replace(pose, near_hand=near, far_hand=far)
 
 
@@ -58,12 +67,12 @@ def carrying_box(who: tuple[str, Person], box: tuple[str, str]) -> Action:
 
     def action(canvas: Canvas, t: float) -> None:
         travelled = 130 * t
-        pose = Pose(236 - travelled, facing=-1, travelled=travelled, stride=person.height * 0.12, lean=-3)
+        pose = PersonPose(236 - travelled, facing=-1, travelled=travelled, stride=person.height * 0.12, lean=-3)
         sx, sy = person.shoulder(pose)
         bottom = (sx - person.height * 0.27, sy + person.height * 0.31)
         pose = _holding(pose, (bottom[0] + 7, bottom[1] - 2), (bottom[0] - 12, bottom[1] + 1))
         person.draw_behind(canvas, name, pose)
-        draw_box(canvas, box_name, bottom, COLOURS[colour], width=36, height=28)
+        draw_lidded_box(canvas, box_name, bottom, COLOURS[colour], width=36, height=28)
         person.draw_near_arm(canvas, name, pose)
 
     return action
@@ -77,7 +86,7 @@ def lifting_box(who: tuple[str, Person], box: tuple[str, str] | None) -> Action:
         down = ease(t, 0.02, 0.3) - ease(t, 0.42, 0.8)
         lifted = ease(t, 0.42, 0.85)
         size = person.height
-        pose = Pose(140, crouch=size * 0.17 * down, lean=size * (0.04 + 0.13 * down))
+        pose = PersonPose(140, crouch=size * 0.17 * down, lean=size * (0.04 + 0.13 * down))
         bottom = between((140 + size * 0.33, FLOOR), (140 + size * 0.28, FLOOR - size * 0.44), lifted)
         rest = (148.0, FLOOR - size * 0.38)
         grip = ease(t, 0.05, 0.32)
@@ -86,7 +95,7 @@ def lifting_box(who: tuple[str, Person], box: tuple[str, str] | None) -> Action:
         pose = _holding(pose, near, far if box else None)
         person.draw_behind(canvas, name, pose)
         if box:
-            draw_box(canvas, box[0], bottom, COLOURS[box[1]], width=40, height=32)
+            draw_lidded_box(canvas, box[0], bottom, COLOURS[box[1]], width=40, height=32)
         person.draw_near_arm(canvas, name, pose)
 
     return action
@@ -95,7 +104,7 @@ def lifting_box(who: tuple[str, Person], box: tuple[str, str] | None) -> Action:
 def throwing_ball(who: tuple[str, Person], ball: tuple[str, str], to: tuple[str, Person]) -> Action:
     """who throws the ball in a parabola to the catcher on the right."""
     (name, person), (ball_name, colour), (catcher_name, catcher) = who, ball, to
-    standing, waiting = Pose(62, lean=2), Pose(256, facing=-1, lean=-2)
+    standing, waiting = PersonPose(62, lean=2), PersonPose(256, facing=-1, lean=-2)
     release, caught = 0.36, 0.74
 
     def action(canvas: Canvas, t: float) -> None:
@@ -153,7 +162,9 @@ def kicking_ball(who: tuple[str, Person], ball: tuple[str, str], wall: tuple[flo
                 (0.56, (spot[0] - 6, FLOOR - 24)),
                 (0.78, (planted, FLOOR - person.height * 0.03)),
             )
-        pose = Pose(x, travelled=travelled, stride=14 if running else 0, lean=5 if running else -2, near_foot=foot)
+        pose = PersonPose(
+            x, travelled=travelled, stride=14 if running else 0, lean=5 if running else -2, near_foot=foot
+        )
         draw_ball(canvas, ball_name, (ball_x, spot[1] - hop), COLOURS[colour], turn=(ball_x - spot[0]) / 12)
         person.draw(canvas, name, pose)
         if wall:
@@ -162,7 +173,7 @@ def kicking_ball(who: tuple[str, Person], ball: tuple[str, str], wall: tuple[flo
     return action
 
 
-def chasing_ball(who: tuple[str, Animal], ball: tuple[str, str]) -> Action:
+def chasing_ball(who: tuple[str, Pet], ball: tuple[str, str]) -> Action:
     """The animal runs after the rolling ball."""
     (name, animal), (ball_name, colour) = who, ball
 
@@ -175,7 +186,7 @@ def chasing_ball(who: tuple[str, Animal], ball: tuple[str, str]) -> Action:
     return action
 
 
-def rolling_ball(who: tuple[str, Animal], ball: tuple[str, str]) -> Action:
+def rolling_ball(who: tuple[str, Pet], ball: tuple[str, str]) -> Action:
     """The animal pushes the ball along with its paw."""
     (name, animal), (ball_name, colour) = who, ball
 
@@ -199,8 +210,8 @@ def hugging(who: tuple[str, Person], whom: tuple[str, Person]) -> Action:
         close = ease(t, 0.4, 0.75)
         apart = 58 * (1 - near)
         stride = 11.0 if near < 1 else 0.0
-        left = Pose(142 - apart, travelled=58 * near, stride=stride, lean=7 * close, crouch=6 * close)
-        right = Pose(176 + apart, facing=-1, travelled=58 * near, stride=stride, lean=-3 * close)
+        left = PersonPose(142 - apart, travelled=58 * near, stride=stride, lean=7 * close, crouch=6 * close)
+        right = PersonPose(176 + apart, facing=-1, travelled=58 * near, stride=stride, lean=-3 * close)
         (lx, ly), (rx, ry) = person.shoulder(left), other.shoulder(right)
         own_rest, other_rest = (lx + 4, ly + person.arm * 0.85), (rx - 4, ry + other.arm * 0.85)
         left = _holding(left, between(own_rest, (rx + 7, ry + 20), close), between(own_rest, (rx + 4, ry + 8), close))
@@ -220,7 +231,10 @@ def handing_cup(who: tuple[str, Person], cup: tuple[str, str], to: tuple[str, Pe
     (name, person), (cup_name, colour), (taker_name, taker) = who, cup, to
 
     def action(canvas: Canvas, t: float) -> None:
-        left, right = Pose(112, lean=4 * ease(t, 0.1, 0.4)), Pose(206, facing=-1, lean=-4 * ease(t, 0.1, 0.4))
+        left, right = (
+            PersonPose(112, lean=4 * ease(t, 0.1, 0.4)),
+            PersonPose(206, facing=-1, lean=-4 * ease(t, 0.1, 0.4)),
+        )
         (lx, ly), (rx, ry) = person.shoulder(left), taker.shoulder(right)
         meeting = (160.0, ly + 22)
         at_chest, at_own_chest = (lx + 18, ly + 30), (rx - 18, ry + 30)
@@ -246,7 +260,7 @@ def moving_cart(who: tuple[str, Person], cart: tuple[str, str], *, pull: bool, f
         x = (112 if pull else 42) + travelled
         handle = (x + side * person.height * 0.24, FLOOR - person.height * 0.44)
         draw_cart(canvas, cart_name, x + side * (person.height * 0.24 + 46), COLOURS[colour], handle)
-        pose = Pose(x, travelled=travelled, stride=13, lean=person.height * 0.07)
+        pose = PersonPose(x, travelled=travelled, stride=13, lean=person.height * 0.07)
         person.draw(canvas, name, _holding(pose, handle, None if pull else (handle[0] + 2, handle[1] - 2)))
         if front:
             front(canvas, t)
@@ -259,7 +273,9 @@ def walking_across(person: Person) -> Action:
 
     def action(canvas: Canvas, t: float) -> None:
         travelled = 250 * t
-        person.draw(canvas, None, Pose(290 - travelled, facing=-1, floor=FLOOR + 20, travelled=travelled, stride=17))
+        person.draw(
+            canvas, None, PersonPose(290 - travelled, facing=-1, floor=FLOOR + 20, travelled=travelled, stride=17)
+        )
 
     return action
 
@@ -270,7 +286,7 @@ def carrying_bag(who: tuple[str, Person], bag: tuple[str, str]) -> Action:
 
     def action(canvas: Canvas, t: float) -> None:
         travelled = 140 * t
-        pose = Pose(84 + travelled, travelled=travelled, stride=13)
+        pose = PersonPose(84 + travelled, travelled=travelled, stride=13)
         sx, sy = person.shoulder(pose)
         grip = (sx + 15 + 2 * np.sin(9 * t), sy + person.arm * 0.74)
         person.draw_behind(canvas, name, pose)
@@ -280,7 +296,7 @@ def carrying_bag(who: tuple[str, Person], bag: tuple[str, str]) -> Action:
     return action
 
 
-def pushing_cup_off_table(who: tuple[str, Animal], cup: tuple[str, str]) -> Action:
+def pushing_cup_off_table(who: tuple[str, Pet], cup: tuple[str, str]) -> Action:
     """The animal on the table pushes the cup over the edge; it falls, turning, and lies on the floor."""
     (name, animal), (cup_name, colour) = who, cup
     top, edge, size = 128.0, 214.0, 24.0
@@ -305,7 +321,7 @@ def pushing_cup_off_table(who: tuple[str, Animal], cup: tuple[str, str]) -> Acti
 def nothing(canvas: Canvas, t: float) -> None:
     """An empty landscape under a passing cloud."""
     canvas.draw_as(None)
-    cloud(canvas, 60 + 90 * t, 60, 22, (246, 246, 248))
+    draw_cloud(canvas, 60 + 90 * t, 60, 22, (246, 246, 248))
 
 
 def looking_at_tree(who: tuple[str, Person]) -> Action:
@@ -315,6 +331,6 @@ def looking_at_tree(who: tuple[str, Person]) -> Action:
 
     def action(canvas: Canvas, t: float) -> None:
         draw_tree(canvas, 236, FLOOR + 2)
-        person.draw(canvas, name, Pose(100, lean=2 * float(np.sin(3 * t))))
+        person.draw(canvas, name, PersonPose(100, lean=2 * float(np.sin(3 * t))))
 
     return action

@@ -29,7 +29,7 @@ from tasks.datasets.matrix11k.drawn_input.actions import (
 )
 from tasks.media.drawing.backdrops import draw_tree
 from tasks.media.drawing.canvas import COLOURS, FLOOR, HEIGHT, WIDTH, Canvas, Point
-from tasks.media.drawing.figures import Animal
+from tasks.media.drawing.figures import Pet
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _three_shots(rng: Rng) -> Scene:
 
 
 def _chase(rng: Rng) -> Scene:
-    dog = Animal("dog", COLOURS["black"], 40, COLOURS["yellow"])
+    dog = Pet("dog", COLOURS["black"], 40, COLOURS["yellow"])
     # Much movement and no contact: the default thresholds of both drop it, as MATRIX 3.1 asks.
     shot = Shot(
         "beach",
@@ -207,7 +207,7 @@ def _pull_crossed(rng: Rng) -> Scene:
 
 
 def _push_off(rng: Rng) -> Scene:
-    cat = Animal("cat", COLOURS["black"], 32, COLOURS["red"])
+    cat = Pet("cat", COLOURS["black"], 32, COLOURS["red"])
     return Scene(
         "A black cat pushes a yellow cup off a table.",
         {"cat": "a black cat", "cup": "a yellow cup"},
@@ -244,7 +244,7 @@ def _pass_tree(rng: Rng) -> Scene:
 
 
 def _two_stories(rng: Rng) -> Scene:
-    cat = Animal("cat", COLOURS["orange"], 38, COLOURS["green"])
+    cat = Pet("cat", COLOURS["orange"], 38, COLOURS["green"])
     carry = carrying_bag(("woman", make_person("woman", "red", rng, dress=True)), ("bag", "blue"))
     return Scene(
         "An orange cat pushes a purple ball. A woman in a red dress carries a blue bag.",

@@ -1,9 +1,9 @@
-"""Who says what happens when the objects of a picture are set in motion (KineMask 3.3, A.2).
+"""Predict in words what happens when objects of a picture are set in motion (KineMask 3.3, A.2).
 
     "blue mug" to the right at 1.2 m/s -> "The blue mug moves to the right and collides firmly with the glass, ..."
 
-A VLM predicts it in the words of the training captions, which it is shown by example. Without a VLM the prompt is the
-constant c_0 (4.3.1).
+A VLM predicts it in the style of the training captions, from examples. Without a VLM the prompt is the constant c_0
+(4.3.1). An outcome here is what happens in a picture, not a row's schemas.outcome.Outcome.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PredictorName = Literal["constant", "openai"]
 
 
 class OutcomePredictor(Protocol):
-    """Says what happens when the objects of a picture are set in motion."""
+    """Predicts what happens when objects of a picture are set in motion."""
 
     identity: dict[str, str]
 
@@ -32,8 +32,8 @@ class OutcomePredictor(Protocol):
         """picture (H, W, 3) uint8 RGB; scene: 'on a wooden table'. Raises RowFailed or ServiceDown."""
 
 
-class ConstantOutcome:
-    """An OutcomePredictor that leaves the outcome to the model: the constant prompt c_0 (KineMask, 4.3.1)."""
+class ConstantPredictor:
+    """An OutcomePredictor that leaves the outcome to the video model: the constant prompt c_0 (KineMask, 4.3.1)."""
 
     def __init__(self) -> None:
         self.identity = {"backend": "constant", "model": "c_0"}
@@ -50,8 +50,8 @@ def direction_in_words(start_xy_px: Point, end_xy_px: Point) -> str:
 def load_backend(outcome: PredictorName, endpoint: EndpointConfig, cache: AnyPath) -> OutcomePredictor:
     match outcome:
         case "constant":
-            return ConstantOutcome()
+            return ConstantPredictor()
         case "openai":
-            from tasks.backends.openai.outcome import OpenAIOutcome
+            from tasks.backends.openai.outcome_predictor import OpenAIPredictor
 
-            return OpenAIOutcome(endpoint, cache)
+            return OpenAIPredictor(endpoint, cache)

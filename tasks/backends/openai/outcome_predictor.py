@@ -1,9 +1,9 @@
 """Outcomes predicted by a VLM behind an OpenAI-compatible server, by example (KineMask A.2).
 
-    OpenAIOutcome(EndpointConfig(), cache).predict(picture, "on a table", [push], examples)
+    OpenAIPredictor(EndpointConfig(), cache).predict(picture, "on a table", [push], examples)
         -> "The blue mug moves to the right and collides firmly with the glass, which falls over."
 
-Which server and model: see tasks/backends/openai/api.py.
+Server and model: see tasks/backends/openai/api.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from schemas.push import Example, Push
 from schemas.storage import AnyPath
 from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
-from tasks.prompts import load
+from tasks.prompts import load_prompt
 
 _SPEED = re.compile(r"\d\s*(?:k?m\s*/\s*[sh]|mps|kph|(?:kilo)?met(?:re|er)s?\s+(?:per|an?)\s)", re.IGNORECASE)
 
@@ -29,13 +29,13 @@ class OutcomeReply(Reply):
     description: str = Field(description="What happens, in the style of the examples")
 
 
-class OpenAIOutcome:
-    """An OutcomePredictor (tasks/datasets/kinemask/examples.py) that asks a VLM."""
+class OpenAIPredictor:
+    """An OutcomePredictor (tasks/backends/outcome_predictors.py) that asks a VLM."""
 
     def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
         """Raises ServiceDown if the environment names no VLM."""
         self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load("predict_outcome")
+        self._prompt = load_prompt("predict_outcome")
         self.identity = self._client.identity([self._prompt], [OutcomeReply]) | {
             "pictures": f"JPEG {JPEG_QUALITY}, at most {MAX_SIDE_PX} px, OpenCV {cv2.__version__}"
         }
@@ -55,7 +55,7 @@ class OpenAIOutcome:
 
 
 def _check(reply: OutcomeReply) -> None:
-    """Raises InvalidReply for a blank description, or one with a speed in numbers: training captions hold none."""
+    """Raises InvalidReply for a blank description or one with a speed in numbers: training captions have none."""
     if not reply.description.strip():
         raise InvalidReply("the description is blank")
     if speed := _SPEED.search(reply.description):

@@ -1,9 +1,9 @@
-"""One video: who and what is drawn where in each frame, and the boxes of what is seen.
+"""One video: what is drawn where in each frame, and the boxes of the visible pixels.
 
-    film = Film.of(sample, plot, {"id1": "orange", "id2": "blue"}, world, rng)
-    for frame, boxes in film.frames(n_frames=41): ...       (H, W, 3) uint8, {"id1": (76.0, ...), "id2": None}
+    animation = Animation.of(sample, plot, {"id1": "orange", "id2": "blue"}, world, rng)
+    for frame, boxes in animation.frames(n_frames=41): ...       (H, W, 3) uint8, {"id1": (76.0, ...), "id2": None}
 
-A box is that of the pixels that are seen, not of the whole thing: where the two overlap, the animal is in front.
+A box encloses the visible pixels, not the whole thing: where the two overlap, the animal is in front.
 """
 
 from __future__ import annotations
@@ -17,47 +17,49 @@ import numpy as np
 
 from schemas.candidate import Box
 from schemas.dsr import ANIMAL, OBJECT, DsrLabels
-from tasks.backends.drawn_videos.animals import Animal, Pose
+from tasks.backends.drawn_videos.animals import AnimalFigure, AnimalPose
 from tasks.backends.drawn_videos.plots import Path, Places, Plot, ease_along
-from tasks.backends.drawn_videos.things import Thing
-from tasks.backends.drawn_videos.world import World, paint_backdrop
+from tasks.backends.drawn_videos.things import ThingFigure
+from tasks.backends.drawn_videos.world import World, paint_scene
 from tasks.media.drawing.canvas import COLOURS, Canvas, Colour, Point, shade
 
-SHADES = (0.88, 1.1)  # of a colour word's colour
+SHADES = (0.88, 1.1)  # times the colour of the word
 ANIMAL_SIZES, THING_WIDTHS, MAX_THING_HEIGHT = (30.0, 36.0), (74.0, 92.0), 72.0  # units of the world
 GAPS = (14.0, 30.0)  # units between the two, side by side
-IN_FRONT, DETOUR = 3.0, 52.0  # units that the animal is nearer than the object; halfway round it
-EXTRA_SCALE, EXTRA_BEHIND, EXTRA_STROLL = 0.7, 24.0, 24.0  # a second one is smaller and further away, units
-EXTRA_SIDE, ROOM_FOR_EXTRA = 34.0, 26.0  # units from the picture's edge; that the object makes room for it
-MAX_SHOWN, SHOWN_SHARE = 16, 0.2  # frames, and share of all, with an animal that vanishes: too few to be judged
+IN_FRONT, DETOUR = 3.0, 52.0  # units: the animal is nearer than the object; detour halfway round it
+EXTRA_SCALE, EXTRA_BEHIND, EXTRA_STROLL = 0.7, 24.0, 24.0  # of the second one: size; units further away; units walked
+EXTRA_SIDE, ROOM_FOR_EXTRA = 34.0, 26.0  # units from the picture's edge; that the object moves aside for it
+MAX_SHOWN, SHOWN_SHARE = 16, 0.2  # a vanishing animal is shown for at most so many frames: too few to be judged
 SETS_OFF, ARRIVES, SOFTNESS = (0.1, 0.2), (0.78, 0.9), (0.2, 0.7)  # of the video's length
-LEAP = re.compile("jump|leap|hop|bound|spring|fl(y|ie)|flutter|glide|flap|swoop|vault|skip")  # how its verb begins
-LIGHT_IN_SHADOW = 0.91  # where two overlap, still too near the ground's own to pass for a part of a thing
-GRAIN, N_GRAINS = 0.8, 4  # 8-bit levels: a camera's; enough that no two frames in a row are equal
+LEAP = re.compile("jump|leap|hop|bound|spring|fl(y|ie)|flutter|glide|flap|swoop|vault|skip")  # start of a leaping verb
+LIGHT_IN_SHADOW = 0.91  # overlapping shadows must not look like part of a thing
+GRAIN, N_GRAINS = 0.8, 4  # 8-bit levels of camera noise; several, so that consecutive frames differ
 
 
 @dataclass(frozen=True)
-class Film:
-    """All that a video shows, in units of its world."""
+class Animation:
+    """Everything that a video shows, in units of its world."""
 
     world: World
-    animal: Animal
-    animal_offset: float  # from the middle of its box to its own, along its heading
-    thing: Thing
+    animal: AnimalFigure
+    animal_offset: float  # from the middle of its box to its own middle, along its heading
+    thing: ThingFigure
     foot: Point  # of the object
     path: Path
     plot: Plot
     extra_foot: Point
-    hold: tuple[float, float]  # of the video: when the animal sets off, when it arrives
+    hold: tuple[float, float]  # shares of the video: when the animal sets off and arrives
     softness: float  # of its start and arrival, 0..1
     backdrop: np.ndarray  # (H * S, W * S, 3) uint8
     grains: np.ndarray  # (N, H, W, 1) int16, 8-bit levels
 
     @classmethod
-    def of(cls, labels: DsrLabels, plot: Plot, colours: dict[str, str], world: World, rng: np.random.Generator) -> Film:
-        """colours: {instance_id: word of COLOURS}. All else that a prompt leaves open is drawn from rng."""
-        animal = Animal.of(labels.animal, _tone(colours[ANIMAL], rng), rng.uniform(*ANIMAL_SIZES))
-        thing = Thing.of(labels.object, _tone(colours[OBJECT], rng), rng.uniform(*THING_WIDTHS), MAX_THING_HEIGHT)
+    def of(
+        cls, labels: DsrLabels, plot: Plot, colours: dict[str, str], world: World, rng: np.random.Generator
+    ) -> Animation:
+        """colours: {instance_id: word of COLOURS}. Everything else that the prompt leaves open comes from rng."""
+        animal = AnimalFigure.of(labels.animal, _tone(colours[ANIMAL], rng), rng.uniform(*ANIMAL_SIZES))
+        thing = ThingFigure.of(labels.object, _tone(colours[OBJECT], rng), rng.uniform(*THING_WIDTHS), MAX_THING_HEIGHT)
         behind, ahead = animal.reach()
         extra_side = int(rng.choice([-1, 1]))
         foot = (world.width / 2 + rng.uniform(-8, 8), world.ground)
@@ -85,8 +87,8 @@ class Film:
             extra_foot=(extra_x, foot[1] - EXTRA_BEHIND),
             hold=(rng.uniform(*SETS_OFF), rng.uniform(*ARRIVES)),
             softness=rng.uniform(*SOFTNESS),
-            # Last: these take more of rng for a larger picture, which shall show the same.
-            backdrop=paint_backdrop(world, labels.scene, rng),
+            # Last: larger pictures take more random numbers here, and must show the same otherwise.
+            backdrop=paint_scene(world, labels.scene, rng),
             grains=rng.normal(0, GRAIN, (N_GRAINS, world.height_px, world.width_px, 1)).round().astype(np.int16),
         )
 
@@ -101,8 +103,8 @@ class Film:
             frame = np.clip(canvas.picture() + grain, 0, 255).astype(np.uint8)
             yield frame, {name: visible_box(canvas.mask(name)) for name in (ANIMAL, OBJECT)}
 
-    def _pose(self, number: int, n_frames: int) -> Pose | None:
-        """Of the animal; None where it is not to be seen."""
+    def _pose(self, number: int, n_frames: int) -> AnimalPose | None:
+        """The animal's pose; None if it is not visible."""
         if not self.plot.animal:
             return None
         if self.plot.end is None:
@@ -113,11 +115,11 @@ class Film:
         else:
             u = ease_along(number / max(n_frames - 1, 1), self.hold, self.softness)
         spot = self.path.at(u)
-        # One that stays looks at the object.
+        # An animal that does not move looks at the object.
         facing = 1 if (spot.heading or self.foot[0] - spot.x) >= 0 else -1
-        return Pose(spot.x + facing * self.animal_offset, spot.y, facing, spot.travelled, spot.airborne)
+        return AnimalPose(spot.x + facing * self.animal_offset, spot.y, facing, spot.travelled, spot.airborne)
 
-    def _paint(self, canvas: Canvas, pose: Pose | None) -> None:
+    def _paint(self, canvas: Canvas, pose: AnimalPose | None) -> None:
         canvas.shadow(*self.foot, self.thing.width * 0.52, LIGHT_IN_SHADOW)
         if pose is not None:
             canvas.shadow(pose.x, max(pose.y, self.foot[1] + IN_FRONT), self.animal.size * 0.8, LIGHT_IN_SHADOW)
@@ -126,21 +128,21 @@ class Film:
             self.animal.draw(canvas, ANIMAL, pose)
 
     def _paint_extra(self, canvas: Canvas, t: float) -> None:
-        """A second one of a kind, in nobody's box, at time t, 0..1. An animal strolls towards the middle."""
+        """Paint a second animal or object, part of no box, at time t, 0..1. The animal strolls towards the middle."""
         x, y = self.extra_foot
         facing = 1 if x < self.foot[0] else -1
         match self.plot.extra:
             case "animal":
                 second, strolled = self.animal.scaled(EXTRA_SCALE), t * EXTRA_STROLL
                 canvas.shadow(x + facing * strolled, y, second.size * 0.8, LIGHT_IN_SHADOW)
-                second.draw(canvas, None, Pose(x + facing * strolled, y, facing, strolled))
+                second.draw(canvas, None, AnimalPose(x + facing * strolled, y, facing, strolled))
             case "object":
                 canvas.shadow(x, y, EXTRA_SCALE * self.thing.width * 0.52, LIGHT_IN_SHADOW)
                 self.thing.scaled(EXTRA_SCALE).draw(canvas, None, self.extra_foot)
 
 
 def is_leap(verb: str) -> bool:
-    """Is a verb of motion one that goes over things? 'jumps', 'flies down'"""
+    """Does the verb go over things? True for 'jumps', 'flies down'."""
     return LEAP.match(verb.lower()) is not None
 
 
