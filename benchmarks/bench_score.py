@@ -171,7 +171,7 @@ def from_memory(n_clips: int, repeats: int) -> str:
 
 
 def write_clips(folder: Path, clips: Clips) -> Snapshot:
-    """A snapshot of the tables `samples` and `tracks` of some clips; what scoring does not read is made up."""
+    """Write a snapshot with the tables `samples` and `tracks`; columns that scoring does not read hold dummies."""
     samples, tracks = [], []
     animals, objects = as_lists(clips.animal), as_lists(clips.object_)
     for number, (initial, final) in enumerate(clips.relations):
@@ -213,7 +213,7 @@ def make_track(sample: DsrSample, instance_id: str, boxes: Boxes) -> TrackRow:
 
 
 def plain_snapshot(snapshot: Snapshot) -> list[PlainScores]:
-    """The plain way from the same tables, and of their columns no more than ours reads."""
+    """The plain way from the same tables, reading the same columns as ours."""
     samples = pq.read_table(snapshot.files("samples"), columns=["clip_id", "initial", "final"]).to_pylist()
     tracks = pq.read_table(snapshot.files("tracks"), columns=["clip_id", "role", "box_xyxy"]).to_pylist()
     boxes = {(track["clip_id"], track["role"]): track["box_xyxy"] for track in tracks}

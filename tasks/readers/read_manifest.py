@@ -57,7 +57,7 @@ def read_manifest(
 ) -> ManifestListing:
     """Read a manifest file or a folder of videos.
 
-    limit: read only the first so many lines
+    limit: read only this many lines
     known: folder that caches each object's hash: only new objects are fetched
     Raises ManifestError if there is no manifest.
     """
@@ -92,7 +92,7 @@ def inputs_folder(manifest: AnyPath) -> AnyPath:
 
 
 def read_each(place: AnyPath, read: Callable[[T], U], items: Sequence[T], unit: str) -> list[U]:
-    """[read(item), ...], some at a time, telling how many are read. place: where they lie."""
+    """[read(item), ...], several at a time, with progress. place: their storage."""
     n_at_once = REQUESTS_AT_ONCE if isinstance(place, ObjectPath) else 4  # reading and hashing release the GIL
     with ThreadPoolExecutor(n_at_once) as pool:
         return list(counted(pool.map(read, items), unit, len(items)))

@@ -60,7 +60,7 @@ def test_a_route_names_a_stage(tmp_path: Path) -> None:
         ({"sets": ["interactions", "interactions"]}, "names a set twice"),
         ({"n_train": -1}, "n_train"),
         ({"limit": 0}, "limit"),
-        ({"scenes": {"fps": 7}}, "no multiple of 7"),
+        ({"scenes": {"fps": 7}}, "make it a multiple of fps, 7"),
         ({"root": ""}, "the root is empty"),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],

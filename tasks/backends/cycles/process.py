@@ -99,7 +99,7 @@ def _run(python: Path, folder: Path, job: dict[str, Any], timeout_s: float) -> i
 
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float, drawn: Path, job: dict[str, Any]) -> int:
-    """The exit status; tells meanwhile how far the process is. Raises TimeoutExpired."""
+    """The exit status. Reports the progress meanwhile. Raises TimeoutExpired."""
     ends = list(itertools.accumulate(4 * _area(part["box"]) for part in job["parts"]))  # bytes
     end_s = time.monotonic() + timeout_s
     while True:

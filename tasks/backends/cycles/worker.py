@@ -4,7 +4,7 @@
     FOLDER/job.json      what to draw; see `blender_job` in renderer.py
     FOLDER/floor.png     the floor's texture
     FOLDER/pixels        output: red, green, blue in sRGB and the body's number (0: none), one byte each, box by box,
-                         rows from top to bottom; until all are drawn it is called pixels.part
+                         rows from top to bottom; named pixels.part until all are drawn
     FOLDER/report.json   output, written last: it marks the job as finished
 
 This is a separate program because it imports bpy: it has bpy's licence and interpreter. It dies with its parent. Exit
@@ -50,7 +50,7 @@ def main() -> None:
     job = json.loads((folder / "job.json").read_text())
     bpy = import_blender(job["bpy"])
     scene = BlenderScene(job, folder)
-    with (folder / "pixels.part").open("wb") as file:  # its size tells the parent how far this is
+    with (folder / "pixels.part").open("wb") as file:  # its size shows the parent the progress
         for part in job["parts"]:
             file.write(scene.draw(part).tobytes())
             file.flush()
