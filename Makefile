@@ -11,7 +11,7 @@ DEMO_DSR ?= demo-dsr
 BLENDER_LIBRARIES := libgl1 libice6 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1
 BLENDER_PYTHON := $(abspath $(BLENDER_VENV))/bin/python
 
-.PHONY: demo demo-kinemask demo-dsr test models test-models blender test-blender test-all check bench bench-render clean
+.PHONY: demo demo-kinemask demo-dsr test models test-models blender test-blender test-all check docs bench bench-render clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
@@ -43,6 +43,9 @@ check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.run  ## docs/reference, from the code's own texts
+	$(BIN)/python docs/generate_reference.py
 
 bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_split

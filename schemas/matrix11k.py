@@ -95,4 +95,5 @@ AUDIT_TABLES: dict[str, type[Record]] = {
     "dropped_interactions": InteractionRow,
 }
 SHARD_TABLES = DATASET_TABLES | AUDIT_TABLES  # one file a shard
-TABLES = SHARD_TABLES | {"sources": Source, "all_clips": Clip}
+WHOLE_TABLES: dict[str, type[Record]] = {"sources": Source, "all_clips": Clip}  # one file, written at publishing
+TABLES = SHARD_TABLES | WHOLE_TABLES

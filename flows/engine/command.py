@@ -116,8 +116,9 @@ def _options_of(config: type[BaseModel], before: str = "") -> Iterator[str]:
         yield _option(before + name)
         if field.annotation is bool:
             yield _option(f"{before}no-{name}")
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _options_of(field.annotation, f"{before}{name}.")
+        for kind in (field.annotation, *get_args(field.annotation)):  # a section that may be null has options, too
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _options_of(kind, f"{before}{name}.")
 
 
 def _option(name: str) -> str:

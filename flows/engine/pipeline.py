@@ -13,7 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
 from flows.engine.display import listener_for
@@ -57,7 +58,8 @@ class Step(NamedTuple):
 class CurationConfig(BaseModel):
     """What every curation flow can be told."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # `null` on the command line is what descriptions call null; CliApp's own word for it is None.
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, cli_parse_none_str="null")
 
     product: ClassVar[Dataset]
     steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards

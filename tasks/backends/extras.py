@@ -66,5 +66,5 @@ class Extra:
             raise ServiceDown(f"{error}: installed versions do not fit each other; {self.install}") from error
 
 
-MODELS = Extra("models", " (README: 'The paper's models')")
+MODELS = Extra("models", " (docs/models.md)")
 KINEMASK = Extra("kinemask")
