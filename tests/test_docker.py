@@ -100,9 +100,11 @@ def test_data_and_keys_are_not_sent(path: str) -> None:
 def test_all_packages_and_their_files_are_copied(kind: str) -> None:
     copied = {source for text in texts(DOCKERFILES[kind], "COPY") for source in text.split()[:-1]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert {package.split(".")[0] for package in project["tool"]["setuptools"]["packages"]} <= copied
+    packages = {pattern.rstrip("*") for pattern in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages == {"flows", "schemas", "tasks"}
+    assert packages <= copied
     assert {PROJECT["readme"], *PROJECT["license-files"], "prefect.yaml", "constraints.txt"} <= copied
-    for folder in ("flows", "schemas", "tasks"):
+    for folder in packages:
         files = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md", ".j2")]
         assert [path for path in files if not is_sent(path.relative_to(ROOT).as_posix())] == []
 

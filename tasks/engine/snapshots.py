@@ -237,17 +237,3 @@ def ids_in(snapshots: AnyPath) -> list[str]:
 def _key_of(columns: Collection[str]) -> str:
     """The column that names a row's clip: outcomes are of sources and lines as well."""
     return "clip_id" if "clip_id" in columns else "row_id"
-
-
-# --- Until every reader uses Snapshot ----------------------------------------------------------
-
-
-def read_snapshot(snapshot: AnyPath) -> SnapshotManifest:
-    return Snapshot(snapshot).manifest
-
-
-def table_files(snapshot: AnyPath, table: str, shards: Collection[str] | None = None) -> list[Path]:
-    if isinstance(snapshot, Path):
-        paths = sorted((snapshot / table).glob("*.parquet"))
-        return [path for path in paths if shards is None or path.stem in shards]
-    return [path for path in Snapshot(snapshot).files(table) if shards is None or path.stem in shards]

@@ -19,7 +19,7 @@ from schemas.extraction import Extraction
 from schemas.grounding import Grounding
 from schemas.interaction import Interaction
 from schemas.mask_track import Tracks, decode_mask
-from schemas.matrix11k import TABLES, MaskTrackRow
+from schemas.matrix11k import TABLES, MaskTrackRow, MatrixStatistics
 from schemas.outcome import Outcome
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
@@ -146,7 +146,7 @@ def test_every_input_is_accounted_for(case: Case) -> None:
 
 
 def test_statistics_of_figure_10(case: Case) -> None:
-    statistics = MATRIX11K.statistics_of(Snapshot(case.publish()).manifest)
+    statistics = Snapshot(case.publish()).statistics(MatrixStatistics)
     assert statistics.contact_dynamism[4][3] == sum(map(sum, statistics.contact_dynamism)) == 1
     assert (statistics.interactions_per_clip, statistics.instances_per_clip) == ([0, 1], [0, 0, 1])
     assert [(v.name, v.n) for v in statistics.top_verbs] == [("kick", 1)]

@@ -13,7 +13,8 @@ import pytest
 
 @pytest.mark.slow
 def test_the_demo_finds_what_was_drawn(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.commands.demo", "--folder", str(tmp_path / "a demo")]
+    run = "from flows.commands.cli import main; main()"  # what `triptych` is
+    command = [sys.executable, "-c", run, "demo", "--folder", str(tmp_path / "a demo")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     found = re.search(r"mean IoU ([\d.]+), where visible ([\d.]+)", done.stdout)

@@ -23,11 +23,10 @@ from flows.commands import ask
 from flows.commands.export import main as export
 from flows.curate_dsr import CurateDsr
 from flows.engine.dispatch import DispatchConfig, ShardsFailed
-from schemas.dsr import ROLES, SHARD_TABLES, WHOLE_TABLES, DsrSample
+from schemas.dsr import ROLES, SHARD_TABLES, WHOLE_TABLES, DsrSample, DsrStatistics
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.drawn_videos import DrawnVideos
 from tasks.backends.openai.api import EndpointConfig
-from tasks.datasets.dsr.dataset import DSR
 from tasks.datasets.dsr.grammar import structured_text
 from tasks.datasets.dsr.pairs import PairConfig
 from tasks.engine.snapshots import Snapshot
@@ -113,7 +112,7 @@ def test_scores_are_those_of_the_boxes_that_were_drawn(run: tuple[CurateDsr, Pat
 
 
 def test_correctness_counts_the_invalid_as_incorrect(run: tuple[CurateDsr, Path]) -> None:
-    statistics = DSR.statistics_of(Snapshot(run[1]).manifest)
+    statistics = Snapshot(run[1]).statistics(DsrStatistics)
     samples = table(run[1], "samples")
     for curve in statistics.curves:
         split, _, code = curve.name.partition("/")
@@ -169,7 +168,7 @@ def test_a_dataset_without_a_valid_sample_is_published_and_says_so(tmp_path: Pat
     few = {"grammar": {"n_train": 1, "n_test": 0}, "seeds_train": 1}
     snapshot = sample_here(tiny_samples(tmp_path, **few | changes), report=True)
     manifest = Snapshot(snapshot).manifest
-    statistics = DSR.statistics_of(manifest)
+    statistics = Snapshot(snapshot).statistics(DsrStatistics)
     assert manifest.n_accepted == manifest.n_failed == statistics.n_pairs == 0
     assert all(curve.correctness == [0.0] * len(TAUS) for curve in statistics.curves)
 
@@ -357,9 +356,10 @@ def test_a_sample_that_cannot_be_generated_fails_alone_and_is_tried_again(
 
     monkeypatch.setattr(DrawnVideos, "generate", fail_once)
     config = again[0].model_copy(update={"seeds_train": 4})
-    manifest = Snapshot(sample_here(config)).manifest
-    assert (manifest.n_inputs, manifest.n_failed) == (9, 1)
-    assert sum(c.n_judged for c in manifest.statistics.curves if "/" not in c.name) == 8, "what failed is not judged"
+    snapshot = Snapshot(sample_here(config))
+    assert (snapshot.manifest.n_inputs, snapshot.manifest.n_failed) == (9, 1)
+    whole = [curve for curve in snapshot.statistics(DsrStatistics).curves if "/" not in curve.name]
+    assert sum(curve.n_judged for curve in whole) == 8, "what failed is not judged"
     with watch(config) as computed:
         assert Snapshot(sample_here(config)).manifest.n_failed == 0
     assert computed.counts["generate_samples"] == 1

@@ -22,11 +22,10 @@ import yaml
 from flows.commands import ask
 from flows.curate_kinemask import CurateKinemask
 from flows.engine.dispatch import DispatchConfig, ShardsFailed
-from schemas.kinemask import SHARD_TABLES, ObjectRow
+from schemas.kinemask import SHARD_TABLES, KinemaskStatistics, ObjectRow
 from schemas.mask_track import decode_masks
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.raster import RasterRenderer
-from tasks.datasets.kinemask.dataset import KINEMASK
 from tasks.engine.snapshots import Snapshot
 from tasks.media.velocity_masks import velocity_masks_of
 from tasks.render_clips import RenderConfig
@@ -62,7 +61,7 @@ def test_every_seed_is_accounted_for(run: tuple[CurateKinemask, Path]) -> None:
         ("render_clips", 6, 6),
         ("caption_clips", 6, 6),
     ]
-    assert {part.name: part.n for part in KINEMASK.statistics_of(manifest).clips} == {
+    assert {part.name: part.n for part in Snapshot(run[1]).statistics(KinemaskStatistics).clips} == {
         f"{set_}/{split}": n for set_ in ("interactions", "simple_motion") for split, n in (("train", 2), ("test", 1))
     }
     assert len(manifest.shards) == 4

@@ -711,8 +711,7 @@ def test_correctness_curves_are_in_proportion(world: World) -> None:
     for seed, share in enumerate((1, 1, 0, 0)):
         world.accept(make_prompt("RL"), seed, share)
     world.accept(make_prompt("RL", "test", 1), 0)
-    statistics = world.publish().manifest.statistics
-    assert isinstance(statistics, DsrStatistics)
+    statistics = world.publish().statistics(DsrStatistics)
     curves = curves_of(statistics)
     assert list(curves) == ["", "RL"]
     assert list(curves[""]) == ["test", "train"]
