@@ -9,7 +9,7 @@ commands, and the tests, call the same flow with the same config.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -172,8 +172,12 @@ def read_listing(config: CurateMatrix11k) -> ManifestListing:
 def look_ahead(config: CurateMatrix11k) -> list[Preview]:
     """What a run would do, stage by stage; nothing is computed."""
     listing = read_listing(config)
-    splitting, rows = preview(config, [SplitResult.stage_name], listing.sources)
-    clips = [clip for row in rows for clip in split_scenes.result_of(config.work, row).clips]
+    splitting, sources = preview(config, [SplitResult.stage_name], listing.sources)
+    split = [split_scenes.result_of(config.work, row) for row in sources if row.outcome is None]
+    clips = [clip for result in split for clip in result.clips]
+    if config.extract.over_cap == "split":
+        _, extracted = preview(config, [Extraction.stage_name], clips)
+        clips += [part for parts in cut_crowded(config, extracted).values() for part in parts]
     curating, _ = preview(config, config.shard_stage_names, clips, n_open=splitting[-1].to_compute)
     return splitting + curating
 
@@ -210,22 +214,22 @@ def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done
 
     shards = curate(ledger.clips)
     if config.extract.over_cap == "split":
-        ledger.parts = cut_crowded(config, shards, log)
+        extract = config.stage(Extraction.stage_name)
+        states = [state_path(config.work, shard.shard_id, [extract]) for shard, _ in shards]
+        ledger.parts = cut_crowded(config, [row for path in states for row in load_shard(path, Clip).rows])
+        log.info("%d crowded clips are cut into %d parts", len(ledger.parts), sum(map(len, ledger.parts.values())))
         shards += curate([part for parts in ledger.parts.values() for part in parts])
     return shards
 
 
-def cut_crowded(config: CurateMatrix11k, shards: Done, log: Any) -> dict[str, list[Clip]]:
-    """The parts of each clip that names more instances than are tracked: {clip_id: parts}."""
-    work, extract = config.work, config.stage(Extraction.stage_name)
+def cut_crowded(config: CurateMatrix11k, rows: Iterable[Row[Clip]]) -> dict[str, list[Clip]]:
+    """The parts of each clip whose triplets name more instances than are tracked: {clip_id: parts}."""
     parts = {}
-    for shard, _ in shards:
-        for row in load_shard(state_path(work, shard.shard_id, [extract]), Clip).rows:
-            clip = row.payload
-            if (n_parts := extract_triplets.n_parts_of(work, row, config.extract)) > 1:
-                path = work.inputs.verified(clip.video, clip.video_sha256)
-                parts[clip.clip_id] = split_scenes.cut_parts(path, clip, n_parts)
-    log.info("%d crowded clips are cut into %d parts", len(parts), sum(map(len, parts.values())))
+    for row in rows:
+        clip = row.payload
+        if (n_parts := extract_triplets.n_parts_of(config.work, row, config.extract)) > 1:
+            path = config.work.inputs.verified(clip.video, clip.video_sha256)
+            parts[clip.clip_id] = split_scenes.cut_parts(path, clip, n_parts)
     return parts
 
 

@@ -263,20 +263,19 @@ class Preview(NamedTuple):
 def preview(
     config: CurationConfig, stages: Sequence[str], payloads: Sequence[Subject], n_open: int = 0
 ) -> tuple[list[Preview], list[Row[Any]]]:
-    """What neighbouring stages would do with rows, and the rows that are known to come out of the last one.
+    """What neighbouring stages would do with rows, and the rows of which the last one's answer is known.
 
     n_open: rows whose coming here depends on what earlier stages are still to compute
     Reads keys and results, computes nothing.
     """
-    rows = [Row[Any](payload=payload) for payload in payloads]
+    known = [Row[Any](payload=payload) for payload in payloads]
     lines = []
     for name in stages:
-        stage = config.stage(name)
+        stage, rows = config.stage(name), [row for row in known if row.outcome is None]
         known = [row for row in at_once(config.work.root, partial(_recalled, config.work, stage), rows) if row]
         lines.append(Preview(name, len(known), len(rows) - len(known), n_open))
         n_open += len(rows) - len(known)
-        rows = [row for row in known if row.outcome is None]
-    return lines, rows
+    return lines, known
 
 
 def _recalled(work: Work, stage: AnyStage, row: Row[Any]) -> Row[Any] | None:
