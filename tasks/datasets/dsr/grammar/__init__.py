@@ -68,9 +68,17 @@ def generate_prompts(config: PromptConfig) -> list[DsrPrompt]:
 
 
 def require_capacity(config: PromptConfig) -> None:
-    """Raises ValueError, with what to ask for instead, if more prompts are asked for than the grammar holds."""
+    """Raises ValueError, with what to ask for instead, if a type cannot give its share of the prompts of a split."""
+    n_types = len(config.types)
     for split, n in config.counts.items():
-        _require_capacity(split, n, config.types)
+        most = -(-n // n_types)
+        held = {dsr_type: capacity(split, dsr_type) for dsr_type in config.types}
+        if too_few := [f"{count} of type {dsr_type}" for dsr_type, count in held.items() if count < most]:
+            raise ValueError(
+                f"n_{split}={n} takes {most} prompts of each of {n_types} types, but the grammar holds "
+                f"{', '.join(too_few)} to {split} with: ask for at most {min(held.values()) * n_types}, or add words "
+                "to tasks/datasets/dsr/grammar/lexicon.py or places to places.py beside it"
+            )
 
 
 def capacity(split: Split, dsr_type: str) -> int:
@@ -95,19 +103,6 @@ def _split_prompts(split: Split, n: int, config: PromptConfig) -> list[DsrPrompt
         )
         for labels in islice(_in_turn(streams), n)
     ]
-
-
-def _require_capacity(split: Split, n: int, types: tuple[str, ...]) -> None:
-    """Raises ValueError unless every type holds its share."""
-    most = -(-n // len(types))
-    held = {dsr_type: capacity(split, dsr_type) for dsr_type in types}
-    if too_few := {dsr_type: count for dsr_type, count in held.items() if count < most}:
-        told = ", ".join(f"{count} of type {dsr_type}" for dsr_type, count in too_few.items())
-        raise ValueError(
-            f"n_{split}={n} takes {most} prompts of each of {len(types)} types, but the grammar holds {told} to "
-            f"{split} with: ask for at most {min(held.values()) * len(types)}, or add words to "
-            "tasks/datasets/dsr/grammar/lexicon.py or places to places.py beside it"
-        )
 
 
 def _stream(split: Split, dsr_type: str, seed: int) -> Iterator[DsrLabels]:

@@ -165,18 +165,9 @@ ANIMALS: tuple[Animal, ...] = (
     _animal("pig", Size.LARGE, "farm barn", "walks trots ambles waddles trundles"),
     _animal("deer", Size.LARGE, "wood meadow park", "walks trots bounds strides steps"),
     _animal("horse", Size.LARGE, "meadow farm beach", "walks trots canters gallops"),
-    _animal(
-        "duck", Size.SMALL, "water park farm garden", "waddles walks shuffles scuttles",
-        _flaps(20, 80),
-    ),
-    _animal(
-        "goose", Size.MEDIUM, "water park farm meadow", "waddles walks struts marches",
-        _flaps(20, 80),
-    ),
-    _animal(
-        "chicken", Size.SMALL, "farm garden barn courtyard", "walks struts runs scurries",
-        _flaps(50, 120),
-    ),
+    _animal("duck", Size.SMALL, "water park farm garden", "waddles walks shuffles scuttles", _flaps(20, 80)),
+    _animal("goose", Size.MEDIUM, "water park farm meadow", "waddles walks struts marches", _flaps(20, 80)),
+    _animal("chicken", Size.SMALL, "farm garden barn courtyard", "walks struts runs scurries", _flaps(50, 120)),
     _bird("pigeon", "street park courtyard hall", "walks struts flutters flies"),
     _bird("crow", "wood meadow farm street park", "walks hops flies glides"),
     _bird("parrot", "jungle courtyard home", "walks flutters flies waddles"),
