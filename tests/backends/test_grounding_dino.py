@@ -20,9 +20,18 @@ from schemas.instance import Instance
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends import torch_runtime
 from tasks.backends.grounding_dino import DinoConfig
-from tasks.backends.grounding_dino.boxes import MAX_BOXES, proposals_of, suppress, to_pixels
-from tasks.backends.grounding_dino.detector import GroundingDino, Network, class_scores
-from tasks.backends.grounding_dino.frames import feature_cells, network_input, scaled_size
+from tasks.backends.grounding_dino.detector import (
+    MAX_BOXES,
+    GroundingDino,
+    Network,
+    class_scores,
+    feature_cells,
+    network_input,
+    proposals_of,
+    scaled_size,
+    suppress,
+    to_pixels,
+)
 from tasks.backends.grounding_dino.native import NativeGroundingDino, architecture_settings
 from tasks.backends.grounding_dino.port import PortedGroundingDino
 from tasks.backends.grounding_dino.prompts import (

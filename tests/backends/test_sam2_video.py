@@ -16,9 +16,9 @@ from schemas.mask_track import decode_masks
 from schemas.outcome import ServiceDown
 from tasks.backends import torch_runtime
 from tasks.backends.sam2_video import Sam2Config, native, port
-from tasks.backends.sam2_video.contest import Contest
 from tasks.backends.sam2_video.native import NativeSam2
 from tasks.backends.sam2_video.port import PortedSam2
+from tasks.backends.sam2_video.walk import Contest
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.check_tracks import CheckConfig, measure
 from tasks.propagate_masks import PropagateConfig, load_backend, propagate_masks

@@ -17,13 +17,11 @@ import numpy as np
 
 from schemas.grounding import Proposal
 from schemas.instance import Instance
-from tasks.backends.colour.boxes import as_box, non_maximum_suppression
+from tasks.backends.colour.boxes import as_box, disc, non_maximum_suppression
 from tasks.backends.colour.figures import MAX_ON_PERSON, ScoredBox, figure_candidates, share_on_people
 from tasks.backends.colour.foreground import BackgroundModel, View
-from tasks.backends.colour.growth import whole_thing
-from tasks.backends.colour.masks import disc
 from tasks.backends.colour.palette import FULL_MEMBERSHIP, Tint, shrink
-from tasks.backends.colour.patches import ScoredPatch, find_patches, patch_score, union_mask
+from tasks.backends.colour.patches import ScoredPatch, find_patches, patch_score, union_mask, whole_thing
 from tasks.backends.colour.phrases import Description, Garment, describe
 from tasks.backends.people import PeopleDetector, PersonBox
 from tasks.engine.progress import counted

@@ -16,10 +16,9 @@ import numpy as np
 from schemas.candidate import Anchor
 from schemas.mask_track import decode_mask, encode_mask
 from tasks.backends.optical_flow.cut import TrackSeed, segment_box
-from tasks.backends.optical_flow.frames import ScaledClip, View
+from tasks.backends.optical_flow.frames import ScaledClip, Step, View
 from tasks.backends.optical_flow.plate import Guess, Plate
 from tasks.backends.optical_flow.shapes import bounds, erode, union, window_around
-from tasks.backends.optical_flow.step import Step
 from tasks.backends.optical_flow.track import Track
 from tasks.engine.progress import counted
 

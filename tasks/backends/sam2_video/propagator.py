@@ -12,8 +12,7 @@ from schemas.candidate import Anchor, check_anchor
 from schemas.outcome import ServiceDown
 from tasks.backends.extras import MODELS
 from tasks.backends.sam2_video import Sam2Config
-from tasks.backends.sam2_video.contest import Contest
-from tasks.backends.sam2_video.walk import Tracker, walk_clip
+from tasks.backends.sam2_video.walk import Contest, Tracker, walk_clip
 from tasks.backends.torch_runtime import (
     Checkpoint,
     TorchConfig,
