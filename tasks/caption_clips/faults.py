@@ -220,28 +220,20 @@ def _no_collision_faults(text: str, pair: list[str], truth: CaptionTruth) -> Ite
 
 def _motion_faults(clause: str, sentence: str, truth: CaptionTruth) -> Iterator[str]:
     always = re.search(r"\b(?:throughout|entire|whole)\b", clause) or not _PARTLY.search(sentence)
-    for verb in _STILL.finditer(clause):
-        if _denied(clause, verb) or not always:
-            continue
-        for id_ in _subjects(clause, verb, truth):
-            if truth.moved_m[id_] > MOVED_M:
-                yield f"says that {truth.name(id_)} stays where it is, and it moves"
-    for verb in _MOVE.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else _subjects(clause, verb, truth):
-            if truth.moved_m[id_] < STAYED_M:
-                yield f"says that {truth.name(id_)} moves, and it does not"
-    for verb in _PUSH.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else names_in(verb[1]):
-            if id_ in truth.bodies and truth.moved_m[id_] < STAYED_M:
-                yield f"says that {truth.name(id_)} moves, and it does not"
-    for verb in _STOP.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else _subjects(clause, verb, truth):
-            if truth.slowest_mps[id_] > STOPPED_MPS:
-                yield f"says that {truth.name(id_)} stops, and it does not"
-    for verb in _LEAVE.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else _subjects(clause, verb, truth):
-            if id_ in truth.stays_in_view:
-                yield f"says that {truth.name(id_)} leaves the frame, and it does not"
+    moved = {id_ for id_, moved_m in truth.moved_m.items() if moved_m > MOVED_M}
+    stayed = {id_ for id_, moved_m in truth.moved_m.items() if moved_m < STAYED_M}
+    never_slow = {id_ for id_, slowest_mps in truth.slowest_mps.items() if slowest_mps > STOPPED_MPS}
+    for claim, otherwise, fault in (
+        (_STILL, moved if always else set(), "stays where it is, and it moves"),
+        (_MOVE, stayed, "moves, and it does not"),
+        (_PUSH, stayed, "moves, and it does not"),
+        (_STOP, never_slow, "stops, and it does not"),
+        (_LEAVE, truth.stays_in_view, "leaves the frame, and it does not"),
+    ):
+        for verb in claim.finditer(clause):
+            named = names_in(verb[1]) if claim is _PUSH else _subjects(clause, verb, truth)
+            if not _denied(clause, verb):
+                yield from (f"says that {truth.name(id_)} {fault}" for id_ in named if id_ in otherwise)
 
 
 def _denied(clause: str, verb: re.Match[str]) -> bool:

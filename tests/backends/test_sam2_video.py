@@ -326,7 +326,7 @@ def test_the_default_weights_are_those_of_the_architecture():
 def test_every_architecture_is_in_the_package(name):
     native.import_sam2()
     assert native.network_settings(name)["image_size"] == 1024
-    assert name in native.WEIGHTS
+    assert name in native.PUBLISHED
 
 
 def test_other_weights_settings_or_precision_are_another_identity(library, tmp_path):

@@ -16,9 +16,6 @@ import cv2
 import numpy as np
 
 from schemas.candidate import Box
-from tasks.backends.people import iou_with
-
-SAME_BOX_IOU = 0.8
 
 PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1: for slicing
 RING_GAP_SHARE = 0.04  # of the box's sides: skips a thing's soft edge
@@ -63,19 +60,6 @@ def expand(box: Sequence[float] | np.ndarray, share: float, shape: tuple[int, ..
         min(int(np.ceil(x1 + dx)), shape[1]),
         min(int(np.ceil(y1 + dy)), shape[0]),
     )
-
-
-def non_maximum_suppression(boxes: Sequence[np.ndarray], scores: Sequence[float], limit: int) -> list[int]:
-    """(N, 4), (N,) -> the indices of at most `limit` boxes, best first, none nearly equal to a better one.
-
-    Ties are broken by place: the order of the input does not matter.
-    """
-    kept: list[int] = []
-    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], tuple(boxes[i]))):
-        better = np.array([boxes[k] for k in kept], np.float64).reshape(-1, 4)
-        if len(kept) < limit and not (iou_with(boxes[i], better) > SAME_BOX_IOU).any():
-            kept.append(i)
-    return kept
 
 
 def disc(diameter_px: int) -> np.ndarray:

@@ -30,6 +30,7 @@ LEFT, RIGHT = 0.15, 0.85
 BEYOND_SHARE = 0.2  # of the figure's height: below a lower garment, above any other
 BESIDE_SHARE = 0.5  # of the figure's width
 FULL_SHARE = 0.4  # of its place: a garment that fills this much is complete
+
 # How far a figure reaches beyond a garment, in heights of the garment: up, down, and to each side (arms).
 Reach = dict[BodyRegion, tuple[float, float, float]]
 # Upper bounds: a child's head is 1.5 times as high as its shirt.
@@ -42,6 +43,7 @@ MIN_HEIGHT_OF_PAIR = 1.1  # of both garments' height: there must be a head too
 MIN_CUT_GROWTH = 1.3  # of the garments' box area, if the picture's edge cuts off head or legs
 MAX_SEEDS = 8
 SINGLE_GARMENT_TRUST = 0.6  # if the phrase names several
+
 # Share of the score that the box's origin gives; the garments' colours give the rest.
 PROPORTIONS_EVIDENCE, DETECTED_EVIDENCE, OUTLINE_EVIDENCE, GROWN_EVIDENCE = 0.15, 0.2, 0.3, 0.35
 GARMENTS_WEIGHT = 0.6

@@ -20,7 +20,7 @@ from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.grounding_dino.prompts import Caption, captions_of, phrase_of, token_columns
-from tasks.backends.people import iou_with
+from tasks.backends.people import non_maximum_suppression
 from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once, normalise
 from tasks.engine.progress import advance
 
@@ -42,20 +42,6 @@ def to_pixels(boxes_cxcywh: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.clip(corners, 0, 1) * (width, height, width, height)
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, max_iou: float, limit: int) -> list[int]:
-    """(N, 4), (N,) -> indices of at most `limit` boxes, best first; none overlaps a better one by more than max_iou.
-
-    Equal scores are ordered by place in the picture: the order of the input does not matter.
-    """
-    order = np.lexsort((*boxes.T[::-1], -scores))
-    kept: list[int] = []
-    while len(order) and len(kept) < limit:
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        order = order[iou_with(boxes[best], boxes[order]) <= max_iou]
-    return kept
-
-
 def proposals_of(frame: int, boxes: np.ndarray, scores: np.ndarray, min_score: float, max_iou: float) -> list[Proposal]:
     """One class's proposals on one frame, best first.
 
@@ -66,7 +52,7 @@ def proposals_of(frame: int, boxes: np.ndarray, scores: np.ndarray, min_score: f
     boxes, scores = boxes[good], scores[good]
     return [
         Proposal(frame=frame, box_xyxy=tuple(boxes[i].tolist()), score=float(scores[i]))
-        for i in suppress(boxes, scores, max_iou, MAX_BOXES)
+        for i in non_maximum_suppression(boxes, scores, max_iou, MAX_BOXES)
     ]
 
 

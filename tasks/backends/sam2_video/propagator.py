@@ -26,11 +26,11 @@ from tasks.backends.torch_runtime import (
 if TYPE_CHECKING:
     import torch
 
-REPOSITORIES = {
-    "hiera_t": "facebook/sam2.1-hiera-tiny",
-    "hiera_s": "facebook/sam2.1-hiera-small",
-    "hiera_b+": "facebook/sam2.1-hiera-base-plus",
-    "hiera_l": "facebook/sam2.1-hiera-large",
+PUBLISHED = {  # architecture -> the hub's repository, and the file of the authors' own weights in it
+    "hiera_t": ("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt"),
+    "hiera_s": ("facebook/sam2.1-hiera-small", "sam2.1_hiera_small.pt"),
+    "hiera_b+": ("facebook/sam2.1-hiera-base-plus", "sam2.1_hiera_base_plus.pt"),
+    "hiera_l": ("facebook/sam2.1-hiera-large", "sam2.1_hiera_large.pt"),
 }
 
 CORNER_LABELS = (2, 3)  # the prompt encoder's labels for a box's upper left and lower right corner
@@ -138,9 +138,10 @@ def by_frame(anchors: list[Anchor]) -> list[list[Anchor]]:
 
 
 def _default_checkpoint(architecture: str) -> str:
-    if architecture not in REPOSITORIES:
+    if architecture not in PUBLISHED:
         raise ServiceDown(
             f"no default weights for the architecture {architecture}: set sam2.checkpoint to its weights, or "
-            f"sam2.architecture to one of {', '.join(REPOSITORIES)}"
+            f"sam2.architecture to one of {', '.join(PUBLISHED)}"
         )
-    return REPOSITORIES[architecture]
+    repository, _ = PUBLISHED[architecture]
+    return repository

@@ -142,13 +142,11 @@ class Canvas:
         rim = shade(colour, self._outline_shade)
         for target, ink in ((self._picture, rim), (self._labels, self._label)):
             cv2.polylines(target, points, True, ink, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
-        for polygon in points:  # one by one: fillPoly would leave holes where polygons overlap
-            cv2.fillPoly(self._picture, [polygon], colour, cv2.LINE_8, _SUBPIXEL_BITS)
-            cv2.fillPoly(self._labels, [polygon], self._label, cv2.LINE_8, _SUBPIXEL_BITS)
+        self.detail(colour, *polygons)
 
     def detail(self, colour: Colour, *polygons: Polygon) -> None:
         """Fill polygons without an outline: an eye, a highlight."""
-        for polygon in polygons:
+        for polygon in polygons:  # one by one: fillPoly would leave holes where polygons overlap
             points = [self._fixed(polygon)]
             cv2.fillPoly(self._picture, points, colour, cv2.LINE_8, _SUBPIXEL_BITS)
             cv2.fillPoly(self._labels, points, self._label, cv2.LINE_8, _SUBPIXEL_BITS)
