@@ -16,9 +16,8 @@ from itertools import takewhile
 
 import numpy as np
 
-from schemas.scene import DIGITS, Collision, Scene, Trajectory
+from schemas.scene import DIGITS, Collision, Scene, Trajectory, rounded
 from tasks.backends.bullet import Contact, Motion
-from tasks.simulate_scenes.rounding import rounded
 
 RESTING = 1e-3  # m/s and rad/s: slower counts as rest
 APART_S = 0.1  # a new collision needs this time without contact

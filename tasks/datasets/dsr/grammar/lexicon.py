@@ -162,7 +162,8 @@ ANIMALS: tuple[Animal, ...] = (
         _CRAWLS, _climbs("climbs crawls", 30, from_cm=15)),
     _animal("hedgehog", Size.SMALL, "wood meadow garden park", "scurries shuffles trundles waddles trots",
         _CRAWLS, _climbs("climbs clambers", 30, from_cm=15)),
-    _animal("frog", Size.SMALL, "wood water jungle garden", "hops leaps jumps", _leaps("hops jumps leaps", 45, from_cm=10)),
+    _animal("frog", Size.SMALL, "wood water jungle garden", "hops leaps jumps",
+        _leaps("hops jumps leaps", 45, from_cm=10)),
     _animal("lizard", Size.SMALL, "jungle courtyard beach", "scurries darts crawls scuttles",
         _climbs("scurries darts crawls", 120, from_cm=0)),
 )  # fmt: skip
