@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -263,8 +263,7 @@ def _empty(truth: Truth) -> str:
 # --- Cuts and triplets -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """How many were found, how many are true, and how many are both."""
 
     hits: int = 0
@@ -408,8 +407,7 @@ def _says(status: str, stage: str | None, reason: str | None) -> str:
 
 
 def _sum_counts(counts: Iterable[Counts]) -> Counts:
-    listed = list(counts)
-    return Counts(sum(c.hits for c in listed), sum(c.found for c in listed), sum(c.true for c in listed))
+    return Counts(*map(sum, zip(*counts, strict=True)))
 
 
 def _mean(values: Sequence[float]) -> float | None:

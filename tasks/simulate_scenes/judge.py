@@ -93,11 +93,7 @@ def _inertia(body: Body) -> tuple[float, float, float]:
     if body.shape == "cylinder":
         across = body.mass_kg * (3 * (x / 2) ** 2 + z**2) / 12
         return across, across, body.mass_kg * (x / 2) ** 2 / 2
-    return (
-        body.mass_kg * (y**2 + z**2) / 12,
-        body.mass_kg * (x**2 + z**2) / 12,
-        body.mass_kg * (x**2 + y**2) / 12,
-    )
+    return (body.mass_kg * (y**2 + z**2) / 12, body.mass_kg * (x**2 + z**2) / 12, body.mass_kg * (x**2 + y**2) / 12)
 
 
 def _in_body_axes(rotation: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -127,11 +127,7 @@ def _claim(scored: list[ScoredPatch], shape: tuple[int, int]) -> np.ndarray:
 
 
 def _thing_candidates(
-    view: View,
-    description: Description,
-    patches: list[ScoredPatch],
-    blocked: np.ndarray,
-    people: tuple[PersonBox, ...],
+    view: View, description: Description, patches: list[ScoredPatch], blocked: np.ndarray, people: tuple[PersonBox, ...]
 ) -> list[ScoredBox]:
     """Boxes of things and animals, parts of other colours included. blocked: (H, W) bool, pixels of other instances."""
     scored = [ScoredBox(score, whole_thing(patch, view, blocked, description.living)) for score, patch in patches]

@@ -2,7 +2,7 @@
 
     ScaledClip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
     ScaledClip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
-    Step.between(view_3, view_4).carry(mask_3)  ->  the mask of frame 3 where the flow puts it in frame 4
+    Step(view_3, view_4).carry(mask_3)  ->  the mask of frame 3 where the flow puts it in frame 4
 
 Views are made one by one: all together would take ten times the memory of the frames. All instances of a walk share a
 step.
@@ -11,7 +11,6 @@ step.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -27,21 +26,15 @@ NO_MAP = np.empty(0, np.float32)  # cv2.convertMaps' second map: unused, the fir
 MOVING_PX = 0.5  # px a frame: slower counts as standing still
 
 
-@dataclass
 class View:
     """One frame at the working scale, with the data that all instances share."""
 
-    rgb: np.ndarray  # (h, w, 3) uint8
-    smooth: np.ndarray  # the same, smoothed against pixel noise
-    grey: np.ndarray  # (h, w) uint8
-    colours: np.ndarray  # (h, w) int32: each pixel's Lab histogram bin
-    histogram: np.ndarray  # (N_COLOURS,) pixel counts
-
-    @classmethod
-    def of(cls, rgb: np.ndarray) -> View:
-        colours = bins_of(rgb)
-        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        return cls(rgb, smoothed(rgb), grey, colours, colour_histogram(colours))
+    def __init__(self, rgb: np.ndarray) -> None:
+        self.rgb = rgb  # (h, w, 3) uint8
+        self.smooth = smoothed(rgb)  # the same, smoothed against pixel noise
+        self.grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # (h, w) uint8
+        self.colours = bins_of(rgb)  # (h, w) int32: each pixel's Lab histogram bin
+        self.histogram = colour_histogram(self.colours)  # (N_COLOURS,) pixel counts
 
 
 class ScaledClip:
@@ -59,7 +52,7 @@ class ScaledClip:
         return (self.height, self.width) != (self.full_height, self.full_width)
 
     def view(self, t: int) -> View:
-        return View.of(self.picture(t))
+        return View(self.picture(t))
 
     def picture(self, t: int) -> np.ndarray:
         """Frame t, (h, w, 3) uint8."""
@@ -110,39 +103,26 @@ def dense_flow(of: np.ndarray, towards: np.ndarray) -> np.ndarray:
     return flow[:height, :width]
 
 
-@dataclass
 class Step:
     """The data of a step that do not depend on the instance."""
 
-    previous: View
-    view: View
-    source: tuple[np.ndarray, np.ndarray]  # cv2.remap's fixed-point maps: where each pixel was in the previous view
-    motion: np.ndarray  # (h, w, 2) float32: from there to here, px
-    agrees: np.ndarray  # (h, w) bool: the pixel's source in the previous frame has its colour
-    camera: np.ndarray  # (2,) float32: the frame's own motion from there to here, px
-    news: np.ndarray  # (h, w) bool: changed, apart from the camera's motion
-
-    @classmethod
-    def between(cls, previous: View, view: View) -> Step:
+    def __init__(self, previous: View, view: View) -> None:
+        self.previous, self.view = previous, view
         flow = dense_flow(view.grey, previous.grey)
         height, width = view.grey.shape
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
         camera = np.median(flow[::8, ::8].reshape(-1, 2), axis=0)
-        source = cv2.convertMaps(grid + flow, NO_MAP, cv2.CV_16SC2)  # once, not at each remap
-        followed = cv2.remap(previous.rgb, *source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        # cv2.remap's fixed-point maps, made once, not at each remap: where each pixel was in the previous view
+        self.source = cv2.convertMaps(grid + flow, NO_MAP, cv2.CV_16SC2)
+        followed = cv2.remap(previous.rgb, *self.source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         shift = np.array([[1, 0, camera[0]], [0, 1, camera[1]]], np.float32)
         still = cv2.warpAffine(
             previous.rgb, shift, (width, height), flags=cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
         )
-        return cls(
-            previous,
-            view,
-            source,
-            -flow,
-            camera=-camera,
-            agrees=difference(view.rgb, followed) < CHANGED,
-            news=difference(view.rgb, still) > CHANGED,
-        )
+        self.motion = -flow  # (h, w, 2) float32: from there to here, px
+        self.camera = -camera  # (2,) float32: the frame's own motion from there to here, px
+        self.agrees = difference(view.rgb, followed) < CHANGED  # (h, w) bool: its source has the pixel's colour
+        self.news = difference(view.rgb, still) > CHANGED  # (h, w) bool: changed, apart from the camera's motion
 
     def carry(self, mask: np.ndarray) -> np.ndarray:
         """A mask of the previous frame moved along the flow, (h, w) bool."""

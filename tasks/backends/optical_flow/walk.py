@@ -68,7 +68,7 @@ def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: 
             continue
         view = clip.view(t)
         taken = _resting(clip, targets, walking, t)
-        step = Step.between(previous, view) if previous is not None else None
+        step = Step(previous, view) if previous is not None else None
         if step is not None:
             advance([track for _, track in walking], step, taken, plate)
         walking += _starting(targets, walking, view, taken, plate, t)

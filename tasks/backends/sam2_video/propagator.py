@@ -13,15 +13,7 @@ from schemas.outcome import ServiceDown
 from tasks.backends.extras import MODELS
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.sam2_video.walk import Contest, Tracker, walk_clip
-from tasks.backends.torch_runtime import (
-    Checkpoint,
-    TorchConfig,
-    device_of,
-    inference,
-    load_once,
-    loading,
-    normalise,
-)
+from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, inference, load_once, loading, normalise
 
 if TYPE_CHECKING:
     import torch

@@ -111,8 +111,7 @@ def _room(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.shape((176, 164, 150), rectangle(frame, 34, frame + 50, 74))
     canvas.detail((216, 214, 204), rectangle(frame + 5, 39, frame + 45, 69))
     canvas.detail(
-        (186, 194, 186),
-        [(frame + 5, 69), (frame + 20, 50), (frame + 30, 60), (frame + 37, 54), (frame + 45, 69)],
+        (186, 194, 186), [(frame + 5, 69), (frame + 20, 50), (frame + 30, 60), (frame + 37, 54), (frame + 45, 69)]
     )
     _floorboards(canvas, (206, 194, 178), (188, 176, 160), rng)
 

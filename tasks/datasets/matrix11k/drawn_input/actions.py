@@ -137,11 +137,7 @@ def throwing_ball(canvas: Canvas, t: float, cast: Cast, who: str, ball: str, to:
     reach = person.arm
     back, front = (sx - reach * 0.55, sy - reach * 0.30), (sx + reach * 0.75, sy - reach * 0.55)
     hand = along(
-        t,
-        (0, (sx + reach * 0.5, sy + reach * 0.55)),
-        (0.2, back),
-        (release, front),
-        (0.6, (sx + 8, sy + reach * 0.9)),
+        t, (0, (sx + reach * 0.5, sy + reach * 0.55)), (0.2, back), (release, front), (0.6, (sx + 8, sy + reach * 0.9))
     )
     cx, cy = catcher.shoulder(waiting)
     goal = (cx - catcher.arm * 0.75, cy - 2)
@@ -236,10 +232,7 @@ def hugging(canvas: Canvas, t: float, cast: Cast, who: str, whom: str) -> None:
 def handing_cup(canvas: Canvas, t: float, cast: Cast, who: str, cup: str, to: str) -> None:
     """who reaches the cup over; the other takes it."""
     person, colour, taker = cast.person(who), cast.colour(cup), cast.person(to)
-    left, right = (
-        PersonPose(112, lean=4 * ease(t, 0.1, 0.4)),
-        PersonPose(206, facing=-1, lean=-4 * ease(t, 0.1, 0.4)),
-    )
+    left, right = (PersonPose(112, lean=4 * ease(t, 0.1, 0.4)), PersonPose(206, facing=-1, lean=-4 * ease(t, 0.1, 0.4)))
     (lx, ly), (rx, ry) = person.shoulder(left), taker.shoulder(right)
     meeting = (160.0, ly + 22)
     at_chest, at_own_chest = (lx + 18, ly + 30), (rx - 18, ry + 30)
