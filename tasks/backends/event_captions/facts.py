@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 
 from schemas.mask_track import MaskTrack
-from schemas.scene import Camera, Collision
+from schemas.scene import Body, Camera, Collision, Trajectory
 from schemas.simulation import Simulation
-from tasks.media.cast_rays import Solid, poses_at, window_of
+from tasks.media.cast_rays import Pose, Solid, poses_at, window_of
 
 # Our own thresholds: the paper's captions come from a VLM.
 REST_MPS = 0.005  # at most this speed: at rest. PyBullet's rest is exact; other simulators jitter
@@ -184,17 +184,18 @@ def read_facts(simulation: Simulation, tracks: list[MaskTrack]) -> Facts:
     )
 
 
-@dataclass(frozen=True)
 class BodyMotion:
     """A body's motion through the clip."""
 
-    instance_id: str
-    position: np.ndarray  # (T, 3) m
-    velocity: np.ndarray  # (T, 3) m/s
-    image: np.ndarray  # (T, 2) px: its centre in the picture
-    seen: np.ndarray  # (T,) bool: does its mask hold a pixel
-    ends_in_picture: bool  # is it in the picture in the last frame, even if hidden?
-    radius: float  # m, seen from above
+    def __init__(self, body: Body, trajectory: Trajectory, track: MaskTrack, end: Pose, camera: Camera) -> None:
+        self.instance_id = body.instance_id
+        self.position = np.array(trajectory.position)  # (T, 3) m
+        self.velocity = np.array(trajectory.velocity)  # (T, 3) m/s
+        self.image = camera.project(self.position)[0]  # (T, 2) px: its centre in the picture
+        self.seen = np.array(track.present)  # (T,) bool: does its mask hold a pixel
+        # Is it in the picture in the last frame, even if hidden?
+        self.ends_in_picture = window_of(camera, Solid.of(body, end).corners) is not None
+        self.radius = max(body.size[:2]) / 2  # m, seen from above
 
     @property
     def n_frames(self) -> int:
@@ -224,20 +225,10 @@ class BodyMotion:
 
 def _read_motions(simulation: Simulation, tracks: list[MaskTrack]) -> dict[str, BodyMotion]:
     """{instance_id: its way}, in the scene's order."""
-    scene = simulation.scene
+    scene, ends = simulation.scene, poses_at(simulation.trajectories, -1)
     return {
-        body.instance_id: BodyMotion(
-            instance_id=body.instance_id,
-            position=np.array(trajectory.position),
-            velocity=np.array(trajectory.velocity),
-            image=scene.camera.project(np.array(trajectory.position))[0],
-            seen=np.array(track.present),
-            ends_in_picture=window_of(scene.camera, Solid.of(body, pose).corners) is not None,
-            radius=max(body.size[:2]) / 2,
-        )
-        for body, trajectory, track, pose in zip(
-            scene.bodies, simulation.trajectories, tracks, poses_at(simulation.trajectories, -1), strict=True
-        )
+        body.instance_id: BodyMotion(body, trajectory, track, end, scene.camera)
+        for body, trajectory, track, end in zip(scene.bodies, simulation.trajectories, tracks, ends, strict=True)
     }
 
 
