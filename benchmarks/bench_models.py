@@ -95,7 +95,7 @@ def save_sam2(folder: Path, architecture: str) -> Sam2Config:
 
 def ground_by_script(network: Any, frames: np.ndarray, device: Any) -> int:
     """One forward pass per frame and class; returns the number of boxes."""
-    from tasks.backends.grounding_dino.frames import network_input, scaled_size
+    from tasks.backends.grounding_dino.detector import network_input, scaled_size
 
     size = scaled_size(HEIGHT, WIDTH, 800, 1333)
     n_boxes = 0

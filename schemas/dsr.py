@@ -17,9 +17,8 @@ from schemas.candidate import Box
 from schemas.mask_track import MaskTrack
 from schemas.outcome import Kind, Outcome, Subject
 from schemas.provenance import MadeBy
-from schemas.record import Record, column, content_hash
+from schemas.record import Record, StageResult, column, content_hash
 from schemas.relation import known_relation, type_code
-from schemas.result import StageResult
 from schemas.scene import Split
 from schemas.tables import CandidateRow, Named, OfClip
 

@@ -12,8 +12,7 @@ from typing import ClassVar, Literal
 from schemas.instance import Instance
 from schemas.interaction import Interaction, InteractionType
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column
 
 Subjects = Literal["living", "any"]
 

@@ -12,8 +12,7 @@ from schemas.candidate import Box
 from schemas.dsr import TrueBoxes
 from schemas.instance import Instance
 from schemas.provenance import MadeBy
-from schemas.record import column
-from schemas.result import StageResult
+from schemas.record import StageResult, column
 
 
 class VideoFormat(Protocol):

@@ -11,8 +11,7 @@ from typing import ClassVar, NamedTuple
 from schemas.candidate import Anchor, Box, Candidate
 from schemas.instance import Instance
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column
 
 
 class Wanted(NamedTuple):

@@ -17,8 +17,7 @@ from pycocotools import mask as coco
 
 from schemas.candidate import Box
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column
 
 
 class MaskTrack(Record):

@@ -79,6 +79,20 @@ class Record(BaseModel):
         return cls.model_validate_json(data)
 
 
+class StageResult(Record):
+    """A stage's answer about one row.
+
+    The record says which stage makes it, and nothing else has to:
+
+    class Scored(StageResult):
+        stage_name: ClassVar[str] = "score_dsr"
+
+    work.result(row, Scored)    # Scored(dsr_score=0.98, ...): what score_dsr made of this row
+    """
+
+    stage_name: ClassVar[str]
+
+
 class Rational(Record):
     """An exact number of seconds (or frames a second), as the container states it."""
 

@@ -10,6 +10,7 @@ Numbers are rounded to `DIGITS` decimals when they are made: stored and rendered
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -25,6 +26,12 @@ Quaternion = tuple[float, float, float, float]  # w, x, y, z: from the body's ax
 Matrix3 = tuple[Vector, Vector, Vector]  # rows
 
 DIGITS = 6  # micrometres
+
+
+def rounded(vector: Iterable[float]) -> Vector:
+    """A vector rounded to DIGITS decimals, without -0.0, whose bytes differ from 0.0."""
+    x, y, z = (round(float(value), DIGITS) + 0.0 for value in vector)
+    return x, y, z
 
 
 class SceneSeed(Subject):

@@ -9,8 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from schemas.dsr import Role
 from schemas.provenance import MadeBy
-from schemas.record import Record, column
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column
 
 Variant = Literal["official", "paper"]
 

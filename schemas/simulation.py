@@ -11,8 +11,7 @@ import numpy as np
 
 from schemas.mask_track import MaskTrack
 from schemas.provenance import MadeBy
-from schemas.record import column
-from schemas.result import StageResult
+from schemas.record import StageResult, column
 from schemas.scene import Collision, RejectedDraw, Scene, Trajectory
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from schemas.clip import Clip
-from schemas.record import Record, column
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column
 
 
 class DroppedClip(Record):

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from schemas.record import Record, column
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column
 
 
 class TrackCheck(Record):

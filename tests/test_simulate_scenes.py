@@ -31,10 +31,9 @@ from tasks.media.cast_rays import cast, poses_at
 from tasks.media.floors import Floors
 from tasks.simulate_scenes import SceneConfig, run_scene, simulate, stage
 from tasks.simulate_scenes.draw import draw_plan, draw_scene
-from tasks.simulate_scenes.events import closing_speed, collisions
 from tasks.simulate_scenes.judge import Simulated, find_fault, mechanical_energy_j
 from tasks.simulate_scenes.palette import MAX_BODIES, REGIONS, ColourRegion, colour_names, draw_colour
-from tasks.simulate_scenes.trajectories import trajectories
+from tasks.simulate_scenes.recording import closing_speed, collisions, trajectories
 from tests.support.scenes import make_body, make_camera, tiny_scene
 
 CONFIG = SceneConfig(width=180, height=120)

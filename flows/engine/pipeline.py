@@ -21,7 +21,7 @@ from flows.engine.display import listener_for
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
-from schemas.result import StageResult
+from schemas.record import StageResult
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig

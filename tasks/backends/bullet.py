@@ -143,7 +143,7 @@ class _World:
         w, x, y, z = body.rotation
         number: int = self._pybullet.createMultiBody(
             body.mass_kg,
-            self._shape(body),
+            self._pybullet.createCollisionShape(**_shape(self._pybullet, body), **self._client),
             basePosition=body.position,
             baseOrientation=(x, y, z, w),
             **self._client,
@@ -161,19 +161,6 @@ class _World:
         )
         self._pybullet.resetBaseVelocity(number, body.velocity, (0, 0, 0), **self._client)
         return number
-
-    def _shape(self, body: Body) -> int:
-        length, width, height = body.size
-        shape: int
-        match body.shape:
-            case "cube":
-                half = (length / 2, width / 2, height / 2)
-                shape = self._pybullet.createCollisionShape(self._pybullet.GEOM_BOX, halfExtents=half, **self._client)
-            case "cylinder":
-                shape = self._pybullet.createCollisionShape(
-                    self._pybullet.GEOM_CYLINDER, radius=length / 2, height=height, **self._client
-                )
-        return shape
 
     def step(self) -> None:
         self._pybullet.stepSimulation(**self._client)
@@ -197,6 +184,16 @@ class _World:
             pair = (first, second) if first < second else (second, first)
             pushes[pair].append((force_n, np.array(on_b), sign * np.array(normal)))
         return [_contact(step, pair, pushes[pair]) for pair in sorted(pushes)]
+
+
+def _shape(pybullet: ModuleType, body: Body) -> dict[str, Any]:
+    """The arguments of createCollisionShape."""
+    length, width, height = body.size
+    match body.shape:
+        case "cube":
+            return {"shapeType": pybullet.GEOM_BOX, "halfExtents": (length / 2, width / 2, height / 2)}
+        case "cylinder":
+            return {"shapeType": pybullet.GEOM_CYLINDER, "radius": length / 2, "height": height}
 
 
 def _contact(step: int, pair: tuple[int, int], pushes: Sequence[tuple[float, np.ndarray, np.ndarray]]) -> Contact:

@@ -119,6 +119,20 @@ def iou_with(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return shared / np.maximum(np.prod(box[2:] - box[:2]) + areas - shared, 1e-9)
 
 
+def non_maximum_suppression(boxes: np.ndarray, scores: np.ndarray, max_iou: float, limit: int) -> list[int]:
+    """(N, 4), (N,) -> indices of at most `limit` boxes, best first; none overlaps a better one by more than max_iou.
+
+    Equal scores are ordered by place in the picture: the order of the input does not matter.
+    """
+    order = np.lexsort((*boxes.T[::-1], -scores))
+    kept: list[int] = []
+    while len(order) and len(kept) < limit:
+        best, order = order[0], order[1:]
+        kept.append(int(best))
+        order = order[iou_with(boxes[best], boxes[order]) <= max_iou]
+    return kept
+
+
 def _inside(box: np.ndarray, margin: float, width: int, height: int) -> PersonBox:
     x0, y0, x1, y1 = (float(v) for v in np.clip(box, 0, (width, height, width, height)))
     return PersonBox((x0, y0, x1, y1), min(margin / CERTAIN_MARGIN, 1.0))

@@ -10,6 +10,7 @@ Importing this module imports no torch.
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -238,6 +239,9 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
+_kept: list[Any] = []
+
+
 @cache
 def import_torchvision() -> None:
     """Import torchvision even if it was built for another torch. Call it before importing a library that imports it.
@@ -255,20 +259,10 @@ def import_torchvision() -> None:
             raise
     else:
         return
-    _forget("torchvision")
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]  # half imported: it can then be imported again
     operators = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _kept.append(operators)  # the declarations live as long as this object
     import torchvision  # noqa: F401
-
-
-_kept: list[Any] = []
-
-
-def _forget(package: str) -> None:
-    """Drop a half-imported package, so that it can be imported again."""
-    import sys
-
-    for name in [name for name in sys.modules if name.split(".")[0] == package]:
-        del sys.modules[name]

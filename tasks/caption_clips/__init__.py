@@ -52,11 +52,7 @@ class Captioner(Protocol):
 
 
 def caption_clip(
-    simulation: Simulation,
-    rendered: Rendered,
-    captioner: Captioner,
-    config: CaptionConfig,
-    made_by: list[MadeBy],
+    simulation: Simulation, rendered: Rendered, captioner: Captioner, config: CaptionConfig, made_by: list[MadeBy]
 ) -> Captioned:
     """Caption a clip and check the caption. Raises RowRejected("caption_fault") if on_fault says so."""
     caption = captioner.caption(simulation, rendered)

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from schemas.mask_track import MaskTrack
-from schemas.scene import Body
 from schemas.simulation import Simulation
 from tasks.caption_clips.mentions import Sentence, names_in, read_sentences
 
@@ -87,37 +85,29 @@ def caption_faults(caption: str, simulation: Simulation, tracks: list[MaskTrack]
 
     tracks: the exact masks, in the scene's order.
     """
-    truth = CaptionTruth.of(simulation, tracks)
+    truth = CaptionTruth(simulation, tracks)
     sentences = read_sentences(caption, simulation.scene.bodies)
     faults = [fault for sentence in sentences for fault in _sentence_faults(sentence, truth)]
     return list(dict.fromkeys(faults))
 
 
-@dataclass(frozen=True)
 class CaptionTruth:
     """The simulated events that captions are checked against."""
 
-    bodies: dict[str, Body]
-    collided: set[frozenset[str]]  # pairs
-    seen_collided: set[frozenset[str]]  # pairs, while both were in view
-    moved_m: dict[str, float]  # greatest distance of each from its first place
-    slowest_mps: dict[str, float]
-    stays_in_view: set[str]  # bodies visible in the last frame, away from the picture's border
-
-    @classmethod
-    def of(cls, simulation: Simulation, tracks: list[MaskTrack]) -> CaptionTruth:
+    def __init__(self, simulation: Simulation, tracks: list[MaskTrack]) -> None:
         position = {t.instance_id: np.array(t.position) for t in simulation.trajectories}
         speed = {t.instance_id: np.linalg.norm(t.velocity, axis=1) for t in simulation.trajectories}
         present = {track.instance_id: track.present for track in tracks}
         pairs = [(frozenset((c.first_id, c.second_id)), c.frame) for c in simulation.collisions]
-        return cls(
-            bodies={body.instance_id: body for body in simulation.scene.bodies},
-            collided={pair for pair, _ in pairs},
-            seen_collided={pair for pair, frame in pairs if all(present[id_][frame] for id_ in pair)},
-            moved_m={id_: float(np.linalg.norm(p - p[0], axis=1).max()) for id_, p in position.items()},
-            slowest_mps={id_: float(s.min()) for id_, s in speed.items()},
-            stays_in_view={track.instance_id for track in tracks if _ends_inside(track)},
-        )
+        self.bodies = {body.instance_id: body for body in simulation.scene.bodies}
+        self.collided = {pair for pair, _ in pairs}
+        # Pairs that collided while both were in view
+        self.seen_collided = {pair for pair, frame in pairs if all(present[id_][frame] for id_ in pair)}
+        # Greatest distance of each from its first place
+        self.moved_m = {id_: float(np.linalg.norm(p - p[0], axis=1).max()) for id_, p in position.items()}
+        self.slowest_mps = {id_: float(s.min()) for id_, s in speed.items()}
+        # Bodies visible in the last frame, away from the picture's border
+        self.stays_in_view = {track.instance_id for track in tracks if _ends_inside(track)}
 
     def name(self, instance_id: str) -> str:
         return f"{instance_id} ({self.bodies[instance_id].noun})"
@@ -220,28 +210,20 @@ def _no_collision_faults(text: str, pair: list[str], truth: CaptionTruth) -> Ite
 
 def _motion_faults(clause: str, sentence: str, truth: CaptionTruth) -> Iterator[str]:
     always = re.search(r"\b(?:throughout|entire|whole)\b", clause) or not _PARTLY.search(sentence)
-    for verb in _STILL.finditer(clause):
-        if _denied(clause, verb) or not always:
-            continue
-        for id_ in _subjects(clause, verb, truth):
-            if truth.moved_m[id_] > MOVED_M:
-                yield f"says that {truth.name(id_)} stays where it is, and it moves"
-    for verb in _MOVE.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else _subjects(clause, verb, truth):
-            if truth.moved_m[id_] < STAYED_M:
-                yield f"says that {truth.name(id_)} moves, and it does not"
-    for verb in _PUSH.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else names_in(verb[1]):
-            if id_ in truth.bodies and truth.moved_m[id_] < STAYED_M:
-                yield f"says that {truth.name(id_)} moves, and it does not"
-    for verb in _STOP.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else _subjects(clause, verb, truth):
-            if truth.slowest_mps[id_] > STOPPED_MPS:
-                yield f"says that {truth.name(id_)} stops, and it does not"
-    for verb in _LEAVE.finditer(clause):
-        for id_ in [] if _denied(clause, verb) else _subjects(clause, verb, truth):
-            if id_ in truth.stays_in_view:
-                yield f"says that {truth.name(id_)} leaves the frame, and it does not"
+    moved = {id_ for id_, moved_m in truth.moved_m.items() if moved_m > MOVED_M}
+    stayed = {id_ for id_, moved_m in truth.moved_m.items() if moved_m < STAYED_M}
+    never_slow = {id_ for id_, slowest_mps in truth.slowest_mps.items() if slowest_mps > STOPPED_MPS}
+    for claim, otherwise, fault in (
+        (_STILL, moved if always else set(), "stays where it is, and it moves"),
+        (_MOVE, stayed, "moves, and it does not"),
+        (_PUSH, stayed, "moves, and it does not"),
+        (_STOP, never_slow, "stops, and it does not"),
+        (_LEAVE, truth.stays_in_view, "leaves the frame, and it does not"),
+    ):
+        for verb in claim.finditer(clause):
+            named = names_in(verb[1]) if claim is _PUSH else _subjects(clause, verb, truth)
+            if not _denied(clause, verb):
+                yield from (f"says that {truth.name(id_)} {fault}" for id_ in named if id_ in otherwise)
 
 
 def _denied(clause: str, verb: re.Match[str]) -> bool:

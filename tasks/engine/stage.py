@@ -25,8 +25,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
 from schemas.provenance import MadeBy
-from schemas.record import content_hash
-from schemas.result import StageResult
+from schemas.record import StageResult, content_hash
 from schemas.storage import AnyPath, is_full_disk
 from schemas.usage import Meter, ModelUsage
 from tasks.engine.progress import LOOK_EVERY_S, AtWork, Listener, LogLines, Tally

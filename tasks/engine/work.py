@@ -21,7 +21,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from schemas.outcome import Outcome, RowFailed, ServiceDown
-from schemas.result import StageResult
+from schemas.record import StageResult
 from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, write_atomic
 from schemas.usage import Meter, ModelUsage
 from tasks.engine.blobs import BlobLost, Blobs

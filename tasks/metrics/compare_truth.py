@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -193,6 +193,14 @@ def match_instance(class_name: str, noun: str, instances: Sequence[TrueInstance]
     return best[0] if len(best) == 1 else None
 
 
+def _matched(truth: Truth, clip: Clip, curated: Curated) -> dict[str, tuple[Instance, TrueInstance | None]]:
+    """{instance_id: each instance of the clip, and the thing that its description names}"""
+    return {
+        instance.instance_id: (instance, match_instance(instance.class_name, instance.noun, truth.instances))
+        for instance in curated.instances.get(clip.clip_id, ())
+    }
+
+
 def colour_words(noun: str, own: Iterable[str] = ()) -> set[str]:
     """ "a boy in a red shirt" -> {"red"}; own: colour words of the truth besides the common ones."""
     words = "".join(c if c.isalpha() else " " for c in noun.lower()).split()
@@ -204,16 +212,11 @@ def colour_words(noun: str, own: Iterable[str] = ()) -> set[str]:
 
 def score_clip(truth: Truth, clip: Clip, curated: Curated) -> list[InstanceScore]:
     """One score a mask track of the clip. Raises ValueError if the clip does not fit the truth."""
-    described = {instance.instance_id: instance for instance in curated.instances.get(clip.clip_id, ())}
-    scores = []
-    for track in curated.tracks.get(clip.clip_id, ()):
-        instance = described[track.instance_id]
-        true = match_instance(instance.class_name, instance.noun, truth.instances)
-        scores.append(_score(truth, clip, instance, track, true))
-    return scores
+    matched = _matched(truth, clip, curated)
+    return [_score(truth, clip, track, *matched[track.instance_id]) for track in curated.tracks.get(clip.clip_id, ())]
 
 
-def _score(truth: Truth, clip: Clip, instance: Instance, track: MaskTrack, true: TrueInstance | None) -> InstanceScore:
+def _score(truth: Truth, clip: Clip, track: MaskTrack, instance: Instance, true: TrueInstance | None) -> InstanceScore:
     true_counts = _true_counts(truth, clip, track, true)
     ious = mask_iou(track.counts, true_counts, truth.height, truth.width)
     visible = np.array([counts != _empty(truth) for counts in true_counts])
@@ -260,8 +263,7 @@ def _empty(truth: Truth) -> str:
 # --- Cuts and triplets -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """How many were found, how many are true, and how many are both."""
 
     hits: int = 0
@@ -307,11 +309,11 @@ def compare_triplets(truth: Truth, delivered: Iterable[tuple[Truth, Clip]], cura
 
 
 def _kept_triplets(truth: Truth, clip: Clip, curated: Curated) -> set[Triplet]:
-    names: dict[str, str | None] = {}
-    for instance in curated.instances.get(clip.clip_id, ()):
-        true = match_instance(instance.class_name, instance.noun, truth.instances)
-        # Unknown instances get distinct names: two wrong triplets count as two.
-        names[instance.instance_id] = true.name if true else f"unknown {instance.noun}"
+    # Unknown instances get distinct names: two wrong triplets count as two.
+    names = {
+        id_: true.name if true else f"unknown {instance.noun}"
+        for id_, (instance, true) in _matched(truth, clip, curated).items()
+    }
     shot = shot_of(truth, clip)
     return {
         _triplet(truth, shot, names.get(i.subject_id), i.verb, names.get(i.object_id))
@@ -338,11 +340,9 @@ def _missed(
     """The things that take part in a true triplet and have no track, and how many should have one."""
     tracked: set[tuple[str, int, str]] = set()
     for truth, clip in delivered:
-        with_track = {track.instance_id for track in curated.tracks.get(clip.clip_id, ())}
-        for instance in curated.instances.get(clip.clip_id, ()):
-            true = match_instance(instance.class_name, instance.noun, truth.instances)
-            if true and instance.instance_id in with_track:
-                tracked.add((truth.id, shot_of(truth, clip), true.name))
+        matched, shot = _matched(truth, clip, curated), shot_of(truth, clip)
+        found = [matched[track.instance_id][1] for track in curated.tracks.get(clip.clip_id, ())]
+        tracked |= {(truth.id, shot, true.name) for true in found if true}
     wanted = [
         (truth, shot, true)
         for truth in truths
@@ -407,8 +407,7 @@ def _says(status: str, stage: str | None, reason: str | None) -> str:
 
 
 def _sum_counts(counts: Iterable[Counts]) -> Counts:
-    listed = list(counts)
-    return Counts(sum(c.hits for c in listed), sum(c.found for c in listed), sum(c.true for c in listed))
+    return Counts(*map(sum, zip(*counts, strict=True)))
 
 
 def _mean(values: Sequence[float]) -> float | None:

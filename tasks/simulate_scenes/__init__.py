@@ -9,8 +9,7 @@ motion and the exact pixels of each body.
 
     config    settings of the scenes                palette        colours of the bodies
     draw      a scene from a seed                   layout         where its bodies stand
-    events    contacts -> collisions                trajectories   a motion -> poses and velocities at the frames
-    judge     is it a clip of its set?              rounding       numbers as they are stored
+    recording a motion -> what is stored of it      judge          is it a clip of its set?
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ from tasks.engine.work import Work
 from tasks.media.floors import Floors, FloorTexture
 from tasks.simulate_scenes.config import SceneConfig
 from tasks.simulate_scenes.draw import draw_scene, lay
-from tasks.simulate_scenes.events import collisions
 from tasks.simulate_scenes.judge import Simulated, find_fault
 from tasks.simulate_scenes.layout import Crowded
-from tasks.simulate_scenes.trajectories import trajectories
+from tasks.simulate_scenes.recording import collisions, trajectories
 
 __all__ = ["SceneConfig", "result_of", "run_scene", "simulate", "stage"]
 

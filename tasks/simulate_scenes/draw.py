@@ -15,12 +15,11 @@ from typing import NamedTuple, get_args
 import cv2
 import numpy as np
 
-from schemas.scene import DIGITS, Body, Camera, Floor, Light, Scene, SceneSeed, SceneSet, Shape, Split, Vector
+from schemas.scene import DIGITS, Body, Camera, Floor, Light, Scene, SceneSeed, SceneSet, Shape, Split, Vector, rounded
 from tasks.media.floors import Floors, FloorTexture
 from tasks.simulate_scenes.config import CountRange, Range, SceneConfig
 from tasks.simulate_scenes.layout import place_bodies
 from tasks.simulate_scenes.palette import SHAPES, colour_distance, colour_names, draw_colour
-from tasks.simulate_scenes.rounding import rounded
 
 SETS: tuple[SceneSet, ...] = get_args(SceneSet)
 SPLITS: tuple[Split, ...] = get_args(Split)

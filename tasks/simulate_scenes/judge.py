@@ -16,14 +16,14 @@ Reasons, in the order of the checks:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from schemas.scene import Body, Collision, Scene, Trajectory
 from tasks.backends.bullet import RigidMotion
-from tasks.media.cast_rays import RayHits, cast, poses_at, zoom
+from tasks.media.cast_rays import cast, poses_at, zoom
 from tasks.simulate_scenes.config import SceneConfig
 
 CAST_WIDTH_PX = 180  # of the small picture in which visible pixels are counted
@@ -93,11 +93,7 @@ def _inertia(body: Body) -> tuple[float, float, float]:
     if body.shape == "cylinder":
         across = body.mass_kg * (3 * (x / 2) ** 2 + z**2) / 12
         return across, across, body.mass_kg * (x / 2) ** 2 / 2
-    return (
-        body.mass_kg * (y**2 + z**2) / 12,
-        body.mass_kg * (x**2 + z**2) / 12,
-        body.mass_kg * (x**2 + y**2) / 12,
-    )
+    return (body.mass_kg * (y**2 + z**2) / 12, body.mass_kg * (x**2 + z**2) / 12, body.mass_kg * (x**2 + y**2) / 12)
 
 
 def _in_body_axes(rotation: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -184,15 +180,12 @@ def _frames_in_picture(scene: Scene, trajectory: Trajectory) -> float:
 
 def _visible_shares(simulated: Simulated, frame: int) -> list[float]:
     """One a body: the share of its pixels that other bodies do not hide."""
-    hits = _cast(simulated.scene, simulated.trajectories, frame)
+    scene = simulated.scene
+    camera = zoom(scene.camera, min(1.0, CAST_WIDTH_PX / scene.camera.width))
+    hits = cast(camera, scene.bodies, poses_at(simulated.trajectories, frame))
     return [
         visible / alone if alone else 0.0 for visible, alone in zip(hits.visible_px, hits.silhouette_px, strict=True)
     ]
-
-
-def _cast(scene: Scene, trajectories: Sequence[Trajectory], frame: int) -> RayHits:
-    camera = zoom(scene.camera, min(1.0, CAST_WIDTH_PX / scene.camera.width))
-    return cast(camera, scene.bodies, poses_at(trajectories, frame))
 
 
 def _ids(scene: Scene) -> list[str]:

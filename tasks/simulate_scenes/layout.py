@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemas.scene import DIGITS, Body, Camera
+from schemas.scene import DIGITS, Body, Camera, rounded
 from tasks.simulate_scenes.config import SceneConfig
-from tasks.simulate_scenes.rounding import rounded
 
 FloorPoint = np.ndarray  # (2,) m on the floor: x, y
 

@@ -55,7 +55,7 @@ def prompt_of(code: str = "LT", **changes: str) -> DsrPrompt:
 
 def film_of(prompt: DsrLabels, behaviour: str, world: World | None = None, seed: int = 0) -> Animation:
     plot = BEHAVIOURS[behaviour].plot(prompt.initial, prompt.final)
-    return Animation.of(prompt, plot, COLOURS, world or World(208, 128), np.random.default_rng(seed))
+    return Animation(prompt, plot, COLOURS, world or World(208, 128), np.random.default_rng(seed))
 
 
 def boxes_of(film: Animation, n_frames: int) -> dict[str, list[Box | None]]:

@@ -19,8 +19,9 @@ from tasks.backends.event_captions.facts import (
     Starts,
     Stops,
     Strength,
+    merge_contacts,
+    read_facts,
 )
-from tasks.backends.event_captions.measures import merge_contacts, read_facts
 from tasks.backends.event_captions.wording import kind_of, list_of_things, series, with_article, word_caption
 from tests.support.scene_clips import SceneClip, make_collision, simulated, story
 from tests.support.scenes import make_body

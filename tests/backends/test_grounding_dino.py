@@ -20,9 +20,17 @@ from schemas.instance import Instance
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends import torch_runtime
 from tasks.backends.grounding_dino import DinoConfig
-from tasks.backends.grounding_dino.boxes import MAX_BOXES, proposals_of, suppress, to_pixels
-from tasks.backends.grounding_dino.detector import GroundingDino, Network, class_scores
-from tasks.backends.grounding_dino.frames import feature_cells, network_input, scaled_size
+from tasks.backends.grounding_dino.detector import (
+    MAX_BOXES,
+    GroundingDino,
+    Network,
+    class_scores,
+    feature_cells,
+    network_input,
+    proposals_of,
+    scaled_size,
+    to_pixels,
+)
 from tasks.backends.grounding_dino.native import NativeGroundingDino, architecture_settings
 from tasks.backends.grounding_dino.port import PortedGroundingDino
 from tasks.backends.grounding_dino.prompts import (
@@ -33,6 +41,7 @@ from tasks.backends.grounding_dino.prompts import (
     phrase_of,
     token_columns,
 )
+from tasks.backends.people import non_maximum_suppression
 from tasks.backends.torch_runtime import TorchConfig
 from tests.backends.test_torch_runtime import fetch, served
 from tests.support.builders import make_instance
@@ -78,17 +87,22 @@ def test_boxes_become_pixels_inside_the_frame() -> None:
 def test_of_overlapping_boxes_the_best_is_kept() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60], [0, 0, 10, 4]], float)
     scores = np.array([0.5, 0.9, 0.7, 0.1])
-    assert suppress(boxes, scores, max_iou=0.8, limit=10) == [1, 2, 3]
-    assert suppress(boxes, scores, max_iou=0.9, limit=10) == [1, 2, 0, 3]  # 0 and 1 overlap by exactly 0.9
-    assert suppress(boxes, scores, max_iou=0.3, limit=10) == [1, 2]
-    assert suppress(boxes, scores, max_iou=1, limit=2) == [1, 2]
-    assert suppress(boxes[:0], scores[:0], max_iou=0.8, limit=10) == []
+    assert non_maximum_suppression(boxes, scores, max_iou=0.8, limit=10) == [1, 2, 3]
+    assert non_maximum_suppression(boxes, scores, max_iou=0.9, limit=10) == [
+        1,
+        2,
+        0,
+        3,
+    ]  # 0 and 1 overlap by exactly 0.9
+    assert non_maximum_suppression(boxes, scores, max_iou=0.3, limit=10) == [1, 2]
+    assert non_maximum_suppression(boxes, scores, max_iou=1, limit=2) == [1, 2]
+    assert non_maximum_suppression(boxes[:0], scores[:0], max_iou=0.8, limit=10) == []
 
 
 def test_equal_scores_are_ordered_by_place_not_by_the_network() -> None:
     boxes = np.array([[30, 0, 40, 9], [0, 5, 9, 9], [0, 0, 9, 4]], float)
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
-        kept = suppress(boxes[order], np.full(3, 0.5), max_iou=0.8, limit=3)
+        kept = non_maximum_suppression(boxes[order], np.full(3, 0.5), max_iou=0.8, limit=3)
         assert boxes[order][kept].tolist() == boxes[[2, 1, 0]].tolist()
 
 

@@ -16,9 +16,9 @@ from schemas.mask_track import decode_masks
 from schemas.outcome import ServiceDown
 from tasks.backends import torch_runtime
 from tasks.backends.sam2_video import Sam2Config, native, port
-from tasks.backends.sam2_video.contest import Contest
 from tasks.backends.sam2_video.native import NativeSam2
 from tasks.backends.sam2_video.port import PortedSam2
+from tasks.backends.sam2_video.walk import Contest
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.check_tracks import CheckConfig, measure
 from tasks.propagate_masks import PropagateConfig, load_backend, propagate_masks
@@ -326,7 +326,7 @@ def test_the_default_weights_are_those_of_the_architecture():
 def test_every_architecture_is_in_the_package(name):
     native.import_sam2()
     assert native.network_settings(name)["image_size"] == 1024
-    assert name in native.WEIGHTS
+    assert name in native.PUBLISHED
 
 
 def test_other_weights_settings_or_precision_are_another_identity(library, tmp_path):

@@ -15,8 +15,7 @@ from pydantic import ValidationError
 from schemas.blob import Blob, sha256_of
 from schemas.config import StageConfig
 from schemas.outcome import RowFailed, ServiceDown
-from schemas.record import Record, column, content_hash, read_table, to_table, write_table
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column, content_hash, read_table, to_table, write_table
 from schemas.source import Source
 from schemas.storage import AnyPath, list_files, write_atomic
 from tasks.engine import blobs

@@ -13,8 +13,7 @@ import pytest
 from schemas.config import StageConfig
 from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from schemas.provenance import MadeBy
-from schemas.record import column, content_hash
-from schemas.result import StageResult
+from schemas.record import StageResult, column, content_hash
 from schemas.source import Source
 from schemas.usage import Usage, count_usage
 from tasks.engine.inputs import Inputs

@@ -11,13 +11,11 @@ foreground. Both read the caption's words only through `describe`. If no word ca
     phrases     what a noun phrase says that can be measured
     palette     what a colour word looks like
     foreground  what is not the scenery
-    patches     connected components of a colour
-    growth      the whole thing that a patch is part of
-    garments    where clothes are on a standing figure
+    patches     connected components of a colour, and the whole thing that one is part of
     figures     people, by what they wear
     detector    puts them together: boxes
     verifier    puts them together: a yes or a no, with reasons
-    boxes, masks  geometry
+    boxes       geometry
 """
 
 from tasks.backends.colour.detector import ColourDetector

@@ -1,23 +1,26 @@
-"""Boxes as arrays: (4,) float64, left, top, right, bottom in px, right and bottom exclusive.
+"""Boxes as arrays, (4,) float64: left, top, right, bottom in px, right and bottom exclusive; masks inside them.
 
-    enclosing(shirt, trousers)  ->  the box of both
-    non_maximum_suppression([a, almost_a, b], [0.7, 0.9, 0.4], limit=8)  ->  [1, 2]
+    enclosing(shirt, trousers)                  ->  the box of both
+    part_share(red, box, (0.0, 0.0, 1.0, 0.5))  ->  0.9: nine tenths of the box's upper half are red
+    ring_share(red, box, 0.25)                  ->  0.1: around the box, hardly anything is
 
-Boxes are in pixels of one picture. Records hold them as tuples: `as_box`.
+Boxes are in pixels of one picture. Records hold them as tuples: `as_box`. A colour that fills its box and not the ring
+is a thing's; one that fills both is the wall's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from schemas.candidate import Box
-from tasks.backends.people import iou_with
-
-SAME_BOX_IOU = 0.8
 
 PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1: for slicing
+RING_GAP_SHARE = 0.04  # of the box's sides: skips a thing's soft edge
+Part = tuple[float, float, float, float]  # x0, y0, x1, y1 in shares of a box; below 0 or above 1: outside it
+WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
 
 
 def as_box(box: np.ndarray) -> Box:
@@ -59,14 +62,23 @@ def expand(box: Sequence[float] | np.ndarray, share: float, shape: tuple[int, ..
     )
 
 
-def non_maximum_suppression(boxes: Sequence[np.ndarray], scores: Sequence[float], limit: int) -> list[int]:
-    """(N, 4), (N,) -> the indices of at most `limit` boxes, best first, none nearly equal to a better one.
+def disc(diameter_px: int) -> np.ndarray:
+    """(D, D) uint8 structuring element for morphology."""
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter_px, diameter_px))
 
-    Ties are broken by place: the order of the input does not matter.
-    """
-    kept: list[int] = []
-    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], tuple(boxes[i]))):
-        better = np.array([boxes[k] for k in kept], np.float64).reshape(-1, 4)
-        if len(kept) < limit and not (iou_with(boxes[i], better) > SAME_BOX_IOU).any():
-            kept.append(i)
-    return kept
+
+def part_share(mask: np.ndarray, box: np.ndarray, part: Part) -> float:
+    """mask (H, W) bool, box (4,) -> 0..1: the share of that part of the box; 0 if the part lies outside the picture."""
+    size = np.tile(box[2:] - box[:2], 2)
+    x0, y0, x1, y1 = np.round(clip_to_picture(np.tile(box[:2], 2) + size * part, mask.shape)).astype(int)
+    inside = mask[y0:y1, x0:x1]
+    return float(inside.mean()) if inside.size else 0.0
+
+
+def ring_share(mask: np.ndarray, box: Sequence[float] | np.ndarray, width_share: float) -> float:
+    """mask (H, W) bool -> 0..1: share of the ring around a box, width_share of its sides wide; 0 without room."""
+    outer, inner = (
+        mask[y0:y1, x0:x1] for x0, y0, x1, y1 in (expand(box, s, mask.shape) for s in (width_share, RING_GAP_SHARE))
+    )
+    n_filled = int(np.count_nonzero(outer)) - int(np.count_nonzero(inner))
+    return n_filled / max(outer.size - inner.size, 1)

@@ -17,18 +17,17 @@ import numpy as np
 
 from schemas.grounding import Proposal
 from schemas.instance import Instance
-from tasks.backends.colour.boxes import as_box, non_maximum_suppression
+from tasks.backends.colour.boxes import as_box, disc
 from tasks.backends.colour.figures import MAX_ON_PERSON, ScoredBox, figure_candidates, share_on_people
 from tasks.backends.colour.foreground import BackgroundModel, ForegroundView
-from tasks.backends.colour.growth import whole_thing
-from tasks.backends.colour.masks import disc
 from tasks.backends.colour.palette import FULL_MEMBERSHIP, Tint, shrink
-from tasks.backends.colour.patches import ScoredPatch, find_patches, patch_score, union_mask
+from tasks.backends.colour.patches import ScoredPatch, find_patches, patch_score, union_mask, whole_thing
 from tasks.backends.colour.phrases import Description, Garment, describe
-from tasks.backends.people import PeopleDetector, PersonBox
+from tasks.backends.people import PeopleDetector, PersonBox, non_maximum_suppression
 from tasks.engine.progress import counted
 
 WORKING_LONG_SIDE_PX = 640
+SAME_BOX_IOU = 0.8
 MAX_PROPOSALS = 8  # per frame and instance; the stage keeps at most J of them
 COLOURLESS_TRUST = 0.3  # in a patch that stands out, if no colour is given
 MIN_CLAIM_SCORE = 0.35
@@ -85,11 +84,16 @@ def _candidates(view: ForegroundView, descriptions: dict[str, Description]) -> d
             scored = figure_candidates(view, description, evidence[key].garments, blocked)
         else:
             scored = _thing_candidates(view, description, evidence[key].body, blocked, people)
-        kept = non_maximum_suppression([box for _, box in scored], [score for score, _ in scored], MAX_PROPOSALS)
+        kept = _distinct([box for _, box in scored], [score for score, _ in scored])
         candidates[key] = [scored[i] for i in kept]
         if description.person:
             people += tuple(PersonBox(as_box(box), score) for score, box in candidates[key][:1])
     return candidates
+
+
+def _distinct(boxes: list[np.ndarray], scores: list[float]) -> list[int]:
+    """The places of the best boxes, none nearly equal to a better one."""
+    return non_maximum_suppression(np.reshape(boxes, (-1, 4)), np.array(scores), SAME_BOX_IOU, MAX_PROPOSALS)
 
 
 def _evidence(view: ForegroundView, description: Description) -> _Evidence:
@@ -110,7 +114,7 @@ def _scored_patches(view: ForegroundView, tints: tuple[Tint, ...], description: 
         trust * patch_score(patch, view.shape, view.moving, is_round=description.round, limbed=description.living)
         for patch in patches
     ]
-    kept = non_maximum_suppression([patch.box_xyxy for patch in patches], scores, MAX_PROPOSALS)
+    kept = _distinct([patch.box_xyxy for patch in patches], scores)
     return [ScoredPatch(scores[i], patches[i]) for i in kept]
 
 

@@ -1,10 +1,12 @@
-"""People, by what they wear: detected ones, and garments grown to the figure that wears them.
+"""People, by what they wear: garments on a standing figure, and figures around garments or detected people.
 
+    garment_shares(picture, box, [<blue jeans>])  ->  [GarmentShare(garment=<blue jeans>, share=0.7, surround=0.05)]
     figure_candidates(view, <"a boy in a red shirt">, {<red shirt>: [<patch>]}, blocked)
         ->  [ScoredBox(0.86, <head to shoes>), ScoredBox(0.31, <the figure around another red patch>), ...]
 
-A score adds two parts: how the box was found, and how well the garments' colours lie in it. Boxes without a person's
-proportions score lower.
+If a garment's colour continues beside its place, it is the background's. If it continues above a shirt or below
+trousers, the box holds only part of the figure. A score adds two parts: how the box was found, and how well the
+garments' colours lie in it. Boxes without a person's proportions score lower.
 """
 
 from __future__ import annotations
@@ -15,14 +17,19 @@ from typing import NamedTuple
 import numpy as np
 
 from schemas.candidate import box_iou
-from tasks.backends.colour.boxes import area, as_box, clip_to_picture, enclosing, shared_area
+from tasks.backends.colour.boxes import Part, area, as_box, clip_to_picture, enclosing, part_share, shared_area
 from tasks.backends.colour.foreground import ForegroundView
-from tasks.backends.colour.garments import garments_match
-from tasks.backends.colour.growth import grow, runs_out
-from tasks.backends.colour.palette import FULL_MEMBERSHIP
-from tasks.backends.colour.patches import Patch, ScoredPatch, find_patches
+from tasks.backends.colour.palette import FULL_MEMBERSHIP, Picture
+from tasks.backends.colour.patches import Patch, ScoredPatch, find_patches, grow, runs_out
 from tasks.backends.colour.phrases import BodyRegion, Description, Garment
 from tasks.backends.people import PersonBox
+
+# Shares of a standing figure's box in which a garment is looked for.
+ROWS: dict[BodyRegion, tuple[float, float]] = {"upper": (0.12, 0.62), "lower": (0.45, 0.95), "whole": (0.15, 0.9)}
+LEFT, RIGHT = 0.15, 0.85
+BEYOND_SHARE = 0.2  # of the figure's height: below a lower garment, above any other
+BESIDE_SHARE = 0.5  # of the figure's width
+FULL_SHARE = 0.4  # of its place: a garment that fills this much is complete
 
 # How far a figure reaches beyond a garment, in heights of the garment: up, down, and to each side (arms).
 Reach = dict[BodyRegion, tuple[float, float, float]]
@@ -47,6 +54,49 @@ MIN_WORN_SHARE = 0.7  # of a garment's box, inside a person's
 MIN_PERSON_SCORE = 0.25  # of a detected person that takes pixels from others
 MAX_CARRIED_SHARE = 0.6  # of a person's box: anything larger is not worn or carried
 MAX_ON_PERSON = 0.7  # of an animal's box: with more, it is a patch of clothes
+
+
+class GarmentShare(NamedTuple):
+    """The share of a garment's place that has its colour, and the share of the place's surround."""
+
+    garment: Garment
+    share: float
+    surround: float
+
+
+def garment_place(region: BodyRegion) -> Part:
+    """The part of a standing figure's box where a garment of a region belongs."""
+    top, bottom = ROWS[region]
+    return LEFT, top, RIGHT, bottom
+
+
+def garment_shares(picture: Picture, box: np.ndarray, garments: Sequence[Garment]) -> list[GarmentShare]:
+    """box (4,) of a standing figure, in pixels of the picture."""
+    shares = []
+    for garment in garments:
+        has = picture.has(garment.tints)
+        share = part_share(has, box, garment_place(garment.region))
+        shares.append(GarmentShare(garment, share, _surround_share(has, box, garment.region)))
+    return shares
+
+
+def _surround_share(has: np.ndarray, box: np.ndarray, region: BodyRegion) -> float:
+    top, bottom = ROWS[region]
+    left_of_it = part_share(has, box, (-BESIDE_SHARE, top, 0.0, bottom))
+    right_of_it = part_share(has, box, (1.0, top, 1 + BESIDE_SHARE, bottom))
+    # Trousers continue below the box, or a shirt above it: the box holds only part of the figure.
+    below, above = (LEFT, 1.0, RIGHT, 1 + BEYOND_SHARE), (LEFT, -BEYOND_SHARE, RIGHT, 0.0)
+    beyond = part_share(has, box, below if region == "lower" else above)
+    return max((left_of_it + right_of_it) / 2, beyond)
+
+
+def garments_match(picture: Picture, box: np.ndarray, garments: Sequence[Garment]) -> float:
+    """0..1: do the garments' colours lie in their places and not around them? garments: one or more."""
+    values = [
+        min(found.share / FULL_SHARE, 1.0) * float(np.clip(1.2 - found.surround / (found.share + 1e-6), 0, 1))
+        for found in garment_shares(picture, box, garments)
+    ]
+    return float(np.mean(values))
 
 
 class ScoredBox(NamedTuple):

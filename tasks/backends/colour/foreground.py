@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tasks.backends.colour.masks import disc
+from tasks.backends.colour.boxes import disc
 from tasks.backends.colour.palette import Picture
 from tasks.backends.people import PersonBox
 

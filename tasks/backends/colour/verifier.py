@@ -18,10 +18,8 @@ import numpy as np
 from schemas.candidate import Box, box_iou
 from schemas.grounding import Answer
 from schemas.instance import Instance
-from tasks.backends.colour.boxes import area, as_box, clip_to_picture, expand
-from tasks.backends.colour.figures import MAX_ON_PERSON, share_on_people
-from tasks.backends.colour.garments import garment_place, garment_shares
-from tasks.backends.colour.masks import WHOLE, Part, part_share, ring_share
+from tasks.backends.colour.boxes import WHOLE, Part, area, as_box, clip_to_picture, expand, part_share, ring_share
+from tasks.backends.colour.figures import MAX_ON_PERSON, garment_place, garment_shares, share_on_people
 from tasks.backends.colour.palette import SKIN, STRONG_MEMBERSHIP, Picture, Tint, shrink
 from tasks.backends.colour.patches import find_patches
 from tasks.backends.colour.phrases import Description, Garment, describe

@@ -35,9 +35,7 @@ class CyclesConfig(StageConfig):
         False, description="Draw every frame whole, instead of moving parts over one picture of what rests"
     )
     surroundings: float = Field(
-        0.25,
-        ge=0,
-        description="Margin that is redrawn around a moving body and its shadow, in heights of the body",
+        0.25, ge=0, description="Margin that is redrawn around a moving body and its shadow, in heights of the body"
     )
     feather_px: int = Field(8, ge=0, description="Width of the edge in which such a part blends into the rest")
 

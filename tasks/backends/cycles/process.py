@@ -18,7 +18,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.engine.progress import LOOK_EVERY_S, advance
+from tasks.media.cast_rays import Window
 
 WORKER = Path(__file__).with_name("worker.py")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -100,7 +100,7 @@ def _run(python: Path, folder: Path, job: dict[str, Any], timeout_s: float) -> i
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float, drawn: Path, job: dict[str, Any]) -> int:
     """The exit status. Reports the progress meanwhile. Raises TimeoutExpired."""
-    ends = list(itertools.accumulate(4 * _area(part["box"]) for part in job["parts"]))  # bytes
+    ends = list(itertools.accumulate(4 * Window(*part["box"]).area for part in job["parts"]))  # bytes
     end_s = time.monotonic() + timeout_s
     while True:
         try:
@@ -110,11 +110,6 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float, drawn: Path, job: 
                 raise
         n_bytes = drawn.stat().st_size if drawn.exists() else 0
         advance(bisect.bisect_right(ends, n_bytes), len(ends), "parts of frames")
-
-
-def _area(box: Sequence[int]) -> int:
-    left, top, right, bottom = box
-    return (right - left) * (bottom - top)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -136,7 +131,7 @@ def _failure(python: Path, folder: Path, status: int) -> Exception:
 
 def _read(folder: Path, job: dict[str, Any]) -> np.ndarray:
     """The pixels that the worker wrote. Raises RowFailed unless they fit the job."""
-    n_pixels = sum(_area(part["box"]) for part in job["parts"])
+    n_pixels = sum(Window(*part["box"]).area for part in job["parts"])
     try:
         report = Report.model_validate_json((folder / "report.json").read_bytes())
         pixels = np.fromfile(folder / "pixels", np.uint8)

@@ -25,19 +25,10 @@ INDEX = "model_index.json"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 HUB_TIMEOUT_S = 10
 # The arguments that generate() passes to the pipeline.
-ARGUMENTS = frozenset(
-    {
-        "prompt",
-        "negative_prompt",
-        "num_frames",
-        "height",
-        "width",
-        "num_inference_steps",
-        "guidance_scale",
-        "generator",
-        "output_type",
-    }
-)
+ARGUMENTS = {
+    *("prompt", "negative_prompt", "num_frames", "height", "width"),
+    *("num_inference_steps", "guidance_scale", "generator", "output_type"),
+}
 
 
 def libraries(lora: Checkpoint | None) -> tuple[str, ...]:

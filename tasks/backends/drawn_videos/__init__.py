@@ -51,7 +51,7 @@ class DrawnVideos:
         rng = sample_rng(sample)
         drawn = choose_behaviour(rng)
         plot = BEHAVIOURS[drawn].plot(sample.initial, sample.final)
-        animation = Animation.of(sample, plot, colours, World(self._config.width, self._config.height), rng)
+        animation = Animation(sample, plot, colours, World(self._config.width, self._config.height), rng)
         boxes: dict[str, list[Box | None]] = {ANIMAL: [], OBJECT: []}
 
         def frames() -> Iterator[np.ndarray]:

@@ -9,7 +9,6 @@ as a dog.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -17,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tasks.backends.drawn_videos.looks import head_noun
-from tasks.media.drawing.canvas import Canvas, Colour, Point, disc, hull, shade
+from tasks.media.drawing.canvas import Canvas, Colour, Point, Polygon, disc, hull, shade
 from tasks.media.drawing.figures import joint, step
 
 EYE: Colour = (30, 26, 28)
@@ -141,14 +140,14 @@ class AnimalFigure:
 
     def draw(self, canvas: Canvas, name: str | None, pose: AnimalPose) -> None:
         canvas.draw_as(name)
-        at = self._frame(pose)
+        pencil = _Pencil(canvas, self.coat, self.size, pose)
         match self.build:
             case FourLegged():
-                _draw_four_legged(canvas, self.build, self.coat, self.size, pose, at)
+                _draw_four_legged(pencil, self.build)
             case Bird():
-                _draw_bird(canvas, self.build, self.coat, self.size, pose, at)
+                _draw_bird(pencil, self.build)
             case Creeper():
-                _draw_creeper(canvas, self.build, self.coat, self.size, pose, at)
+                _draw_creeper(pencil, self.build)
 
     def reach(self) -> tuple[float, float]:
         """px from its middle to its tail and to its nose, when standing."""
@@ -159,175 +158,161 @@ class AnimalFigure:
         columns = np.flatnonzero(canvas.mask("it").any(axis=0))
         return float(side - columns[0]), float(columns[-1] + 1 - side)
 
-    def _frame(self, pose: AnimalPose) -> Callable[[float, float], Point]:
-        """(forward, up) in sizes -> px."""
-        bob = 0.03 * float(np.sin(pose.travelled / (STRIDE * self.size)))
 
-        def at(forward: float, up: float) -> Point:
-            return pose.x + pose.facing * forward * self.size, pose.y - (up + bob * min(up, 1.0)) * self.size
+class _Pencil(NamedTuple):
+    """Draws an animal in its pose, in tones of its coat."""
 
-        return at
+    canvas: Canvas
+    coat: Colour
+    size: float
+    pose: AnimalPose
+
+    def at(self, forward: float, up: float) -> Point:
+        """Sizes from its middle on the ground -> px; its back bobs as it walks."""
+        bob = 0.03 * float(np.sin(self.pose.travelled / (STRIDE * self.size)))
+        return (
+            self.pose.x + self.pose.facing * forward * self.size,
+            self.pose.y - (up + bob * min(up, 1.0)) * self.size,
+        )
+
+    def shape(self, tone: float, *polygons: Polygon) -> None:
+        self.canvas.shape(shade(self.coat, tone), *polygons)
+
+    def detail(self, tone: float, *polygons: Polygon) -> None:
+        self.canvas.detail(shade(self.coat, tone), *polygons)
 
 
 # --- Four legs ---------------------------------------------------------------------------------
 
 
-def _draw_four_legged(
-    canvas: Canvas, build: FourLegged, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
-) -> None:
-    _draw_tail(canvas, build, coat, size, at)
+def _draw_four_legged(pencil: _Pencil, build: FourLegged) -> None:
+    at, size = pencil.at, pencil.size
+    _draw_tail(pencil, build)
     chest, hips = at(build.trunk - 0.08, 0.98 - build.girth), at(-build.trunk, 0.96 - build.girth)
     for fore, near, lead in ((True, False, 0.5), (False, False, 0.0), (True, True, 0.0), (False, True, 0.5)):
         hip = at((build.trunk - 0.06 if fore else -build.trunk) + (0.04 if near else -0.04), 0.66)
-        _draw_leg(canvas, build, shade(coat, 1.0 if near else FAR_TONE), size, pose, hip, fore=fore, lead=lead)
-    canvas.shape(coat, hull((chest, size * build.girth), (hips, size * build.girth * 0.94)))
+        _draw_leg(pencil, 1.0 if near else FAR_TONE, size * build.leg, hip, fore=fore, lead=lead)
+    pencil.shape(1.0, hull((chest, size * build.girth), (hips, size * build.girth * 0.94)))
     back = hull((at(build.trunk * 0.6, 0.86), size * 0.06), (at(-build.trunk * 0.8, 0.84), size * 0.05))
-    canvas.detail(shade(coat, LIGHT_TONE), back)
-    _draw_head(canvas, build, coat, size, at)
+    pencil.detail(LIGHT_TONE, back)
+    _draw_head(pencil, build)
 
 
-def _draw_leg(
-    canvas: Canvas,
-    build: FourLegged,
-    colour: Colour,
-    size: float,
-    pose: AnimalPose,
-    hip: Point,
-    *,
-    fore: bool,
-    lead: float,
-) -> None:
+def _draw_leg(pencil: _Pencil, tone: float, thick: float, hip: Point, *, fore: bool, lead: float) -> None:
+    """thick: px"""
+    size, pose = pencil.size, pencil.pose
     ahead, up = step(pose.travelled, size * STRIDE, lead)
-    thick = size * build.leg
     stretched = (0.24 if fore else -0.3) * pose.airborne * size  # as in a leap
     reach = ahead * (1 - pose.airborne) + stretched
     foot = (hip[0] + pose.facing * reach, pose.y - up * (1 - pose.airborne) - thick * 0.8)
     knee = joint(hip, foot, size * 0.32, bend=pose.facing if fore else -pose.facing)
     toe = (foot[0] + pose.facing * thick * 0.7, foot[1] + thick * 0.1)
-    canvas.shape(
-        colour,
+    pencil.shape(
+        tone,
         hull((hip, thick * 1.4), (knee, thick * 0.95)),
         hull((knee, thick * 0.95), (foot, thick * 0.75)),
         hull((foot, thick * 0.75), (toe, thick * 0.65)),
     )
 
 
-def _draw_tail(
-    canvas: Canvas, build: FourLegged, coat: Colour, size: float, at: Callable[[float, float], Point]
-) -> None:
-    end = -build.trunk
-    tails: dict[str, list[tuple[float, float, float]]] = {  # back, up, radius
-        "plain": [(0.14, 0.86, 0.07), (0.4, 1.04, 0.06), (0.52, 1.22, 0.05)],
-        "curled": [(0.14, 0.84, 0.065), (0.42, 0.9, 0.06), (0.52, 1.16, 0.06), (0.42, 1.36, 0.055)],
-        "bushy": [(0.12, 0.82, 0.07), (0.38, 0.74, 0.15), (0.64, 0.6, 0.12), (0.8, 0.52, 0.04)],
-        "plume": [(0.1, 0.7, 0.09), (0.36, 0.72, 0.16), (0.46, 1.06, 0.2), (0.34, 1.4, 0.15)],
-        "stub": [(0.1, 0.86, 0.1), (0.26, 0.88, 0.1)],
-    }
-    bones = [(at(end - back, up), radius * size) for back, up, radius in tails[build.tail]]
-    canvas.shape(shade(coat, 0.94), *(hull(a, b) for a, b in pairwise(bones)))
+_TAILS: dict[str, list[tuple[float, float, float]]] = {  # its bones' ends: back, up, radius
+    "plain": [(0.14, 0.86, 0.07), (0.4, 1.04, 0.06), (0.52, 1.22, 0.05)],
+    "curled": [(0.14, 0.84, 0.065), (0.42, 0.9, 0.06), (0.52, 1.16, 0.06), (0.42, 1.36, 0.055)],
+    "bushy": [(0.12, 0.82, 0.07), (0.38, 0.74, 0.15), (0.64, 0.6, 0.12), (0.8, 0.52, 0.04)],
+    "plume": [(0.1, 0.7, 0.09), (0.36, 0.72, 0.16), (0.46, 1.06, 0.2), (0.34, 1.4, 0.15)],
+    "stub": [(0.1, 0.86, 0.1), (0.26, 0.88, 0.1)],
+}
 
 
-def _draw_head(
-    canvas: Canvas, build: FourLegged, coat: Colour, size: float, at: Callable[[float, float], Point]
-) -> None:
-    forward, up = build.neck
-    radius = build.head
+def _draw_tail(pencil: _Pencil, build: FourLegged) -> None:
+    bones = [(pencil.at(-build.trunk - back, up), radius * pencil.size) for back, up, radius in _TAILS[build.tail]]
+    pencil.shape(0.94, *(hull(a, b) for a, b in pairwise(bones)))
+
+
+def _draw_head(pencil: _Pencil, build: FourLegged) -> None:
+    at, size, (forward, up), radius = pencil.at, pencil.size, build.neck, build.head
     centre, nose = at(forward, up), at(forward + radius * 0.6 + build.snout, up - radius * 0.42)
     throat = (at(build.trunk - 0.1, 0.84), size * build.girth * 0.72)
-    _draw_ears(canvas, build, shade(coat, FAR_TONE), size, at, -0.4)
-    canvas.shape(coat, hull(throat, (at(forward - radius * 0.3, up - radius * 0.2), size * radius * 0.66)))
-    canvas.shape(coat, hull((centre, size * radius), (nose, size * radius * 0.38)))
-    _draw_ears(canvas, build, shade(coat, 0.86), size, at, 0.15)
-    canvas.detail(
-        EYE, disc(nose, size * radius * 0.2), disc(at(forward + 0.34 * radius, up + 0.2 * radius), size * 0.05)
-    )
+    _draw_ear(pencil, build, FAR_TONE, -0.4)
+    pencil.shape(1.0, hull(throat, (at(forward - radius * 0.3, up - radius * 0.2), size * radius * 0.66)))
+    pencil.shape(1.0, hull((centre, size * radius), (nose, size * radius * 0.38)))
+    _draw_ear(pencil, build, 0.86, 0.15)
+    eye = disc(at(forward + 0.34 * radius, up + 0.2 * radius), size * 0.05)
+    pencil.canvas.detail(EYE, disc(nose, size * radius * 0.2), eye)
 
 
-def _draw_ears(
-    canvas: Canvas, build: FourLegged, colour: Colour, size: float, at: Callable[[float, float], Point], shift: float
-) -> None:
+def _draw_ear(pencil: _Pencil, build: FourLegged, tone: float, shift: float) -> None:
     """shift: how far forward the ear is, in radii of the head; it differs for the far and the near ear."""
-    radius = build.head
+    at, radius_px, radius = pencil.at, pencil.size * build.head, build.head
     forward, up = build.neck[0] - (0.2 - shift) * radius, build.neck[1]
     match build.ears:
         case "pointed":
             base, tip = up + 0.7 * radius, up + 1.9 * radius
             ear = [at(forward - 0.45 * radius, base), at(forward - 0.1 * radius, tip), at(forward + 0.4 * radius, base)]
-            canvas.shape(colour, np.array(ear))
+            pencil.shape(tone, ear)
         case "round":
-            canvas.shape(colour, disc(at(forward - 0.3 * radius, up + 0.85 * radius), size * radius * 0.46))
+            pencil.shape(tone, disc(at(forward - 0.3 * radius, up + 0.85 * radius), radius_px * 0.46))
         case "floppy":
             top, low = at(forward - 0.2 * radius, up + 0.7 * radius), at(forward - 0.5 * radius, up - 0.4 * radius)
-            canvas.shape(colour, hull((top, size * radius * 0.3), (low, size * radius * 0.4)))
+            pencil.shape(tone, hull((top, radius_px * 0.3), (low, radius_px * 0.4)))
         case "long":
             low, high = at(forward - 0.2 * radius, up + 0.8 * radius), at(forward - 0.7 * radius, up + 2.7 * radius)
-            canvas.shape(colour, hull((low, size * radius * 0.3), (high, size * radius * 0.26)))
+            pencil.shape(tone, hull((low, radius_px * 0.3), (high, radius_px * 0.26)))
 
 
 # --- Birds -------------------------------------------------------------------------------------
 
 
-def _draw_bird(
-    canvas: Canvas, build: Bird, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
-) -> None:
+def _draw_bird(pencil: _Pencil, build: Bird) -> None:
+    at, size = pencil.at, pencil.size
     middle = (1 + build.leg) / 2
     girth = (1 - build.leg) / 2
-    for near, lead in ((False, 0.5), (True, 0.0)):
-        _draw_bird_leg(canvas, build, shade(coat, 0.8 if near else 0.66), size, pose, at, lead)
-    tail = [at(-0.5, middle + 0.1), at(-1.1, middle + 0.22), at(-1.08, middle - 0.02), at(-0.4, middle - 0.14)]
-    canvas.shape(shade(coat, 0.84), np.array(tail))
+    for tone, lead in ((0.66, 0.5), (0.8, 0.0)):
+        _draw_bird_leg(pencil, build.leg, tone, lead)
+    pencil.shape(
+        0.84, [at(-0.5, middle + 0.1), at(-1.1, middle + 0.22), at(-1.08, middle - 0.02), at(-0.4, middle - 0.14)]
+    )
     forward, up = build.neck
     neck = hull((at(0.3, middle), size * girth * 0.8), (at(forward, up), size * 0.19))
     beak = [at(forward + 0.1, up + 0.1), at(forward + 0.16 + build.beak, up - 0.04), at(forward + 0.1, up - 0.12)]
-    canvas.shape(shade(coat, 0.72), np.array(beak))
-    canvas.shape(coat, hull((at(0.24, middle), size * girth), (at(-0.42, middle + 0.02), size * girth * 0.7)), neck)
-    canvas.shape(coat, disc(at(forward, up), size * 0.22))
-    lifted = 0.75 * pose.airborne
-    wing = ((at(0.16, middle + 0.1), size * 0.17), (at(-0.5, middle + 0.05 + lifted), size * 0.08))
-    canvas.shape(shade(coat, 0.86), hull(*wing))
-    canvas.detail(EYE, disc(at(forward + 0.08, up + 0.05), size * 0.05))
+    pencil.shape(0.72, beak)
+    pencil.shape(1.0, hull((at(0.24, middle), size * girth), (at(-0.42, middle + 0.02), size * girth * 0.7)), neck)
+    pencil.shape(1.0, disc(at(forward, up), size * 0.22))
+    lifted = 0.75 * pencil.pose.airborne
+    pencil.shape(0.86, hull((at(0.16, middle + 0.1), size * 0.17), (at(-0.5, middle + 0.05 + lifted), size * 0.08)))
+    pencil.canvas.detail(EYE, disc(at(forward + 0.08, up + 0.05), size * 0.05))
 
 
-def _draw_bird_leg(
-    canvas: Canvas,
-    build: Bird,
-    colour: Colour,
-    size: float,
-    pose: AnimalPose,
-    at: Callable[[float, float], Point],
-    lead: float,
-) -> None:
+def _draw_bird_leg(pencil: _Pencil, length: float, tone: float, lead: float) -> None:
+    size, pose = pencil.size, pencil.pose
     ahead, up = step(pose.travelled, size * STRIDE * 0.7, lead)
     tucked = 0.5 * pose.airborne
-    hip = at(0.0, build.leg + 0.1)
+    hip = pencil.at(0.0, length + 0.1)
     thick = size * 0.055
-    foot = (hip[0] + pose.facing * ahead * (1 - tucked), pose.y - (up + tucked * build.leg * size) - thick)
+    foot = (hip[0] + pose.facing * ahead * (1 - tucked), pose.y - (up + tucked * length * size) - thick)
     toe = (foot[0] + pose.facing * size * 0.18, foot[1] + thick * 0.2)
-    canvas.shape(colour, hull((hip, thick * 1.2), (foot, thick)), hull((foot, thick), (toe, thick * 0.8)))
+    pencil.shape(tone, hull((hip, thick * 1.2), (foot, thick)), hull((foot, thick), (toe, thick * 0.8)))
 
 
 # --- Creepers ----------------------------------------------------------------------------------
 
 
-def _draw_creeper(
-    canvas: Canvas, build: Creeper, coat: Colour, size: float, pose: AnimalPose, at: Callable[[float, float], Point]
-) -> None:
-    half = build.trunk
+def _draw_creeper(pencil: _Pencil, build: Creeper) -> None:
+    at, size, pose, half = pencil.at, pencil.size, pencil.pose, build.trunk
     for forward, near, lead in ((0.6, False, 0.5), (-0.6, False, 0.0), (0.52, True, 0.0), (-0.68, True, 0.5)):
         ahead, up = step(pose.travelled, size * STRIDE * 0.6, lead)
         hip, thick = at(forward * half, 0.34), size * 0.14
         foot = (hip[0] + pose.facing * (ahead * (1 - pose.airborne) + size * 0.05), pose.y - up - thick)
-        canvas.shape(shade(coat, 0.92 if near else FAR_TONE), hull((hip, thick * 1.2), (foot, thick)))
+        pencil.shape(0.92 if near else FAR_TONE, hull((hip, thick * 1.2), (foot, thick)))
     tail = [at(-half * 0.8, 0.5), at(-half - build.tail, 0.24), at(-half * 0.7, 0.22)]
     head, radius = at(*build.neck), size * 0.23
     dome = [at(half * np.cos(a), 0.26 + 0.74 * np.sin(a)) for a in np.linspace(0, np.pi, 22)]
     neck = hull((at(half * 0.7, 0.42), size * 0.17), (head, radius * 0.8))
-    canvas.shape(shade(coat, 0.92), np.array(tail), neck, disc(head, radius), np.array(dome))
+    pencil.shape(0.92, tail, neck, disc(head, radius), dome)
     if build.shell:
-        canvas.shape(shade(coat, 0.84), np.array(dome))
+        pencil.shape(0.84, dome)
         for forward, up in ((0.0, 0.66), (0.48, 0.5), (-0.48, 0.5)):
-            canvas.detail(shade(coat, LIGHT_TONE), disc(at(forward * half, up), size * 0.2 * half, size * 0.15))
+            pencil.detail(LIGHT_TONE, disc(at(forward * half, up), size * 0.2 * half, size * 0.15))
     else:
-        back = hull((at(half * 0.3, 0.8), size * 0.07), (at(-half * 0.5, 0.7), size * 0.06))
-        canvas.detail(shade(coat, LIGHT_TONE), back)
-    canvas.detail(EYE, disc(at(build.neck[0] + 0.08, build.neck[1] + 0.07), size * 0.055))
+        pencil.detail(LIGHT_TONE, hull((at(half * 0.3, 0.8), size * 0.07), (at(-half * 0.5, 0.7), size * 0.06)))
+    pencil.canvas.detail(EYE, disc(at(build.neck[0] + 0.08, build.neck[1] + 0.07), size * 0.055))

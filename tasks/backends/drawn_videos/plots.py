@@ -120,10 +120,6 @@ class Leg(NamedTuple):
         (x0, y0), (x1, y1) = self.start, self.end
         return float(np.hypot(x1 - x0, y1 - y0)) + abs(self.rise)
 
-    def at(self, share: float) -> Point:
-        """The place at a share of its length, 0..1."""
-        return flight(self.start, self.end, share, self.rise)
-
 
 class Spot(NamedTuple):
     """Where the animal is on its path."""
@@ -161,7 +157,7 @@ class Path:
             left, walked = left - leg.length, walked + (0.0 if leg.leap else leg.length)
             leg = following
         share = min(left / max(leg.length, 1e-6), 1.0)
-        x, y = leg.at(share)
+        x, y = flight(leg.start, leg.end, share, leg.rise)
         return Spot(
             x,
             y,

@@ -31,9 +31,9 @@ class Frame(NamedTuple):
     def at(self, across: float, up: float) -> Point:
         return self.foot[0] + across * self.width, self.foot[1] - up * self.height
 
-    def area(self, left: float, bottom: float, right: float, top: float) -> np.ndarray:
-        """(4, 2) rectangle."""
-        return np.array([self.at(left, top), self.at(right, top), self.at(right, bottom), self.at(left, bottom)])
+    def area(self, left: float, bottom: float, right: float, top: float) -> list[Point]:
+        """The corners of a rectangle."""
+        return [self.at(left, top), self.at(right, top), self.at(right, bottom), self.at(left, bottom)]
 
     def rim(self, up: float, half: float) -> np.ndarray:
         """(24, 2) the rim of a round thing at a height, seen slightly from above."""
@@ -52,7 +52,7 @@ class ThingShape(NamedTuple):
 
 
 def _crate(canvas: Canvas, frame: Frame, colour: Colour) -> None:
-    lid = np.array([frame.at(-0.5, 0.84), frame.at(-0.42, 1), frame.at(0.42, 1), frame.at(0.5, 0.84)])
+    lid = [frame.at(-0.5, 0.84), frame.at(-0.42, 1), frame.at(0.42, 1), frame.at(0.5, 0.84)]
     canvas.shape(colour, lid, frame.area(-0.5, 0, 0.5, 0.84))
     canvas.detail(shade(colour, LIGHT), lid)
     canvas.detail(shade(colour, DARK), *(frame.area(x - 0.05, 0.02, x + 0.05, 0.84) for x in (-0.44, 0.44)))
@@ -61,7 +61,7 @@ def _crate(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 
 
 def _table(canvas: Canvas, frame: Frame, colour: Colour) -> None:
-    top = np.array([frame.at(-0.5, 0.8), frame.at(-0.46, 1), frame.at(0.46, 1), frame.at(0.5, 0.8)])
+    top = [frame.at(-0.5, 0.8), frame.at(-0.46, 1), frame.at(0.46, 1), frame.at(0.5, 0.8)]
     canvas.shape(colour, frame.area(-0.46, 0, 0.46, 0.82), top)
     canvas.detail(shade(colour, LINE), frame.area(-0.37, 0, 0.37, 0.62))  # in the shade below it
     canvas.detail(
@@ -96,7 +96,7 @@ def _chair(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 def _stump(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     bark = [(-0.5, 0.0), (-0.42, 0.14), (-0.39, 0.5), (-0.4, 0.9), (0.4, 0.9), (0.39, 0.5), (0.42, 0.14), (0.5, 0.0)]
     top = frame.rim(0.9, 0.4)
-    canvas.shape(shade(colour, 0.9), np.array([frame.at(*point) for point in bark]), frame.rim(0.06, 0.4), top)
+    canvas.shape(shade(colour, 0.9), [frame.at(*point) for point in bark], frame.rim(0.06, 0.4), top)
     for across in (-0.26, -0.08, 0.12, 0.28):
         canvas.stroke(shade(colour, LINE), [frame.at(across, 0.12), frame.at(across * 0.94, 0.74)], 1.4)
     canvas.detail(shade(colour, LIGHT), top)
@@ -108,7 +108,7 @@ def _log(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     radius = frame.height / 2
     half = frame.width / 2 - radius * 0.7
     (x, y), (left, right) = frame.at(0, 0.5), (frame.foot[0] - half, frame.foot[0] + half)
-    trunk = np.array([(left, y - radius), (right, y - radius), (right, y + radius), (left, y + radius)])
+    trunk = [(left, y - radius), (right, y - radius), (right, y + radius), (left, y + radius)]
     cut = disc((right, y), radius * 0.7, radius)
     canvas.shape(shade(colour, 0.9), trunk, disc((left, y), radius * 0.7, radius), cut)
     for up, start in ((0.2, -0.3), (0.46, -0.38), (0.74, -0.22)):
@@ -120,9 +120,9 @@ def _log(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 def _rock(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     rim = [(-0.5, 0.0), (-0.47, 0.36), (-0.36, 0.74), (-0.2, 0.98), (0.12, 1.0), (0.3, 0.9), (0.43, 0.52), (0.5, 0.0)]
     lit, shaded = [(-0.3, 0.72), (-0.17, 0.92), (0.1, 0.94), (0, 0.7)], [(0.1, 0), (0.24, 0.5), (0.4, 0.46), (0.47, 0)]
-    canvas.shape(shade(colour, 0.94), np.array([frame.at(*point) for point in rim]))
-    canvas.detail(shade(colour, LIGHT), np.array([frame.at(*point) for point in lit]))
-    canvas.detail(shade(colour, DARK), np.array([frame.at(*point) for point in shaded]))
+    canvas.shape(shade(colour, 0.94), [frame.at(*point) for point in rim])
+    canvas.detail(shade(colour, LIGHT), [frame.at(*point) for point in lit])
+    canvas.detail(shade(colour, DARK), [frame.at(*point) for point in shaded])
     canvas.stroke(shade(colour, LINE), [frame.at(-0.28, 0.1), frame.at(-0.2, 0.34), frame.at(-0.3, 0.52)], 1.2)
 
 
@@ -131,8 +131,8 @@ def _bucket(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     side = [frame.at(-0.5, 0.07), frame.at(-0.4, 0.92), frame.at(0.4, 0.92), frame.at(0.5, 0.07)]
     light = [frame.at(-0.36, 0.2), frame.at(-0.3, 0.8), frame.at(-0.2, 0.8), frame.at(-0.24, 0.2)]
     bottom = frame.rim(0.92, 0.4)
-    canvas.shape(shade(colour, 0.94), np.array(side), frame.rim(0.08, 0.5), bottom)
-    canvas.detail(shade(colour, LIGHT), np.array(light), bottom)
+    canvas.shape(shade(colour, 0.94), side, frame.rim(0.08, 0.5), bottom)
+    canvas.detail(shade(colour, LIGHT), light, bottom)
     for up in (0.2, 0.34):
         canvas.stroke(shade(colour, LINE), [frame.at(-0.46, up), frame.at(0, up - 0.05), frame.at(0.46, up)], 1.6)
 
@@ -143,7 +143,7 @@ def _barrel(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     staves = [frame.at(-half, u) for half, u in zip(bulge, up, strict=True)]
     staves += [frame.at(half, u) for half, u in zip(bulge[::-1], up[::-1], strict=True)]
     lid = frame.rim(0.92, 0.4)
-    canvas.shape(shade(colour, 0.94), np.array(staves), frame.rim(0.07, 0.4), lid)
+    canvas.shape(shade(colour, 0.94), staves, frame.rim(0.07, 0.4), lid)
     for level in (0.24, 0.7):
         canvas.stroke(
             shade(colour, LINE), [frame.at(-0.47, level), frame.at(0, level - 0.05), frame.at(0.47, level)], 2.4
@@ -165,10 +165,10 @@ def _post(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     """A lamp, a mailbox, a sign: wide on top, narrow below."""
     head = [frame.at(-0.5, 0.3), frame.at(-0.34, 0.98), frame.at(0.34, 0.98), frame.at(0.5, 0.3)]
     foot = hull(*((frame.at(x, 0.05), frame.height * 0.05) for x in (-0.26, 0.26)), (frame.at(0, 0.26), 2.0))
-    canvas.shape(colour, frame.area(-0.14, 0, 0.14, 0.4), foot, np.array(head))
+    canvas.shape(colour, frame.area(-0.14, 0, 0.14, 0.4), foot, head)
     canvas.detail(shade(colour, DARK), foot)
     light = [frame.at(-0.4, 0.36), frame.at(-0.26, 0.92), frame.at(-0.08, 0.92), frame.at(-0.1, 0.36)]
-    canvas.detail(shade(colour, LIGHT), np.array(light))
+    canvas.detail(shade(colour, LIGHT), light)
 
 
 def _mound(canvas: Canvas, frame: Frame, colour: Colour) -> None:
@@ -188,7 +188,7 @@ def _ball(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 
 def _slab(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     """Low and flat: a bed, a rug, a book."""
-    top = np.array([frame.at(-0.5, 0.62), frame.at(-0.43, 1), frame.at(0.43, 1), frame.at(0.5, 0.62)])
+    top = [frame.at(-0.5, 0.62), frame.at(-0.43, 1), frame.at(0.43, 1), frame.at(0.5, 0.62)]
     canvas.shape(shade(colour, 0.88), frame.area(-0.5, 0, 0.5, 0.62), top)
     canvas.detail(colour, top)
     canvas.stroke(shade(colour, LINE), [frame.at(-0.48, 0.32), frame.at(0.48, 0.32)], 1.4)
@@ -206,10 +206,10 @@ def _shelves(canvas: Canvas, frame: Frame, colour: Colour) -> None:
 def _tent(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     """Sloping sides: a tent, a cone, a heap of sand."""
     sides = [frame.at(-0.5, 0), frame.at(-0.2, 1), frame.at(0.2, 1), frame.at(0.5, 0)]
-    canvas.shape(colour, np.array(sides))
+    canvas.shape(colour, sides)
     light = [frame.at(-0.4, 0.1), frame.at(-0.17, 0.92), frame.at(0, 0.92), frame.at(-0.16, 0.1)]
-    canvas.detail(shade(colour, LIGHT), np.array(light))
-    canvas.detail(shade(colour, LINE), np.array([frame.at(-0.04, 0), frame.at(0.1, 0.7), frame.at(0.24, 0)]))
+    canvas.detail(shade(colour, LIGHT), light)
+    canvas.detail(shade(colour, LINE), [frame.at(-0.04, 0), frame.at(0.1, 0.7), frame.at(0.24, 0)])
 
 
 def _bicycle(canvas: Canvas, frame: Frame, colour: Colour) -> None:
@@ -220,8 +220,8 @@ def _bicycle(canvas: Canvas, frame: Frame, colour: Colour) -> None:
     tubes.append(hull((hubs[1], tube), (frame.at(0.18, 0.95), tube)))
     grips = [hull(*((frame.at(x, 0.95), tube * 1.4) for x in pair)) for pair in ((-0.3, 0.0), (0.1, 0.34))]
     wheels = [disc(hub, radius) for hub in hubs]
-    canvas.shape(colour, *wheels, np.array([joints[0], joints[3], joints[2], hubs[1]]), *tubes, *grips)
-    canvas.detail(shade(colour, LINE), np.array(joints))
+    canvas.shape(colour, *wheels, [joints[0], joints[3], joints[2], hubs[1]], *tubes, *grips)
+    canvas.detail(shade(colour, LINE), joints)
     canvas.detail(shade(colour, DARK), *(disc(hub, radius * 0.74) for hub in hubs))
     canvas.detail(shade(colour, LIGHT), *tubes)
 

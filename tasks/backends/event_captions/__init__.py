@@ -10,7 +10,7 @@ import typing
 
 from schemas.scene import SceneSet, Split
 from schemas.simulation import Rendered, Simulation
-from tasks.backends.event_captions.measures import read_facts
+from tasks.backends.event_captions.facts import read_facts
 from tasks.backends.event_captions.wording import word_caption
 
 __all__ = ["EventCaptions"]

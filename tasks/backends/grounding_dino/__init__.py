@@ -2,8 +2,7 @@
 
 "man", "ball", "man"  ->  "man . ball ."  ->  a score for each class and box
 
-prompts.py   class names -> captions      boxes.py    boxes and scores -> proposals
-frames.py    frames -> network input      detector.py what both libraries share
+prompts.py   class names -> captions      detector.py what both libraries share
 native.py    groundingdino-py             port.py     transformers
 """
 

@@ -1,4 +1,8 @@
-"""The common part of both GroundingDINO libraries: everything but loading and the forward pass."""
+"""The common part of both GroundingDINO libraries: everything but loading and the forward pass.
+
+(480, 720) px  ->  (800, 1200) as in training, with ImageNet's mean and deviation  ->  boxes and token scores
+to_pixels([[0.5, 0.5, 0.2, 0.4]], width=100, height=50)  ->  [[40, 15, 60, 35]]
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +19,71 @@ from schemas.grounding import Proposal
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from tasks.backends.grounding_dino import DinoConfig
-from tasks.backends.grounding_dino.boxes import proposals_of, to_pixels
-from tasks.backends.grounding_dino.frames import feature_cells, network_input, scaled_size
 from tasks.backends.grounding_dino.prompts import Caption, captions_of, phrase_of, token_columns
-from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once
+from tasks.backends.people import non_maximum_suppression
+from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once, normalise
 from tasks.engine.progress import advance
 
 if TYPE_CHECKING:
     import torch
+
+
+# Per frame and class. Far above any J: it bounds the output of an untrained network or a threshold of 0.
+MAX_BOXES = 100
+MIN_SIDE_PX = 1.0  # a smaller box holds no pixel to verify
+
+
+def to_pixels(boxes_cxcywh: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(N, 4) centre x, centre y, width, height in shares of the frame -> (N, 4) left, top, right, bottom in px,
+    clipped to the frame."""
+    boxes = np.asarray(boxes_cxcywh, np.float64)
+    half = boxes[:, 2:] / 2
+    corners = np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
+    return np.clip(corners, 0, 1) * (width, height, width, height)
+
+
+def proposals_of(frame: int, boxes: np.ndarray, scores: np.ndarray, min_score: float, max_iou: float) -> list[Proposal]:
+    """One class's proposals on one frame, best first.
+
+    boxes: (N, 4) px, left, top, right, bottom; scores: (N,) 0..1
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    good = (scores >= min_score) & (sides >= MIN_SIDE_PX).all(axis=1)
+    boxes, scores = boxes[good], scores[good]
+    return [
+        Proposal(frame=frame, box_xyxy=tuple(boxes[i].tolist()), score=float(scores[i]))
+        for i in non_maximum_suppression(boxes, scores, max_iou, MAX_BOXES)
+    ]
+
+
+def scaled_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:
+    """(height, width) with the shorter side scaled to `short_side`, or less if the longer would exceed `long_side`.
+
+    (480, 720), 800, 1333 -> (800, 1200)
+    """
+    short, long = min(height, width), max(height, width)
+    if long / short * short_side > long_side:
+        short_side = max(round(long_side * short / long), 1)
+    scaled_long = int(short_side * long / short)
+    return (short_side, scaled_long) if height <= width else (scaled_long, short_side)
+
+
+def feature_cells(height: int, width: int) -> int:
+    """Number of cells of the network's four feature maps (strides 8 to 64) for an input of this size."""
+    return sum(ceil(height / stride) * ceil(width / stride) for stride in (8, 16, 32, 64))
+
+
+def network_input(frames: np.ndarray, size: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, *size) float32 on the device.
+
+    Antialiased bilinear, like Pillow's for the published weights, but without its rounding to whole grey levels.
+    """
+    import torch
+
+    pixels = torch.from_numpy(frames.copy()).to(device).permute(0, 3, 1, 2).float() / 255
+    return normalise(
+        torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+    )
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,7 @@ class PortedGroundingDino(GroundingDino):
 
     def __init__(self, dino: DinoConfig, torch: TorchConfig) -> None:
         self._checkpoint = Checkpoint.of(dino.checkpoint or HUB)
-        weights = {
-            "backend": "transformers",
-            "model": self._checkpoint.identity,
-            **MODELS.pinned("transformers"),
-        }
+        weights = {"backend": "transformers", "model": self._checkpoint.identity, **MODELS.pinned("transformers")}
         super().__init__(dino, torch, weights)
 
     def _load(self, device: torch.device) -> Network:

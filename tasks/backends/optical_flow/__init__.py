@@ -9,9 +9,9 @@ for its colours in its shape does; GrabCut then decides the uncertain rim. While
 of a place without the instance count too. Pixels that no longer look like the instance are dropped: an instance without
 visible pixels is hidden, has an empty mask, and is searched, near its last place first, until it reappears.
 
-    frames   a clip's frames at the working scale      shapes   masks, their pieces and outlines
-    step     the flow from one frame to the next       colour   what colours an instance has
-    cut      GrabCut, and the anchor's box             search   where a shape covers its colours best
+    frames   a clip's frames at the working scale, and the flow from one to the next
+    shapes   masks, their pieces and outlines, and where an outline covers its colours best
+    colour   what colours an instance has              cut      GrabCut, and the anchor's box
     plate    what a still camera has seen behind the instances
     track    one instance during one walk              walk     all instances through the clip
 

@@ -1,15 +1,16 @@
-"""A clip's frames scaled down for propagation, and its masks scaled back.
+"""A clip's frames scaled down for propagation, its masks scaled back, and the flow from one frame to the next.
 
     ScaledClip(frames).view(3)          frame 3, 1280x720  ->  854x480, with its colours indexed
     ScaledClip(frames).full_size(rle)   a mask of 854x480  ->  1280x720
+    Step(view_3, view_4).carry(mask_3)  ->  the mask of frame 3 where the flow puts it in frame 4
 
-Views are made one by one: all together would take ten times the memory of the frames.
+Views are made one by one: all together would take ten times the memory of the frames. All instances of a walk share a
+step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,23 +20,21 @@ from tasks.backends.optical_flow.colour import bins_of, colour_histogram
 
 SHORT_SIDE_PX = 480
 """Frames with a longer short side are scaled to this; masks are returned at the clip's own size."""
+MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid needs more
+CHANGED = 18  # 8-bit levels: a larger change between two frames is news
+NO_MAP = np.empty(0, np.float32)  # cv2.convertMaps' second map: unused, the first holds both coordinates
+MOVING_PX = 0.5  # px a frame: slower counts as standing still
 
 
-@dataclass
 class ScaledView:
     """One frame at the working scale, with the data that all instances share."""
 
-    rgb: np.ndarray  # (h, w, 3) uint8
-    smooth: np.ndarray  # the same, smoothed against pixel noise
-    grey: np.ndarray  # (h, w) uint8
-    colours: np.ndarray  # (h, w) int32: each pixel's Lab histogram bin
-    histogram: np.ndarray  # (N_COLOURS,) pixel counts
-
-    @classmethod
-    def of(cls, rgb: np.ndarray) -> ScaledView:
-        colours = bins_of(rgb)
-        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        return cls(rgb, smoothed(rgb), grey, colours, colour_histogram(colours))
+    def __init__(self, rgb: np.ndarray) -> None:
+        self.rgb = rgb  # (h, w, 3) uint8
+        self.smooth = smoothed(rgb)  # the same, smoothed against pixel noise
+        self.grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)  # (h, w) uint8
+        self.colours = bins_of(rgb)  # (h, w) int32: each pixel's Lab histogram bin
+        self.histogram = colour_histogram(self.colours)  # (N_COLOURS,) pixel counts
 
 
 class ScaledClip:
@@ -53,7 +52,7 @@ class ScaledClip:
         return (self.height, self.width) != (self.full_height, self.full_width)
 
     def view(self, t: int) -> ScaledView:
-        return ScaledView.of(self.picture(t))
+        return ScaledView(self.picture(t))
 
     def picture(self, t: int) -> np.ndarray:
         """Frame t, (h, w, 3) uint8."""
@@ -91,3 +90,47 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(h, w) uint8: the largest difference of a channel."""
     red, green, blue = cv2.split(cv2.absdiff(a, b))  # far faster than a maximum over the last axis
     return cv2.max(cv2.max(red, green), blue)
+
+
+def dense_flow(of: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Grey pictures (h, w) -> (h, w, 2) float32, px: where each pixel of `of` lies in `towards`, as (dx, dy)."""
+    height, width = of.shape
+    pad = (0, max(0, MIN_FLOW_SIDE_PX - height), 0, max(0, MIN_FLOW_SIDE_PX - width))
+    of, towards = (cv2.copyMakeBorder(grey, *pad, cv2.BORDER_REPLICATE) for grey in (of, towards))
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(
+        of, towards, np.zeros((*of.shape, 2), np.float32)
+    )
+    return flow[:height, :width]
+
+
+class Step:
+    """The data of a step that do not depend on the instance."""
+
+    def __init__(self, previous: ScaledView, view: ScaledView) -> None:
+        self.previous, self.view = previous, view
+        flow = dense_flow(view.grey, previous.grey)
+        height, width = view.grey.shape
+        grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+        camera = np.median(flow[::8, ::8].reshape(-1, 2), axis=0)
+        # cv2.remap's fixed-point maps, made once, not at each remap: where each pixel was in the previous view
+        self.source = cv2.convertMaps(grid + flow, NO_MAP, cv2.CV_16SC2)
+        followed = cv2.remap(previous.rgb, *self.source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        shift = np.array([[1, 0, camera[0]], [0, 1, camera[1]]], np.float32)
+        still = cv2.warpAffine(
+            previous.rgb, shift, (width, height), flags=cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
+        self.motion = -flow  # (h, w, 2) float32: from there to here, px
+        self.camera = -camera  # (2,) float32: the frame's own motion from there to here, px
+        self.agrees = difference(view.rgb, followed) < CHANGED  # (h, w) bool: its source has the pixel's colour
+        self.news = difference(view.rgb, still) > CHANGED  # (h, w) bool: changed, apart from the camera's motion
+
+    def carry(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of the previous frame moved along the flow, (h, w) bool."""
+        soft = cv2.remap(mask.astype(np.uint8) * 255, *self.source, cv2.INTER_LINEAR)
+        return soft > 127
+
+    def moving(self) -> np.ndarray:
+        """(h, w) bool: pixels that move relative to the camera's motion, with a margin."""
+        x, y = cv2.split(self.motion - self.camera)
+        moving = cv2.magnitude(x, y) > MOVING_PX
+        return cv2.dilate(moving.view(np.uint8), np.ones((17, 17), np.uint8)).view(bool)

@@ -16,23 +16,23 @@ import numpy as np
 
 from tasks.backends.optical_flow.colour import Appearance, colour_density, colour_histogram
 from tasks.backends.optical_flow.cut import TrackSeed, grabcut
-from tasks.backends.optical_flow.frames import ScaledView
+from tasks.backends.optical_flow.frames import ScaledView, Step
 from tasks.backends.optical_flow.plate import Scenery
-from tasks.backends.optical_flow.search import colour_fit, search_shape
 from tasks.backends.optical_flow.shapes import (
     MIN_AREA_PX,
     InstanceShape,
     Window,
     bounds,
     centroid,
+    colour_fit,
     dilate,
     erode,
     largest_piece,
     mostly_within,
+    search_shape,
     solidity,
     window_around,
 )
-from tasks.backends.optical_flow.step import Step
 
 SPECK = 0.03  # of the whole instance's area; smaller loose pieces are dropped
 MIN_VISIBLE = 0.02  # of the whole instance's area; less counts as hidden

@@ -16,10 +16,9 @@ import numpy as np
 from schemas.candidate import Anchor
 from schemas.mask_track import decode_mask, encode_mask
 from tasks.backends.optical_flow.cut import TrackSeed, segment_box
-from tasks.backends.optical_flow.frames import ScaledClip, ScaledView
+from tasks.backends.optical_flow.frames import ScaledClip, ScaledView, Step
 from tasks.backends.optical_flow.plate import Guess, Plate
 from tasks.backends.optical_flow.shapes import bounds, erode, union, window_around
-from tasks.backends.optical_flow.step import Step
 from tasks.backends.optical_flow.track import Track
 from tasks.engine.progress import counted
 
@@ -69,7 +68,7 @@ def walk_clip(clip: ScaledClip, targets: list[Target], guess: Guess, direction: 
             continue
         view = clip.view(t)
         taken = _resting(clip, targets, walking, t)
-        step = Step.between(previous, view) if previous is not None else None
+        step = Step(previous, view) if previous is not None else None
         if step is not None:
             advance_tracks([track for _, track in walking], step, taken, plate)
         walking += _starting(targets, walking, view, taken, plate, t)

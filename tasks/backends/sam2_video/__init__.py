@@ -6,8 +6,7 @@
 The network segments each instance from its anchor's box, remembers it, and continues frame by frame, forward and then
 backward. All instances advance together: a frame is encoded at most once per direction.
 
-    walk.py       the order of the frames, and which memories may be dropped
-    contest.py    mask logits -> masks that share no pixel, as run lengths
+    walk.py       the order of the frames, which memories may be dropped, and whose a contested pixel is
     propagator.py what both libraries share
     native.py     sam2                      port.py   transformers
 

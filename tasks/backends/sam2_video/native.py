@@ -18,19 +18,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from schemas.candidate import Anchor
 from schemas.outcome import ServiceDown
 from tasks.backends.sam2_video import Sam2Config
-from tasks.backends.sam2_video.propagator import CORNER_LABELS, REPOSITORIES, DeviceClip, Sam2Propagator
+from tasks.backends.sam2_video.propagator import CORNER_LABELS, PUBLISHED, DeviceClip, Sam2Propagator
 from tasks.backends.sam2_video.walk import Tracker, forget
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, check_weights
 
 if TYPE_CHECKING:
     import torch
-
-WEIGHTS = {
-    "hiera_t": "sam2.1_hiera_tiny.pt",
-    "hiera_s": "sam2.1_hiera_small.pt",
-    "hiera_b+": "sam2.1_hiera_base_plus.pt",
-    "hiera_l": "sam2.1_hiera_large.pt",
-}
 
 # As build_sam2_video_predictor(apply_postprocessing=True) sets it, without fill_hole_area.
 POSTPROCESSING = {
@@ -51,7 +44,7 @@ class NativeSam2(Sam2Propagator):
 
     def __init__(self, sam2: Sam2Config, torch: TorchConfig) -> None:
         super().__init__(sam2, torch)
-        if self._checkpoint.path is None and sam2.architecture not in WEIGHTS:
+        if self._checkpoint.path is None and sam2.architecture not in PUBLISHED:
             raise ServiceDown(
                 f"{self._checkpoint.identity}: unknown which file holds the weights of {sam2.architecture}; "
                 "download it and set sam2.checkpoint to its path"
@@ -76,7 +69,7 @@ class NativeSam2(Sam2Propagator):
     def _weights(self) -> Path:
         if self._checkpoint.path is not None:
             return self._checkpoint.path
-        name = WEIGHTS[self._sam2.architecture]
+        _, name = PUBLISHED[self._sam2.architecture]
         return self._checkpoint.folder([name]) / name
 
     def _trackers(self, network: Any, clip: DeviceClip, groups: list[list[Anchor]]) -> list[Tracker]:
@@ -187,7 +180,7 @@ def network_settings(architecture: str) -> Any:
 
     from omegaconf import OmegaConf
 
-    named = architecture in REPOSITORIES
+    named = architecture in PUBLISHED
     path = files("sam2") / f"configs/sam2.1/sam2.1_{architecture}.yaml" if named else Path(architecture)
     settings = OmegaConf.merge(OmegaConf.create(path.read_text()).model, POSTPROCESSING)
     OmegaConf.resolve(settings)
@@ -209,11 +202,11 @@ def _targets(node: Any) -> list[str]:
 
 def _architecture_identity(architecture: str) -> str:
     """The architecture's name, or the hash of its settings file."""
-    if architecture in REPOSITORIES:
+    if architecture in PUBLISHED:
         return architecture
     if not Path(architecture).is_file():
         raise ServiceDown(
-            f"unknown architecture {architecture}; set sam2.architecture to {', '.join(REPOSITORIES)} or a YAML file"
+            f"unknown architecture {architecture}; set sam2.architecture to {', '.join(PUBLISHED)} or a YAML file"
         )
     return Checkpoint.of(architecture).identity
 

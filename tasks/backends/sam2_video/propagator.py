@@ -12,26 +12,17 @@ from schemas.candidate import Anchor, check_anchor
 from schemas.outcome import ServiceDown
 from tasks.backends.extras import MODELS
 from tasks.backends.sam2_video import Sam2Config
-from tasks.backends.sam2_video.contest import Contest
-from tasks.backends.sam2_video.walk import Tracker, walk_clip
-from tasks.backends.torch_runtime import (
-    Checkpoint,
-    TorchConfig,
-    device_of,
-    inference,
-    load_once,
-    loading,
-    normalise,
-)
+from tasks.backends.sam2_video.walk import Contest, Tracker, walk_clip
+from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, inference, load_once, loading, normalise
 
 if TYPE_CHECKING:
     import torch
 
-REPOSITORIES = {
-    "hiera_t": "facebook/sam2.1-hiera-tiny",
-    "hiera_s": "facebook/sam2.1-hiera-small",
-    "hiera_b+": "facebook/sam2.1-hiera-base-plus",
-    "hiera_l": "facebook/sam2.1-hiera-large",
+PUBLISHED = {  # architecture -> the hub's repository, and the file of the authors' own weights in it
+    "hiera_t": ("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt"),
+    "hiera_s": ("facebook/sam2.1-hiera-small", "sam2.1_hiera_small.pt"),
+    "hiera_b+": ("facebook/sam2.1-hiera-base-plus", "sam2.1_hiera_base_plus.pt"),
+    "hiera_l": ("facebook/sam2.1-hiera-large", "sam2.1_hiera_large.pt"),
 }
 
 CORNER_LABELS = (2, 3)  # the prompt encoder's labels for a box's upper left and lower right corner
@@ -139,9 +130,10 @@ def by_frame(anchors: list[Anchor]) -> list[list[Anchor]]:
 
 
 def _default_checkpoint(architecture: str) -> str:
-    if architecture not in REPOSITORIES:
+    if architecture not in PUBLISHED:
         raise ServiceDown(
             f"no default weights for the architecture {architecture}: set sam2.checkpoint to its weights, or "
-            f"sam2.architecture to one of {', '.join(REPOSITORIES)}"
+            f"sam2.architecture to one of {', '.join(PUBLISHED)}"
         )
-    return REPOSITORIES[architecture]
+    repository, _ = PUBLISHED[architecture]
+    return repository

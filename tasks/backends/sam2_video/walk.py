@@ -1,20 +1,26 @@
-"""Carry all instances through the clip together: forward from each anchor, then backward.
+"""Carry all instances through the clip together, forward from each anchor, then backward, and decide who owns a pixel.
 
     anchors on frames 3 and 33 of 48:  forward 3..47, the second from 33 on; backward 32..0, the first from 2 on
 
-Each frame is visited at most once per direction, whatever the number of instances and anchors' frames.
+Each frame is visited at most once per direction, whatever the number of instances and anchors' frames. A pixel claimed
+by several instances goes to the one with the highest logit: SAM2's own rule for objects that must not overlap.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasks.backends.sam2_video.contest import Contest
+import numpy as np
+
+from schemas.candidate import Anchor
+from schemas.mask_track import encode_mask
 from tasks.engine.progress import counted
 
 if TYPE_CHECKING:
     import torch
+log = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -58,3 +64,53 @@ def forget(bank: dict[int, Any], t: int, anchor_frame: int, reach: int) -> None:
     """
     for frame in [f for f in bank if abs(f - t) >= reach and abs(f - anchor_frame) >= reach]:
         del bank[frame]
+
+
+class Contest:
+    """Decides a frame as soon as the logits of all instances are there.
+
+    Between anchors' frames, some instances come in the forward and some in the backward walk. Until then logits wait
+    in main memory at the network's own size in half precision: 128 KiB per instance and frame.
+    """
+
+    def __init__(self, anchors: list[Anchor], n_frames: int, height: int, width: int) -> None:
+        self._anchor_frame = {anchor.instance_id: anchor.frame for anchor in anchors}
+        self._size = (height, width)
+        self._waiting: dict[int, dict[str, torch.Tensor]] = {}
+        self._given_up: set[str] = set()
+        empty = encode_mask(np.zeros(self._size, bool))
+        self.counts = {anchor.instance_id: [empty] * n_frames for anchor in anchors}
+
+    def enter(self, t: int, logits: dict[str, torch.Tensor]) -> None:
+        """Add instances' logits (h, w) on frame t.
+
+        An instance without a mask on its anchor's own frame gets empty masks in all frames, which check_tracks
+        rejects, and takes no pixel from the others.
+        """
+        for instance_id, of_it in logits.items():
+            if self._anchor_frame[instance_id] == t and not self._at_full_size([of_it]).gt(0).any():
+                log.warning("%s: its box on frame %d holds no mask, so it gets none", instance_id, t)
+                self._given_up.add(instance_id)
+        known = self._waiting.pop(t, {})
+        if len(known) + len(logits) == len(self.counts):
+            device = next(iter(logits.values())).device
+            self._decide(t, {i: of_it.to(device) for i, of_it in (known | logits).items()})
+        else:
+            self._waiting[t] = {i: of_it.half().cpu() for i, of_it in logits.items()}
+
+    def _decide(self, t: int, logits: dict[str, torch.Tensor]) -> None:
+        found = [instance_id for instance_id in self.counts if instance_id not in self._given_up]
+        if not found:
+            return
+        scores = self._at_full_size([logits[instance_id] for instance_id in found])
+        best, winner = scores.max(dim=0)
+        owner = winner.where(best > 0, -1).short().cpu().numpy()
+        for place, instance_id in enumerate(found):
+            self.counts[instance_id][t] = encode_mask(owner == place)
+
+    def _at_full_size(self, logits: list[torch.Tensor]) -> torch.Tensor:
+        """K (h, w) -> (K, H, W) float32."""
+        import torch
+
+        small = torch.stack([of_it.float() for of_it in logits])[:, None]
+        return torch.nn.functional.interpolate(small, self._size, mode="bilinear", align_corners=False)[:, 0]

@@ -59,7 +59,7 @@ def draw_tree(canvas: Canvas, x: float, floor: float, size: float = 1.0) -> None
     canvas.draw_as(None)
     canvas.shadow(x, floor, 34 * size)
     trunk = [(-17, 0), (-13, -50), (-14, -130), (14, -130), (13, -50), (18, 0)]
-    canvas.shape((158, 146, 136), np.array([(x + dx * size, floor + dy * size) for dx, dy in trunk]))
+    canvas.shape((158, 146, 136), [(x + dx * size, floor + dy * size) for dx, dy in trunk])
     canvas.stroke((138, 126, 118), [(x - 4 * size, floor - 20 * size), (x - 2 * size, floor - 74 * size)], 1.5)
     crown = ((-30, -144, 30), (28, -142, 32), (0, -172, 38))
     canvas.shape((150, 172, 146), *(disc((x + dx * size, floor + dy * size), r * size) for dx, dy, r in crown))
@@ -111,8 +111,7 @@ def _room(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.shape((176, 164, 150), rectangle(frame, 34, frame + 50, 74))
     canvas.detail((216, 214, 204), rectangle(frame + 5, 39, frame + 45, 69))
     canvas.detail(
-        (186, 194, 186),
-        np.array([(frame + 5, 69), (frame + 20, 50), (frame + 30, 60), (frame + 37, 54), (frame + 45, 69)]),
+        (186, 194, 186), [(frame + 5, 69), (frame + 20, 50), (frame + 30, 60), (frame + 37, 54), (frame + 45, 69)]
     )
     _floorboards(canvas, (206, 194, 178), (188, 176, 160), rng)
 

@@ -17,6 +17,7 @@ FLOOR = 208.0  # where the figures stand, px from the top
 
 Colour = tuple[int, int, int]  # RGB, 0..255
 Point = tuple[float, float]  # x to the right, y down, px of the video
+Polygon = np.ndarray | Sequence[Point]  # (N, 2), or N points
 
 # The colours of the captions' colour words: saturated, to stand out from the pale backdrops.
 COLOURS: dict[str, Colour] = {
@@ -134,27 +135,25 @@ class Canvas:
         """Label the next shapes as this instance's. None or an unknown name: scenery, which hides what is behind it."""
         self._label = self._label_of.get(name or "", 0)
 
-    def shape(self, colour: Colour, *polygons: np.ndarray, line: float = 0.9) -> None:
+    def shape(self, colour: Colour, *polygons: Polygon, line: float = 0.9) -> None:
         """Fill polygons as one shape with a dark outline `line` px wide on either side of its rim."""
         points = [self._fixed(polygon) for polygon in polygons]
         thickness = max(1, round(2 * line * self._zoom * self._supersampling))
         rim = shade(colour, self._outline_shade)
         for target, ink in ((self._picture, rim), (self._labels, self._label)):
             cv2.polylines(target, points, True, ink, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
-        for polygon in points:  # one by one: fillPoly would leave holes where polygons overlap
-            cv2.fillPoly(self._picture, [polygon], colour, cv2.LINE_8, _SUBPIXEL_BITS)
-            cv2.fillPoly(self._labels, [polygon], self._label, cv2.LINE_8, _SUBPIXEL_BITS)
+        self.detail(colour, *polygons)
 
-    def detail(self, colour: Colour, *polygons: np.ndarray) -> None:
+    def detail(self, colour: Colour, *polygons: Polygon) -> None:
         """Fill polygons without an outline: an eye, a highlight."""
-        for polygon in polygons:
+        for polygon in polygons:  # one by one: fillPoly would leave holes where polygons overlap
             points = [self._fixed(polygon)]
             cv2.fillPoly(self._picture, points, colour, cv2.LINE_8, _SUBPIXEL_BITS)
             cv2.fillPoly(self._labels, points, self._label, cv2.LINE_8, _SUBPIXEL_BITS)
 
     def stroke(self, colour: Colour, points: Sequence[Point], width: float) -> None:
         """An open line: a mouth, a seam, a handle."""
-        fixed = [self._fixed(np.array(points))]
+        fixed = [self._fixed(points)]
         thickness = max(1, round(width * self._zoom * self._supersampling))
         cv2.polylines(self._picture, fixed, False, colour, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
         cv2.polylines(self._labels, fixed, False, self._label, thickness, cv2.LINE_8, _SUBPIXEL_BITS)
@@ -186,7 +185,7 @@ class Canvas:
         covered = (self._labels == self._label_of[name]).astype(np.float32)
         return cv2.resize(covered, (self._width, self._height), interpolation=cv2.INTER_AREA) >= 0.5 - 1e-4
 
-    def _fixed(self, polygon: np.ndarray) -> np.ndarray:
+    def _fixed(self, polygon: Polygon) -> np.ndarray:
         """px of the video -> cv2's fixed-point px of the supersampled picture, whose centres are integers."""
         zoomed = (np.asarray(polygon, np.float64) - self._centre) * self._zoom + self._middle
         return np.round((zoomed * self._supersampling - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

@@ -8,7 +8,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from tasks.media.drawing.canvas import FLOOR, OUTLINE_SHADE, Canvas, Colour, Point, between, disc, hull, shade
+from tasks.media.drawing.canvas import (
+    FLOOR,
+    OUTLINE_SHADE,
+    Canvas,
+    Colour,
+    Point,
+    between,
+    disc,
+    hull,
+    rectangle,
+    shade,
+)
 
 # --- People -----------------------------------------------------------------------------------
 
@@ -137,7 +148,7 @@ class Person:
         angle = np.linspace(np.pi * 0.9, np.pi * 1.86, 14)  # from the nape over the crown to the forehead
         crown = [(x + facing * 1.05 * radius * np.cos(a), y + 1.07 * radius * np.sin(a)) for a in angle]
         fringe = [(x + facing * dx * radius, y - up * radius) for dx, up in ((0.45, 0.5), (-0.15, 0.42), (-0.6, 0.0))]
-        canvas.shape(self.hair, np.array(crown + fringe), line=0.7)
+        canvas.shape(self.hair, crown + fringe, line=0.7)
         for dx in (0.08, 0.60):
             canvas.detail(
                 (250, 250, 250), disc((x + facing * dx * radius, y + radius * 0.08), radius * 0.17, radius * 0.2)
@@ -263,7 +274,7 @@ class Pet:
             canvas.shape(shade(self.coat, 0.7), hull((at(0.60, 1.28), size * 0.08), (at(0.50, 1.0), size * 0.11)))
             canvas.detail((20, 18, 20), disc(at(1.15, 1.10), size * 0.06))
         else:
-            ears = (np.array([at(e - 0.09, 1.28), at(e + 0.02, 1.56), at(e + 0.13, 1.26)]) for e in (0.62, 0.86))
+            ears = ([at(e - 0.09, 1.28), at(e + 0.02, 1.56), at(e + 0.13, 1.26)] for e in (0.62, 0.86))
             canvas.shape(self.coat, disc(centre, size * 0.27, size * 0.24), *ears)
             canvas.detail((236, 150, 150), disc(at(0.96, 1.08), size * 0.035))
             for up in (1.02, 1.10):
@@ -303,28 +314,12 @@ def draw_lidded_box(
     half, depth = width / 2, height * 0.2
     canvas.shadow(x, shadow_y, width * 0.58)
     canvas.draw_as(name)
-    lid = np.array(
-        [
-            (x - half, y - height),
-            (x - half * 0.8, y - height - depth),
-            (x + half * 0.8, y - height - depth),
-            (x + half, y - height),
-        ]
+    top, back = y - height, y - height - depth
+    canvas.shape(
+        shade(colour, 1.18), [(x - half, top), (x - half * 0.8, back), (x + half * 0.8, back), (x + half, top)]
     )
-    front = np.array([(x - half, y - height), (x + half, y - height), (x + half, y), (x - half, y)])
-    canvas.shape(shade(colour, 1.18), lid)
-    canvas.shape(colour, front)
-    canvas.detail(
-        shade(colour, 0.82),
-        np.array(
-            [
-                (x + half * 0.55, y - height + 1),
-                (x + half - 1, y - height + 1),
-                (x + half - 1, y - 1),
-                (x + half * 0.55, y - 1),
-            ]
-        ),
-    )
+    canvas.shape(colour, rectangle(x - half, top, x + half, y))
+    canvas.detail(shade(colour, 0.82), rectangle(x + half * 0.55, top + 1, x + half - 1, y - 1))
     canvas.stroke(shade(colour, 0.6), [(x - half * 0.8, y - height * 0.72), (x + half * 0.8, y - height * 0.72)], 1.2)
     canvas.detail(shade(colour, 0.6), hull(((x - 4, y - height * 0.4), 1.6), ((x + 4, y - height * 0.4), 1.6)))
 
@@ -342,9 +337,9 @@ def draw_cup(
     ring = [at(0.38 + 0.26 * np.cos(a), 0.02 + 0.26 * np.sin(a)) for a in np.linspace(-1.6, 1.6, 9)]
     canvas.stroke(shade(colour, OUTLINE_SHADE), ring, size * 0.2)
     canvas.stroke(shade(colour, 0.9), ring, size * 0.1)
-    canvas.shape(colour, np.array([at(-0.42, -0.5), at(0.42, -0.5), at(0.34, 0.5), at(-0.34, 0.5)]))
+    canvas.shape(colour, [at(-0.42, -0.5), at(0.42, -0.5), at(0.34, 0.5), at(-0.34, 0.5)])
     canvas.detail(shade(colour, 0.72), disc(at(0, -0.46), size * 0.38, size * 0.1, turn))
-    canvas.detail(shade(colour, 1.2), np.array([at(-0.28, -0.3), at(-0.18, -0.3), at(-0.16, 0.36), at(-0.24, 0.36)]))
+    canvas.detail(shade(colour, 1.2), [at(-0.28, -0.3), at(-0.18, -0.3), at(-0.16, 0.36), at(-0.24, 0.36)])
 
 
 def draw_bag(canvas: Canvas, name: str | None, grip: Point, colour: Colour) -> None:
@@ -352,10 +347,8 @@ def draw_bag(canvas: Canvas, name: str | None, grip: Point, colour: Colour) -> N
     x, y = grip
     canvas.draw_as(name)
     canvas.stroke(shade(colour, OUTLINE_SHADE), [(x - 9, y + 16), (x - 5, y + 1), (x + 5, y + 1), (x + 9, y + 16)], 2.4)
-    canvas.shape(colour, np.array([(x - 15, y + 15), (x + 15, y + 15), (x + 18, y + 37), (x - 18, y + 37)]))
-    canvas.detail(
-        shade(colour, 1.18), np.array([(x - 13, y + 17), (x + 13, y + 17), (x + 13.4, y + 22), (x - 13.4, y + 22)])
-    )
+    canvas.shape(colour, [(x - 15, y + 15), (x + 15, y + 15), (x + 18, y + 37), (x - 18, y + 37)])
+    canvas.detail(shade(colour, 1.18), [(x - 13, y + 17), (x + 13, y + 17), (x + 13.4, y + 22), (x - 13.4, y + 22)])
 
 
 def draw_cart(canvas: Canvas, name: str | None, x: float, colour: Colour, handle: Point, floor: float = FLOOR) -> None:
@@ -366,9 +359,7 @@ def draw_cart(canvas: Canvas, name: str | None, x: float, colour: Colour, handle
     bar = [(x + side * 26, floor - 24), handle]
     canvas.stroke(shade(colour, OUTLINE_SHADE), bar, 5.0)
     canvas.stroke(shade(colour, 0.8), bar, 3.0)
-    canvas.shape(
-        colour, np.array([(x - 33, floor - 42), (x + 33, floor - 42), (x + 27, floor - 14), (x - 27, floor - 14)])
-    )
+    canvas.shape(colour, [(x - 33, floor - 42), (x + 33, floor - 42), (x + 27, floor - 14), (x - 27, floor - 14)])
     for up in (33, 24):
         canvas.stroke(shade(colour, 0.72), [(x - 30, floor - up), (x + 30, floor - up)], 1.4)
     for wheel in (x - 18, x + 18):

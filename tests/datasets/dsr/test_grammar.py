@@ -13,10 +13,9 @@ from pydantic import ValidationError
 from schemas.dsr import DsrPrompt
 from schemas.record import content_hash
 from schemas.relation import DSR_TYPES, RELATIONS, SpatialRelation
-from tasks.datasets.dsr.grammar import SPLITS, PromptConfig, capacity, generate_prompts
+from tasks.datasets.dsr.grammar import SPLITS, PromptConfig, capacity, generate_prompts, verbs_for
 from tasks.datasets.dsr.grammar.lexicon import ANIMALS, SETTINGS, THINGS, Animal, Size, Thing
 from tasks.datasets.dsr.grammar.places import PLACES
-from tasks.datasets.dsr.grammar.plausible import verbs_for
 from tasks.datasets.dsr.rewording import verb_forms
 from tasks.datasets.dsr.wording import article
 

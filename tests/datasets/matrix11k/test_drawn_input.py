@@ -19,6 +19,7 @@ from schemas.mask_track import decode_masks
 from schemas.source import ManifestRow
 from schemas.truth import Truth, read_truths
 from tasks.datasets.matrix11k.drawn_input import DROPPED, SCENES, draw_scenes, draw_shot
+from tasks.datasets.matrix11k.drawn_input.actions import Cast
 from tasks.media.drawing.backdrops import paint_backdrop
 from tasks.media.drawing.canvas import COLOURS, FPS, HEIGHT, WIDTH, Canvas, disc, flight
 from tasks.media.drawing.figures import joint, step
@@ -148,8 +149,9 @@ def test_cuts_are_found_where_the_truth_has_them(folder, truths):
 
 def test_the_ball_vanishes_behind_the_wall_and_comes_back():
     rng = np.random.default_rng(0)
-    (shot,) = SCENES["hide-0"](rng).shots
-    seen = np.array([masks["ball"].any() for _, masks in draw_shot(shot, ["girl", "ball"], rng)])
+    scene = SCENES["hide-0"]
+    (shot,), cast = scene.shots, Cast(scene.nouns, rng)
+    seen = np.array([masks["ball"].any() for _, masks in draw_shot(shot, cast, ["girl", "ball"], rng)])
     hidden = np.flatnonzero(~seen)
     assert len(hidden) >= 4
     assert (np.diff(hidden) == 1).all()
@@ -158,8 +160,7 @@ def test_the_ball_vanishes_behind_the_wall_and_comes_back():
 
 
 def test_a_caption_names_every_instance_with_its_colour():
-    for name, plot in {**SCENES, **DROPPED}.items():
-        scene = plot(np.random.default_rng(0))
+    for name, scene in {**SCENES, **DROPPED}.items():
         for noun in scene.nouns.values():
             assert noun in scene.caption.lower(), name
             assert set(noun.split()) & set(COLOURS), name

@@ -30,8 +30,7 @@ from schemas.matrix11k import (
 )
 from schemas.outcome import ServiceDown, Status
 from schemas.provenance import MadeBy
-from schemas.record import Rational, Record, column, write_table
-from schemas.result import StageResult
+from schemas.record import Rational, Record, StageResult, column, write_table
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.source import Source
 from schemas.tables import Named

@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from schemas.outcome import Kind, Outcome, Subject
-from schemas.record import Record, column, content_hash
-from schemas.result import StageResult
+from schemas.record import Record, StageResult, column, content_hash
 from schemas.snapshot import FunnelStep
 from schemas.storage import AnyPath
 from tasks.engine.dataset import Dataset, Story, Ways, outcome_of, ranked, read_columns

@@ -5,9 +5,14 @@
               initial="left", final="right",
               text="In a birch wood at dawn, a fox is on the left of a stump, then the fox trots to the right of the "
                    "stump.")
+    verbs_for(cat, crate, "left", "top")     ('jumps', 'leaps', 'springs')
+    verbs_for(turtle, crate, "left", "top")  (): it gets no higher than 30 cm
 
-The paper has GPT-4o write its prompts; here lexicons say who can do what where (plausible.py). Train and test share
-neither a place nor a pair of animal and object, whatever the seeds, as both belong to one of the splits for good.
+The paper has GPT-4o write its prompts; here lexicons say who can do what where. Train and test share neither a place
+nor a pair of animal and object, whatever the seeds, as both belong to one of the splits for good.
+
+A relation counts as one on the ground or one on top by its direction alone, so a further one beside the thing (in
+front of it, behind it) needs no line here. One below the thing does: the lexicon does not say what has room below it.
 """
 
 from __future__ import annotations
@@ -15,21 +20,23 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
 from schemas.config import StageConfig
 from schemas.dsr import DsrLabels, DsrPrompt
-from schemas.relation import DSR_TYPES
+from schemas.record import content_hash
+from schemas.relation import DSR_TYPES, RELATIONS
 from schemas.scene import Split
-from tasks.datasets.dsr.grammar.lexicon import Animal, Thing
-from tasks.datasets.dsr.grammar.plausible import pairs, scenes, verbs_for
+from tasks.datasets.dsr.grammar.lexicon import ANIMALS, THINGS, Animal, Thing, Way
+from tasks.datasets.dsr.grammar.places import PLACES
 from tasks.datasets.dsr.wording import structured_text
 
 T = TypeVar("T")
 SPLITS: tuple[Split, ...] = typing.get_args(Split)
+TEST_SHARE = 5  # one pair in five is kept for test: 120 of 620 prompts (SpatialAlign 4.1)
 
 
 def _known_types(types: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,9 +75,17 @@ def generate_prompts(config: PromptConfig) -> list[DsrPrompt]:
 
 
 def require_capacity(config: PromptConfig) -> None:
-    """Raises ValueError, with what to ask for instead, if more prompts are asked for than the grammar holds."""
+    """Raises ValueError, with what to ask for instead, if a type cannot give its share of the prompts of a split."""
+    n_types = len(config.types)
     for split, n in config.counts.items():
-        _require_capacity(split, n, config.types)
+        most = -(-n // n_types)
+        held = {dsr_type: capacity(split, dsr_type) for dsr_type in config.types}
+        if too_few := [f"{count} of type {dsr_type}" for dsr_type, count in held.items() if count < most]:
+            raise ValueError(
+                f"n_{split}={n} takes {most} prompts of each of {n_types} types, but the grammar holds "
+                f"{', '.join(too_few)} to {split} with: ask for at most {min(held.values()) * n_types}, or add words "
+                "to tasks/datasets/dsr/grammar/lexicon.py or places to places.py beside it"
+            )
 
 
 def capacity(split: Split, dsr_type: str) -> int:
@@ -95,19 +110,6 @@ def _split_prompts(split: Split, n: int, config: PromptConfig) -> list[DsrPrompt
         )
         for labels in islice(_in_turn(streams), n)
     ]
-
-
-def _require_capacity(split: Split, n: int, types: tuple[str, ...]) -> None:
-    """Raises ValueError unless every type holds its share."""
-    most = -(-n // len(types))
-    held = {dsr_type: capacity(split, dsr_type) for dsr_type in types}
-    if too_few := {dsr_type: count for dsr_type, count in held.items() if count < most}:
-        told = ", ".join(f"{count} of type {dsr_type}" for dsr_type, count in too_few.items())
-        raise ValueError(
-            f"n_{split}={n} takes {most} prompts of each of {len(types)} types, but the grammar holds {told} to "
-            f"{split} with: ask for at most {min(held.values()) * len(types)}, or add words to "
-            "tasks/datasets/dsr/grammar/lexicon.py or places to places.py beside it"
-        )
 
 
 def _stream(split: Split, dsr_type: str, seed: int) -> Iterator[DsrLabels]:
@@ -157,3 +159,50 @@ def _shuffled(items: Iterable[T], rng: np.random.Generator) -> list[T]:
 def _relations(dsr_type: str) -> tuple[str, str]:
     _, initial, final = DSR_TYPES[dsr_type]
     return initial, final
+
+
+# --- Who can do what, where ------------------------------------------------------------------
+
+
+def verbs_for(animal: Animal, thing: Thing, initial: str, final: str) -> tuple[str, ...]:
+    """Verbs by which this animal changes from one relation to the other at this thing; none: it cannot."""
+    match level(initial), level(final):
+        case "ground", "ground":
+            return animal.across
+        case "ground", "top":
+            return _verbs(animal.up, animal, thing)
+        case "top", "ground" if _verbs(animal.up, animal, thing):  # else it never got there
+            return _verbs(animal.down, animal, thing)
+    return ()
+
+
+def level(relation: str) -> Literal["ground", "top", "below"]:
+    """Where a relation has the animal: level with the thing's foot, on its top, or below it."""
+    _, down, _ = RELATIONS[relation].direction
+    return "top" if down < 0 else "below" if down > 0 else "ground"
+
+
+def _verbs(ways: Sequence[Way], animal: Animal, thing: Thing) -> tuple[str, ...]:
+    if thing.carries is None or animal.size > thing.carries:
+        return ()
+    fitting = [
+        way for way in ways if way.from_cm <= thing.top_cm <= way.up_to_cm and (thing.has_grip or not way.needs_grip)
+    ]
+    return tuple(dict.fromkeys(verb for way in fitting for verb in way.verbs))
+
+
+def split_of(animal: str, thing: str) -> Split:
+    """The split that a pair belongs to: a matter of the two words, so that it never moves."""
+    return "test" if int(content_hash("dsr-pair", animal, thing), 16) % TEST_SHARE == 0 else "train"
+
+
+def pairs(split: Split) -> Iterator[tuple[Animal, list[Thing]]]:
+    """Each animal with the things of this split that it may meet somewhere."""
+    for animal in ANIMALS:
+        yield animal, [t for t in THINGS if animal.settings & t.settings and split_of(animal.noun, t.noun) == split]
+
+
+def scenes(split: Split, animal: Animal, thing: Thing) -> list[str]:
+    """Scenes of this split where both belong."""
+    settings = animal.settings & thing.settings
+    return [scene for place in PLACES if place.split == split and place.setting in settings for scene in place.scenes]

@@ -128,77 +128,44 @@ def _bird(noun: str, settings: str, across: str) -> Animal:
 
 
 ANIMALS: tuple[Animal, ...] = (
-    _animal(
-        "cat", Size.SMALL, "garden park farm street courtyard barn workshop home hall",
+    _animal("cat", Size.SMALL, "garden park farm street courtyard barn workshop home hall",
         "walks trots prowls saunters sneaks strolls",
-        _STEPS, _leaps("jumps leaps springs", 120), _climbs("climbs", 150),
-    ),
-    _animal(
-        "dog", Size.MEDIUM, "wood meadow water beach garden park farm street courtyard barn workshop home hall",
-        "walks trots runs bounds races pads", _STEPS, _leaps("jumps leaps bounds", 80),
-    ),
-    _animal(
-        "rabbit", Size.SMALL, "wood meadow garden park farm home",
-        "hops scampers bounds scurries dashes", _leaps("hops jumps leaps", 50, from_cm=10),
-    ),
-    _animal(
-        "fox", Size.MEDIUM, "wood meadow garden park farm",
-        "trots walks runs slinks sprints dashes", _STEPS, _leaps("jumps leaps springs", 100),
-    ),
-    _animal(
-        "squirrel", Size.SMALL, "wood garden park street", "scampers scurries darts dashes hops",
-        _leaps("hops jumps leaps", 80, from_cm=10), _climbs("climbs scrambles", 200),
-    ),
-    _animal(
-        "monkey", Size.MEDIUM, "jungle courtyard", "walks scampers runs bounds lopes",
-        _STEPS, _leaps("jumps leaps", 120), _climbs("climbs clambers", 250),
-    ),
-    _animal(
-        "raccoon", Size.MEDIUM, "wood garden park street barn", "walks waddles ambles scurries trots",
-        _STEPS, _climbs("climbs clambers scrambles", 200, from_cm=25),
-    ),
-    _animal(
-        "goat", Size.LARGE, "meadow farm courtyard barn",
-        "walks trots prances runs strolls", _STEPS, _leaps("jumps leaps", 120),
-    ),
+        _STEPS, _leaps("jumps leaps springs", 120), _climbs("climbs", 150)),
+    _animal("dog", Size.MEDIUM, "wood meadow water beach garden park farm street courtyard barn workshop home hall",
+        "walks trots runs bounds races pads", _STEPS, _leaps("jumps leaps bounds", 80)),
+    _animal("rabbit", Size.SMALL, "wood meadow garden park farm home",
+        "hops scampers bounds scurries dashes", _leaps("hops jumps leaps", 50, from_cm=10)),
+    _animal("fox", Size.MEDIUM, "wood meadow garden park farm",
+        "trots walks runs slinks sprints dashes", _STEPS, _leaps("jumps leaps springs", 100)),
+    _animal("squirrel", Size.SMALL, "wood garden park street", "scampers scurries darts dashes hops",
+        _leaps("hops jumps leaps", 80, from_cm=10), _climbs("climbs scrambles", 200)),
+    _animal("monkey", Size.MEDIUM, "jungle courtyard", "walks scampers runs bounds lopes",
+        _STEPS, _leaps("jumps leaps", 120), _climbs("climbs clambers", 250)),
+    _animal("raccoon", Size.MEDIUM, "wood garden park street barn", "walks waddles ambles scurries trots",
+        _STEPS, _climbs("climbs clambers scrambles", 200, from_cm=25)),
+    _animal("goat", Size.LARGE, "meadow farm courtyard barn",
+        "walks trots prances runs strolls", _STEPS, _leaps("jumps leaps", 120)),
     _animal("sheep", Size.LARGE, "meadow farm barn", "walks trots plods ambles", _STEPS, _leaps("jumps leaps", 80)),
     _animal("pig", Size.LARGE, "farm barn", "walks trots ambles waddles trundles"),
     _animal("deer", Size.LARGE, "wood meadow park", "walks trots bounds strides steps"),
     _animal("horse", Size.LARGE, "meadow farm beach", "walks trots canters gallops"),
-    _animal(
-        "duck", Size.SMALL, "water park farm garden", "waddles walks shuffles scuttles",
-        _flaps(20, 80),
-    ),
-    _animal(
-        "goose", Size.MEDIUM, "water park farm meadow", "waddles walks struts marches",
-        _flaps(20, 80),
-    ),
-    _animal(
-        "chicken", Size.SMALL, "farm garden barn courtyard", "walks struts runs scurries",
-        _flaps(50, 120),
-    ),
+    _animal("duck", Size.SMALL, "water park farm garden", "waddles walks shuffles scuttles", _flaps(20, 80)),
+    _animal("goose", Size.MEDIUM, "water park farm meadow", "waddles walks struts marches", _flaps(20, 80)),
+    _animal("chicken", Size.SMALL, "farm garden barn courtyard", "walks struts runs scurries", _flaps(50, 120)),
     _bird("pigeon", "street park courtyard hall", "walks struts flutters flies"),
     _bird("crow", "wood meadow farm street park", "walks hops flies glides"),
     _bird("parrot", "jungle courtyard home", "walks flutters flies waddles"),
     _bird("owl", "wood farm barn", "flies glides swoops"),
     _bird("seagull", "beach", "walks flies glides struts"),
     _bird("bird", "wood garden park water", "hops flutters flies"),
-    _animal(
-        "turtle", Size.SMALL, "water beach garden jungle", "crawls plods shuffles creeps trudges",
-        _CRAWLS, _climbs("climbs crawls", 30, from_cm=15),
-    ),
-    _animal(
-        "hedgehog", Size.SMALL, "wood meadow garden park", "scurries shuffles trundles waddles trots",
-        _CRAWLS, _climbs("climbs clambers", 30, from_cm=15),
-    ),
-    _animal(
-        "frog", Size.SMALL, "wood water jungle garden", "hops leaps jumps",
-        _leaps("hops jumps leaps", 45, from_cm=10),
-    ),
-    _animal(
-        "lizard", Size.SMALL, "jungle courtyard beach", "scurries darts crawls scuttles",
-        _climbs("scurries darts crawls", 120, from_cm=0),
-    ),
+    _animal("turtle", Size.SMALL, "water beach garden jungle", "crawls plods shuffles creeps trudges",
+        _CRAWLS, _climbs("climbs crawls", 30, from_cm=15)),
+    _animal("hedgehog", Size.SMALL, "wood meadow garden park", "scurries shuffles trundles waddles trots",
+        _CRAWLS, _climbs("climbs clambers", 30, from_cm=15)),
+    _animal("frog", Size.SMALL, "wood water jungle garden", "hops leaps jumps",
+        _leaps("hops jumps leaps", 45, from_cm=10)),
+    _animal("lizard", Size.SMALL, "jungle courtyard beach", "scurries darts crawls scuttles",
+        _climbs("scurries darts crawls", 120, from_cm=0)),
 )  # fmt: skip
 
 THINGS: tuple[Thing, ...] = (

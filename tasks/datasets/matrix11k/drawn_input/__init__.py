@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,8 @@ from schemas.outcome import Status
 from schemas.record import Rational
 from schemas.storage import write_atomic
 from schemas.truth import Expectation, TrueInstance, TrueTriplet, Truth
-from tasks.datasets.matrix11k.drawn_input.scenes import DROPPED, LIVING, SCENES, Rng, Scene, Shot
+from tasks.datasets.matrix11k.drawn_input.actions import Cast
+from tasks.datasets.matrix11k.drawn_input.scenes import DROPPED, LIVING, SCENES, Scene, Shot
 from tasks.engine.progress import counted
 from tasks.media.drawing.backdrops import paint_backdrop
 from tasks.media.drawing.canvas import COLOURS, FPS, HEIGHT, SHOT_FRAMES, WIDTH, Canvas
@@ -37,18 +37,7 @@ __all__ = ["DROPPED", "SCENES", "draw_scenes"]
 CRF = 14  # H.264 quality of the drawn videos: fine enough that the drawing's own edges stay
 
 
-@dataclass(frozen=True)
-class Row:
-    """One manifest row with what is known of it; `video` None leaves the file out."""
-
-    id: str
-    caption: str | None
-    video: bytes | None
-    expect: list[Expectation]
-    n_frames: int = 0
-    cuts: list[int] = field(default_factory=list)
-    instances: list[TrueInstance] = field(default_factory=list)
-    triplets: list[TrueTriplet] = field(default_factory=list)
+Row = tuple[Truth, bytes | None]  # what is known of a manifest row, and its video; None leaves the file out
 
 
 def draw_scenes(folder: Path, seed: int = 0, n_scenes: int = len(SCENES)) -> Path:
@@ -59,41 +48,48 @@ def draw_scenes(folder: Path, seed: int = 0, n_scenes: int = len(SCENES)) -> Pat
     """
     if not 1 <= n_scenes <= len(SCENES):
         raise ValueError(f"n_scenes is {n_scenes}; there are 1 to {len(SCENES)} scenes to draw")
-    plots = {**dict(list(SCENES.items())[:n_scenes]), **DROPPED}
-    rows = [_draw_row(name, plots[name], seed) for name in counted(list(plots), "scenes")]
-    rows += broken_rows(rows[0])
+    scenes = [*list(SCENES.items())[:n_scenes], *DROPPED.items()]
+    rows = [_draw_row(line, *named, seed) for line, named in enumerate(counted(scenes, "scenes"), start=1)]
+    rows += broken_rows(*rows[0], first_line=len(rows) + 1)
     lines = []
-    for number, row in enumerate(rows, start=1):
-        video = f"scenes/{row.id}.mp4" if row.id != "duplicate" else f"scenes/{rows[0].id}.mp4"
-        if row.video is not None:
-            write_atomic(folder / video, row.video)
-        truth = _truth_of(row, number, video)
-        write_atomic(folder / "truth" / f"{row.id}.json", truth.to_json())
-        lines.append(json.dumps({"video": video, "caption": row.caption, "id": row.id}))
+    for truth, video in rows:
+        if video is not None:
+            write_atomic(folder / truth.video, video)
+        write_atomic(folder / "truth" / f"{truth.id}.json", truth.to_json())
+        lines.append(json.dumps({"video": truth.video, "caption": truth.caption, "id": truth.id}))
     manifest = folder / "manifest.jsonl"
     write_atomic(manifest, ("\n".join(lines) + "\n").encode())
     return manifest
 
 
-def broken_rows(good: Row) -> list[Row]:
+def broken_rows(good: Truth, video: bytes | None, first_line: int) -> list[Row]:
     """Rows that no curation can accept, made from a good one."""
-    video = good.video or b""
-
-    def row(name: str, data: bytes | None, status: Status, stage: str, n_frames: int = 0) -> Row:
-        return Row(name, good.caption, data, [Expectation(shot=0, status=status, stage=stage)], n_frames=n_frames)
-
+    data = video or b""
     blank = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    # An MP4 ends with its index, so that half a file cannot be opened at all.
-    return [
-        row("truncated", video[: len(video) // 2], "failed", "split_scenes"),
-        row("not-a-video", b"This is no video, whatever its name says.\n", "failed", "split_scenes"),
-        row("one-frame", encode_video([blank], FPS, CRF), "rejected", "split_scenes", 1),
-        row("missing", None, "failed", "read_manifest"),
-        row("duplicate", video, "rejected", "read_manifest"),
+    broken: list[tuple[str, bytes | None, Status, str]] = [
+        # An MP4 ends with its index, so that half a file cannot be opened at all.
+        ("truncated", data[: len(data) // 2], "failed", "split_scenes"),
+        ("not-a-video", b"This is no video, whatever its name says.\n", "failed", "split_scenes"),
+        ("one-frame", encode_video([blank], FPS, CRF), "rejected", "split_scenes"),
+        ("missing", None, "failed", "read_manifest"),
+        ("duplicate", data, "rejected", "read_manifest"),
     ]
+    rows: list[Row] = []
+    for line, (name, bytes_, status, stage) in enumerate(broken, start=first_line):
+        changes = {
+            "id": name,
+            "line": line,
+            "video": good.video if name == "duplicate" else f"scenes/{name}.mp4",
+            "n_frames": int(name == "one-frame"),
+            "expect": [Expectation(shot=0, status=status, stage=stage)],
+        }
+        rows.append((good.model_copy(update=changes | {"cuts": [], "instances": [], "triplets": []}), bytes_))
+    return rows
 
 
-def draw_shot(shot: Shot, names: Sequence[str], rng: Rng) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+def draw_shot(
+    shot: Shot, cast: Cast, names: Sequence[str], rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Each frame (H, W, 3) uint8 RGB with {name: (H, W) bool} of the named things' visible pixels."""
     backdrop = paint_backdrop(shot.backdrop, rng)
     # A camera's grain: too weak to be seen, enough that no two frames are equal.
@@ -101,31 +97,36 @@ def draw_shot(shot: Shot, names: Sequence[str], rng: Rng) -> Iterator[tuple[np.n
     canvas = Canvas(names)
     for number in range(SHOT_FRAMES):
         canvas.begin(backdrop, shot.zoom, shot.centre)
-        shot.action(canvas, number / (SHOT_FRAMES - 1))
+        shot.action(canvas, number / (SHOT_FRAMES - 1), cast)
         frame = np.clip(canvas.picture() + grains[number % len(grains)], 0, 255).astype(np.uint8)
         yield frame, {name: canvas.mask(name) for name in names}
 
 
-def _draw_row(name: str, plot: Callable[[Rng], Scene], seed: int) -> Row:
+def _draw_row(line: int, name: str, scene: Scene, seed: int) -> Row:
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    scene = plot(rng)
+    cast = Cast(scene.nouns | scene.others, rng)
     frames: list[np.ndarray] = []
     counts: dict[str, list[str]] = {key: [] for key in scene.nouns}
     for shot in scene.shots:
-        for frame, masks in draw_shot(shot, list(scene.nouns), rng):
+        for frame, masks in draw_shot(shot, cast, list(scene.nouns), rng):
             frames.append(frame)
             for key, mask in masks.items():
                 counts[key].append(encode_mask(mask))
-    return Row(
+    truth = Truth(
         id=name,
+        line=line,
+        video=f"scenes/{name}.mp4",
         caption=scene.caption,
-        video=encode_video(frames, FPS, CRF),
-        expect=[Expectation(shot=i, status=s.expect[0], stage=s.expect[1]) for i, s in enumerate(scene.shots)],
+        width=WIDTH,
+        height=HEIGHT,
+        fps=Rational.of(FPS),
         n_frames=len(frames),
         cuts=[SHOT_FRAMES * i for i in range(1, len(scene.shots))],
         instances=[_instance(key, noun, counts[key]) for key, noun in scene.nouns.items()],
         triplets=list(_triplets(scene)),
+        expect=[Expectation(shot=i, status=s.expect[0], stage=s.expect[1]) for i, s in enumerate(scene.shots)],
     )
+    return truth, encode_video(frames, FPS, CRF)
 
 
 def _instance(name: str, noun: str, counts: list[str]) -> TrueInstance:
@@ -138,23 +139,7 @@ def _instance(name: str, noun: str, counts: list[str]) -> TrueInstance:
 
 def _triplets(scene: Scene) -> Iterator[TrueTriplet]:
     for number, shot in enumerate(scene.shots):
-        for optional, triplets in ((False, shot.triplets), (True, shot.optional)):
-            for subject, verb, thing in triplets:
+        for optional, triplet in ((False, shot.triplet), (True, shot.optional)):
+            if triplet is not None:
+                subject, verb, thing = triplet
                 yield TrueTriplet(subject=subject, verb=verb, object=thing, shot=number, optional=optional)
-
-
-def _truth_of(row: Row, line: int, video: str) -> Truth:
-    return Truth(
-        id=row.id,
-        line=line,
-        video=video,
-        caption=row.caption,
-        width=WIDTH,
-        height=HEIGHT,
-        fps=Rational.of(FPS),
-        n_frames=row.n_frames,
-        cuts=row.cuts,
-        instances=row.instances,
-        triplets=row.triplets,
-        expect=row.expect,
-    )
