@@ -200,7 +200,7 @@ def test_a_folder_without_lora_weights(folder: Path, tmp_path: Path) -> None:
     ("n_frames", "says"), [(6, "set it to 5 or 9"), (80, "set it to 77 or 81"), (4, "set it to 1 or 5")]
 )
 def test_a_number_of_frames_that_wan_does_not_make(folder: Path, n_frames: int, says: str) -> None:
-    told = rf"generate.n_frames is {n_frames}, and a WanPipeline makes 4k \+ 1 frames: {says}"
+    told = rf"generate.n_frames is {n_frames}, but a WanPipeline makes 4k \+ 1 frames: {says}"
     with pytest.raises(ServiceDown, match=told):
         video(folder, generate={"n_frames": n_frames})
 
