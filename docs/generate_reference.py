@@ -27,7 +27,7 @@ from flows.engine.pipeline import CurationConfig
 from flows.registry import FLOWS, load_flow
 from schemas.record import Record
 from schemas.source import ManifestRow
-from tasks.datasets.registry import DATASETS
+from tasks.datasets.registry import load_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -126,8 +126,7 @@ def _option_rows(name: str, field: FieldInfo, default: Any = PydanticUndefined) 
         return
     option = f"`{_option(name)}`"
     if field.annotation is bool:
-        before, dot, last = name.rpartition(".")
-        option += f" `{_option(f'{before}{dot}no_{last}')}`"
+        option += f" `{_option(f'no_{name}')}`"
     yield option, _written(default), _cell(_values(field)), _cell(field.description or "")
 
 
@@ -185,7 +184,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def tables_page(name: str) -> Iterator[str]:
-    dataset = DATASETS[name]
+    dataset = load_dataset(name)
     records = import_module(f"schemas.{name}")
     tables: Mapping[str, type[Record]] = {**dataset.shard_tables, **getattr(records, "WHOLE_TABLES", {})}
     yield from (f"# Tables of {name}", "", MADE, "", dataset.reading.replace("\n", " "), "")

@@ -387,7 +387,9 @@ class _LocalDraft(Draft):
 
     def publish(self, name: str, last: str) -> Path:
         target = self._parent / name
-        if not target.exists():
+        if not (target / last).is_file():
+            if target.exists():  # a damaged folder gives way, and is removed with what killed runs leave
+                os.replace(target, Path(tempfile.mkdtemp(prefix=".", suffix=INCOMPLETE, dir=self._parent)) / name)
             os.replace(self.folder, target)
         return target
 

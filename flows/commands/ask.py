@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 
 from schemas.outcome import ServiceDown
+from schemas.record import SchemaError
 from schemas.storage import parse_path
 from tasks.datasets.registry import dataset_of
 from tasks.datasets.story import one_line
@@ -82,12 +83,16 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--root", type=parse_path, default="data", help="the flow's --root (default: data)")
     parser.add_argument("--snapshot", default="latest", help="id of the snapshot to ask (default: the latest)")
+    either_side = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    either_side.add_argument("--root", type=parse_path)
+    either_side.add_argument("--snapshot")
     questions = parser.add_subparsers(dest="question")
-    questions.add_parser("clip", help="the whole story of a clip or source").add_argument("name")
-    questions.add_parser("failed", help="what failed and how to rerun it")
+    clip = questions.add_parser("clip", parents=[either_side], help="the whole story of a clip or source")
+    clip.add_argument("name")
+    questions.add_parser("failed", parents=[either_side], help="what failed and how to rerun it")
     try:
         answer(parser.parse_args(arguments))
-    except (ServiceDown, SnapshotError) as error:
+    except (SchemaError, ServiceDown, SnapshotError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 

@@ -1,7 +1,8 @@
 """A small run from nothing to a page: makes its own input, needs no key, no weights and no server.
 
 triptych demo                                     captioned videos, drawn, with known masks (matrix11k)
-triptych demo kinemask --render.renderer raster   simulated clips; without that option Blender renders them
+triptych demo kinemask --render.renderer raster   simulated clips (extra `kinemask`); without that option Blender
+                                                  renders them (`make demo-kinemask` installs both)
 triptych demo dsr --folder demo-dsr               prompts, drawn samples, preference pairs
 """
 
@@ -10,10 +11,12 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
 
+from flows.engine.command import stop_at_once
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.steps import run_step
 from flows.registry import FLOWS, load_flow
@@ -29,19 +32,15 @@ def main(arguments: list[str] | None = None) -> None:
         epilog="Other options are those of `triptych curate DATASET`.",
     )
     parser.add_argument("dataset", nargs="?", choices=list(FLOWS), default=next(iter(FLOWS)))
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is put (default: demo)")
+    parser.add_argument("--folder", type=Path, help="where everything is put (default: demo, or demo-DATASET)")
     asked, options = parser.parse_known_args(arguments)
+    folder: Path = asked.folder or Path("demo" if asked.dataset == next(iter(FLOWS)) else f"demo-{asked.dataset}")
     logging.basicConfig(level=logging.WARNING)
+    signal.signal(signal.SIGINT, stop_at_once)
     started_s = time.monotonic()
     flow = load_flow(asked.dataset)
-    options = [
-        "--root",
-        str(asked.folder),
-        "--dataset",
-        "demo",
-        *run_step("make_input", flow.demo, asked.folder),
-        *options,
-    ]
+    made = run_step("make_input", flow.demo, folder)
+    options = ["--root", str(folder), "--dataset", "demo", *made, *options]
     print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
     config = flow.parse(options)
     try:
@@ -51,4 +50,4 @@ def main(arguments: list[str] | None = None) -> None:
     print(snapshot.manifest.tally)
     print("\n".join(config.product.headline(snapshot, config.compare_truth(snapshot))))
     print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
-    print((asked.folder / "reports" / snapshot.id / "index.html").resolve().as_uri())
+    print((folder / "reports" / snapshot.id / "index.html").resolve().as_uri())

@@ -9,6 +9,8 @@ triptych curate matrix11k ... --dry-run   what would be computed, and what is kn
 from __future__ import annotations
 
 import difflib
+import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from prefect.server.api.server import SubprocessASGIServer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import CliApp, SettingsError
@@ -45,10 +48,13 @@ class CurationFlow:
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Run the command. Exits with one line about what a user can mend."""
         asked = list(sys.argv[1:] if arguments is None else arguments)
+        signal.signal(signal.SIGINT, stop_at_once)
         if {"-h", "--help"} & {*asked}:
             print("\n".join(short_help(self)))
             return
-        asked = ["--help" if option == "--help-all" else option for option in asked]
+        if "--help-all" in asked:
+            print(f"triptych curate {self.name}: every setting, and --dry-run, which tells what would be computed\n")
+            asked = ["--help"]
         is_dry = "--dry-run" in asked
         try:
             config = self.parse([option for option in asked if option != "--dry-run"])
@@ -57,8 +63,10 @@ class CurationFlow:
                 print("\n".join(preview_lines(self.look_ahead(config))))
             else:
                 self.curate(config)
-        except (ManifestError, ShardsFailed, LedgerError, ServiceDown, ValidationError) as error:
+        except (ManifestError, ShardsFailed, LedgerError, ServiceDown) as error:
             sys.exit(f"{type(error).__name__}: {error}")
+        except OSError as error:
+            sys.exit(f"{error.filename or self.name}: {error.strerror or error}")
 
     def parse(self, arguments: list[str]) -> CurationConfig:
         """The config that options make. Exits with one line about an option that there is not."""
@@ -67,15 +75,35 @@ class CurationFlow:
         for option in given:
             if not any(name.startswith(option) for name in known):
                 close = difflib.get_close_matches(option, known, 1)
-                sys.exit(f"there is no option {option}; {f'{close[0]}? ' if close else ''}{self._more}")
+                sys.exit(f"there is no option {option}; {f'did you mean {close[0]}? ' if close else ''}{self._more}")
         try:
             return CliApp.run(self.config, cli_args=arguments, cli_exit_on_error=False)
         except SettingsError as error:
             sys.exit(f"{str(error).removeprefix('error parsing CLI: ')}; {self._more}")
+        except ValidationError as error:
+            sys.exit("\n".join([*fault_lines(error), self._more]))
 
     @property
     def _more(self) -> str:
         return f"`triptych curate {self.name} --help` lists the first options, --help-all every one"
+
+
+def stop_at_once(*_: Any) -> None:
+    """On Ctrl-C. Results appear whole, so that nothing is lost; threads in the midst of a row would take minutes."""
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    print(f"{show_cursor}\nstopped; the same command goes on from here", file=sys.stderr, flush=True)
+    for server in SubprocessASGIServer._instances.values():  # Prefect's temporary one would live on
+        if server.server_process is not None:
+            server.server_process.terminate()
+    os._exit(130)
+
+
+def fault_lines(error: ValidationError) -> Iterator[str]:
+    """What is wrong with which option, a line each."""
+    for fault in error.errors(include_url=False, include_context=False):
+        where = _option(".".join(map(str, fault["loc"]))) if fault["loc"] else "options"
+        given = "" if isinstance(fault["input"], dict | BaseModel) else f", got {str(fault['input'])[:80]!r}"
+        yield f"{where}: {fault['msg'].removeprefix('Value error, ')}{given}"
 
 
 # --- Help ------------------------------------------------------------------------------------
@@ -115,7 +143,7 @@ def _options_of(config: type[BaseModel], before: str = "") -> Iterator[str]:
     for name, field in config.model_fields.items():
         yield _option(before + name)
         if field.annotation is bool:
-            yield _option(f"{before}no-{name}")
+            yield _option(f"no-{before}{name}")
         for kind in (field.annotation, *get_args(field.annotation)):  # a section that may be null has options, too
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from _options_of(kind, f"{before}{name}.")

@@ -50,7 +50,7 @@ class StoredBlob(Blob):
         """The bytes as they lie there now. Raises BlobLost, ServiceDown."""
         try:
             data: bytes = self.path.read_bytes()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise BlobLost(self.path, "gone") from error
         if sha256_of(data) != self.sha256:
             raise BlobLost(self.path, "damaged")

@@ -11,6 +11,7 @@ Trainers, evaluations, exports, pages and users read datasets through this class
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -50,6 +51,10 @@ class ClipVideo(NamedTuple):
     start: Fraction | None = None  # s since the first frame; None: from the beginning
     end: Fraction | None = None  # s; None: to the end
 
+    def __repr__(self) -> str:
+        source = f"{len(self.source)} bytes" if isinstance(self.source, bytes) else self.source
+        return f"ClipVideo({source}, start={self.start}, end={self.end})"
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -66,6 +71,8 @@ class Snapshot:
     def open(cls, root: AnyPath | str, id: str = "latest", inputs: AnyPath | str | None = None) -> Snapshot:
         """A snapshot of a flow's root, by its id. Raises SnapshotError if there is none, ServiceDown."""
         snapshots = parse_path(root) / "snapshots"
+        if not re.fullmatch(r"[\w.-]{1,255}", id) or id.startswith("."):
+            raise SnapshotError(f"{id[:80]!r} is no id of a snapshot; give its name, as `triptych ask` lists it")
         found = cls.latest(snapshots) if id == "latest" else cls(snapshots / id)
         if found is None:
             raise SnapshotError(f"nothing was published in {snapshots}: run the flow first, or is the root another?")
@@ -78,8 +85,10 @@ class Snapshot:
         """What LATEST names in a folder of snapshots; None if nothing was published there."""
         try:
             return cls(snapshots / (snapshots / LATEST).read_text().strip())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SnapshotError(f"{snapshots / LATEST} cannot be read: {error}; name a snapshot by its id") from error
 
     @property
     def exists(self) -> bool:
@@ -92,7 +101,14 @@ class Snapshot:
 
     @cached_property
     def manifest(self) -> SnapshotManifest:
-        return SnapshotManifest.from_json((self.folder / MANIFEST).read_bytes())
+        """Raises SnapshotError if it is damaged, or of a version that this one does not know."""
+        try:
+            return SnapshotManifest.from_json((self.folder / MANIFEST).read_bytes())
+        except (ValidationError, OSError) as error:
+            what = f"{error.error_count()} faults" if isinstance(error, ValidationError) else str(error)
+            raise SnapshotError(
+                f"{self.folder / MANIFEST} cannot be read ({what}): it is damaged, or a newer version wrote it"
+            ) from error
 
     def statistics(self, record: type[R]) -> R:
         """What the accepted clips are like, as its flow counts it. Raises SnapshotError if another flow made it."""
@@ -121,7 +137,10 @@ class Snapshot:
             others = self._shard_ids - {self._shard_of[clip_id] for clip_id in clip_ids if clip_id in self._shard_of}
             named = [file for file in named if Path(file.path).stem not in others]  # what is no shard's may hold any
         if isinstance(self.folder, Path):
-            return [self.folder / file.path for file in named]
+            paths = [self.folder / file.path for file in named]
+            if missing := [path for path in paths if not path.is_file()]:
+                raise SnapshotError(f"{missing[0]} is gone: {self.id} is not what was published; restore or delete it")
+            return paths
         folder: ObjectPath = self.folder
         try:
             return at_once(folder, lambda file: local_copy(folder / file.path, file.sha256), named)

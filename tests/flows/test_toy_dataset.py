@@ -15,7 +15,7 @@ from flows.commands import cli
 from flows.registry import FLOWS
 from tasks.datasets.registry import DATASETS
 from tasks.engine.snapshots import Snapshot
-from tests.support.toy.dataset import TOY, LettersRow
+from tests.support.toy.dataset import LettersRow
 from tests.support.toy.flow import CurateToy, curate_toy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ RUN = "import sys; from tests.support.toy.flow import *; curate_toy.fn(CurateToy
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DATASETS, "toy", TOY)
+    monkeypatch.setitem(DATASETS, "toy", "tests.support.toy.dataset:TOY")
     monkeypatch.setitem(FLOWS, "toy", "tests.support.toy.flow")
 
 
