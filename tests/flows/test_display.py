@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,14 @@ def pty_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Any]]:
     with os.fdopen(writing, "w") as file:
         yield reading, file
     os.close(reading)
+
+
+def read_all(reading: int) -> str:
+    """What was shown on a terminal: it comes in pieces, and a busy machine takes its time to pass them on."""
+    pieces = []
+    while select.select([reading], [], [], 1.0)[0]:
+        pieces.append(os.read(reading, 65536))
+    return b"".join(pieces).decode()
 
 
 def fake_terminal(width: int = 100) -> Console:
@@ -214,7 +223,7 @@ def test_a_stage_on_a_terminal(tmp_path: Path, pty_end: tuple[int, Any]) -> None
     counter = Counter(b=lambda: list(counted(range(300))))
     run_stage(work, Shard[Any].of([source(c) for c in "abc"]), counter.stage(), listener=Bar(console))
     file.flush()
-    shown = plain(os.read(reading, 65536).decode())
+    shown = plain(read_all(reading))
     assert re.search(r"measure shard-[0-9a-f]+  ━", shown)
     assert "3/3 rows (3 done)" in shown
 
