@@ -2,7 +2,7 @@
 
 triptych ask --root data                   the latest snapshot's yield, and all snapshots
 triptych ask --root data clip clip-81b2    its whole story, stage by stage (or src-..., a video's name,
-                                           of a simulated clip interactions/train/7, of a generated
+                                           of a simulated clip interactions/train/0, of a generated
                                            sample PROMPT/SEED, or a prompt's id for all its samples)
 triptych ask --root data failed            what failed, why, and what to do
 """

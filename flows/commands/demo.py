@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
 
-from flows.engine.command import stop_at_once
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.steps import run_step
 from flows.registry import FLOWS, load_flow
@@ -36,7 +34,6 @@ def main(arguments: list[str] | None = None) -> None:
     asked, options = parser.parse_known_args(arguments)
     folder: Path = asked.folder or Path("demo" if asked.dataset == next(iter(FLOWS)) else f"demo-{asked.dataset}")
     logging.basicConfig(level=logging.WARNING)
-    signal.signal(signal.SIGINT, stop_at_once)
     started_s = time.monotonic()
     flow = load_flow(asked.dataset)
     made = run_step("make_input", flow.demo, folder)
@@ -44,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
     config = flow.parse(options)
     try:
-        snapshot = Snapshot(flow.curate(config))
+        snapshot = Snapshot(flow.run(config))
     except (ServiceDown, ShardsFailed) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     print(snapshot.manifest.tally)

@@ -26,6 +26,7 @@ from pydantic_settings import CliApp, SettingsError
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.pipeline import CurationConfig, Preview
 from schemas.outcome import ServiceDown
+from schemas.storage import AnyPath
 from tasks.engine.publish import LedgerError
 from tasks.readers.lines import ManifestError
 
@@ -48,7 +49,6 @@ class CurationFlow:
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Run the command. Exits with one line about what a user can mend."""
         asked = list(sys.argv[1:] if arguments is None else arguments)
-        signal.signal(signal.SIGINT, stop_at_once)
         if {"-h", "--help"} & {*asked}:
             print("\n".join(short_help(self)))
             return
@@ -62,11 +62,20 @@ class CurationFlow:
             if is_dry:
                 print("\n".join(preview_lines(self.look_ahead(config))))
             else:
-                self.curate(config)
+                self.run(config)
         except (ManifestError, ShardsFailed, LedgerError, ServiceDown) as error:
             sys.exit(f"{type(error).__name__}: {error}")
         except OSError as error:
             sys.exit(f"{error.filename or self.name}: {error.strerror or error}")
+
+    def run(self, config: CurationConfig) -> AnyPath:
+        """The snapshot's folder. Ctrl-C ends the process at once."""
+        previous = signal.signal(signal.SIGINT, _stop)
+        try:
+            folder: AnyPath = self.curate(config)
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        return folder
 
     def parse(self, arguments: list[str]) -> CurationConfig:
         """The config that options make. Exits with one line about an option that there is not."""
@@ -88,7 +97,7 @@ class CurationFlow:
         return f"`triptych curate {self.name} --help` lists the first options, --help-all every one"
 
 
-def stop_at_once(*_: Any) -> None:
+def _stop(*_: Any) -> None:
     """On Ctrl-C. Results appear whole, so that nothing is lost; threads in the midst of a row would take minutes."""
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
     print(f"{show_cursor}\nstopped; the same command goes on from here", file=sys.stderr, flush=True)

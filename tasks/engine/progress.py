@@ -212,7 +212,7 @@ class LogLines:
             if silence_s < (SILENCE_S if done == told_done else PROGRESS_EVERY_S):
                 return
             whole, *rows = work.parts()
-            if whole.share == 1:  # the stage itself says how it ended
+            if whole.share == 1 and isinstance(work, Tally):  # the stage itself says how it ended
                 return
             # Where rows end, their number tells enough.
             self._log.info("%s: %s%s", whole.name, whole.text, _rows_line(rows) if done == told_done else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -92,3 +93,23 @@ def test_what_is_not_there_is_told_with_what_to_do(matrix: Snapshot, roots: Path
 def test_a_table_of_another_record_is_refused(roots: Path, matrix: Snapshot) -> None:
     with pytest.raises(SchemaError, match="SceneClipRow version 1"):
         matrix.rows(SceneClipRow)
+
+
+def test_a_damaged_snapshot_is_told_in_one_line(roots: Path, tmp_path: Path) -> None:
+    root = tmp_path / "damaged"
+    shutil.copytree(roots / "matrix11k", root)
+    folder = Snapshot.open(root).folder
+    (folder / "clips" / sorted(path.name for path in (folder / "clips").iterdir())[0]).unlink()
+    with pytest.raises(SnapshotError, match=r"is gone: .* is not what was published"):
+        Snapshot.open(root).rows(ClipRow)
+    (folder / "manifest.json").write_bytes(b'{"snapshot_id": "x", "newer": 1}')
+    with pytest.raises(SnapshotError, match=r"cannot be read .* newer version"):
+        _ = Snapshot.open(root).manifest
+    for name in ("../matrix11k", "/etc/passwd", "", "a\nb"):
+        with pytest.raises(SnapshotError, match="no id of a snapshot"):
+            Snapshot.open(root, name)
+
+
+def test_a_video_in_memory_is_not_printed(roots: Path) -> None:
+    snapshot = Snapshot.open(roots / "dsr")
+    assert len(repr(snapshot.video(snapshot.accepted_ids()[0]))) < 100

@@ -92,5 +92,5 @@ def test_a_snapshot_of_an_unknown_flow_is_told(tmp_path: Path) -> None:
     rows = [OutcomeRow(row_id="line-1", kind="source", status="failed", stage="x", reason="y", retryable=False)]
     write_snapshot(tmp_path / "snapshots" / "toy-1", "curate-toys", {"outcomes": (OutcomeRow, rows)})
     for words in (["failed"], ["clip", "line-1"]):
-        with pytest.raises(SystemExit, match=r"^SnapshotError: toy-1 was made by curate-toys; this version knows"):
+        with pytest.raises(SystemExit, match=r"^SnapshotError: toy-1 was made by 'curate-toys'; this version knows"):
             ask.main(["--root", str(tmp_path), "--snapshot", "toy-1", *words])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from flows.registry import load_flow
+from flows.registry import FLOWS, load_flow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_null_is_no_value() -> None:
@@ -23,5 +28,22 @@ def test_the_options_of_a_section_that_may_be_null_are_known() -> None:
 
 
 def test_an_unknown_option_is_refused_with_the_nearest() -> None:
-    with pytest.raises(SystemExit, match=r"no option --n-trian; --n-train\?"):
+    with pytest.raises(SystemExit, match=r"no option --n-trian; did you mean --n-train\?"):
         load_flow("kinemask").parse(["--n-trian", "3"])
+
+
+@pytest.mark.parametrize(
+    ("options", "denoise"), [([], True), (["--no-cycles.denoise"], False), (["--cycles.denoise"], True)]
+)
+def test_a_switch_within_a_section_can_be_turned_off(options: list[str], denoise: bool) -> None:
+    config = load_flow("kinemask").parse(options)
+    assert config.model_dump()["cycles"]["denoise"] is denoise
+
+
+def test_every_switch_of_the_reference_is_an_option() -> None:
+    for name in FLOWS:
+        page = (REPOSITORY / "docs" / "reference" / f"options-{name}.md").read_text()
+        switches = re.findall(r"`(--no-[\w.-]+)`", page)
+        assert switches
+        given = ["--manifest", "m.jsonl"] if name == "matrix11k" else []
+        load_flow(name).parse([*given, *switches])

@@ -94,7 +94,9 @@ def test_a_manifest_that_was_left_empty_is_refused(manifest: str) -> None:
 
 
 def test_a_bad_option_is_one_readable_message() -> None:
-    with pytest.raises(SystemExit, match=r"extract\.min_contactness\n +Input should be less than or equal to 5"):
+    with pytest.raises(
+        SystemExit, match=r"^--extract\.min-contactness: Input should be less than or equal to 5, got '9'\n"
+    ):
         FLOW.main(["--manifest", "m.jsonl", "--extract.min-contactness", "9"])
 
 

@@ -547,3 +547,17 @@ def test_a_full_disk_under_the_cache_is_told_as_such(
     monkeypatch.setattr(storage.ObjectPath, "download", full)
     with pytest.raises(ServiceDown, match="Make room there"):
         fetch(bucket / "a.mp4")
+
+
+def test_a_published_folder_that_lost_its_last_file_is_published_again(tmp_path: Path) -> None:
+    def publish() -> Path:
+        with open_draft(tmp_path) as draft:
+            write_atomic(draft.folder / "rows", b"rows")
+            write_atomic(draft.folder / "last", b"last")
+            return draft.publish("whole", last="last")
+
+    folder = publish()
+    (folder / "last").unlink()
+    (folder / "rows").write_bytes(b"damaged")
+    assert publish() == folder
+    assert ((folder / "rows").read_bytes(), (folder / "last").read_bytes()) == (b"rows", b"last")
