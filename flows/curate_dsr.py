@@ -86,21 +86,13 @@ class CurateDsr(CurationConfig):
     )
     steps: ClassVar[Sequence[Step]] = (
         Step(DsrPrompt, Rewritten, lambda c: rewrite_prompts.stage(c.work, c.rewrite, c.endpoint)),
-        Step(
-            DsrSample,
-            Generated,
-            lambda c: generate_samples.stage(c.work, c.generate, c.diffusers, c.torch),
-        ),
+        Step(DsrSample, Generated, lambda c: generate_samples.stage(c.work, c.generate, c.diffusers, c.torch)),
         Step(
             DsrSample,
             Grounding,
             lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch),
         ),
-        Step(
-            DsrSample,
-            Tracks,
-            lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch),
-        ),
+        Step(DsrSample, Tracks, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
         Step(DsrSample, Scored, lambda c: score_dsr.stage(c.work, c.score, c.ground)),
         Step(DsrSample, Answers, lambda c: ask_relations.stage(c.work, c.ask, c.endpoint)),
     )

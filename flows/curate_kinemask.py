@@ -19,16 +19,7 @@ from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
 from flows.engine.dispatch import crash_silent_parents
-from flows.engine.pipeline import (
-    CurationConfig,
-    Preview,
-    Profiles,
-    Step,
-    curate_shards,
-    finish,
-    preview,
-    shard_flow,
-)
+from flows.engine.pipeline import CurationConfig, Preview, Profiles, Step, curate_shards, finish, preview, shard_flow
 from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.simulation import Captioned, Rendered, Simulation
@@ -44,10 +35,7 @@ from tasks.engine.work import Work
 from tasks.media.floors import Floors
 
 # What each profile sets where nothing else is asked for. The paper's: Blender, and captions by a VLM.
-PROFILES: Profiles = {
-    "embedded": {},
-    "paper": {"render": {"renderer": "cycles"}, "caption": {"captioner": "openai"}},
-}
+PROFILES: Profiles = {"embedded": {}, "paper": {"render": {"renderer": "cycles"}, "caption": {"captioner": "openai"}}}
 
 
 class CurateKinemask(CurationConfig):

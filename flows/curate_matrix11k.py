@@ -84,9 +84,7 @@ class CurateMatrix11k(CurationConfig):
         Step(Source, SplitResult, lambda c: split_scenes.stage(c.work, c.split)),
         Step(Clip, Extraction, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint)),
         Step(
-            Clip,
-            Grounding,
-            lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch),
+            Clip, Grounding, lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch)
         ),
         Step(Clip, Tracks, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
         Step(Clip, Checked, lambda c: check_tracks.stage(c.work, c.check)),

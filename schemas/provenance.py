@@ -25,8 +25,5 @@ class MadeBy(Record):
     def of(cls, stage: str, identity: dict[str, str]) -> MadeBy:
         rest = {k: v for k, v in identity.items() if k not in ("backend", "model")}
         return cls(
-            stage=stage,
-            backend=identity["backend"],
-            model=identity["model"],
-            details=json.dumps(rest, sort_keys=True),
+            stage=stage, backend=identity["backend"], model=identity["model"], details=json.dumps(rest, sort_keys=True)
         )

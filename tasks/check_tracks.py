@@ -55,10 +55,7 @@ class CheckConfig(StageConfig):
 
 
 def check_tracks(
-    tracks: list[MaskTrack],
-    instances: list[Instance],
-    pairs: list[tuple[str, str]],
-    config: CheckConfig,
+    tracks: list[MaskTrack], instances: list[Instance], pairs: list[tuple[str, str]], config: CheckConfig
 ) -> Checked:
     """Measure every track, drop the bad ones and the interactions that name them.
 
@@ -74,11 +71,7 @@ def check_tracks(
     failed |= {i.instance_id for i in instances} - {t.instance_id for t in tracks}
     named = still_named(pairs, failed)
     kept = [t for t in tracks if t.instance_id in named]
-    checked = Checked(
-        checks=checks,
-        kept_ids=[t.instance_id for t in kept],
-        review_frames=review_frames(kept),
-    )
+    checked = Checked(checks=checks, kept_ids=[t.instance_id for t in kept], review_frames=review_frames(kept))
     if not kept:
         why = "; ".join(
             f"{c.instance_id} {c.measure} {c.value:.3g} against {c.threshold:g}" for c in checks if not c.passed

@@ -303,12 +303,7 @@ def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPat
 
 
 def stage(
-    work: Work,
-    footage: FootageOf,
-    config: GroundConfig,
-    endpoint: EndpointConfig,
-    dino: DinoConfig,
-    torch: TorchConfig,
+    work: Work, footage: FootageOf, config: GroundConfig, endpoint: EndpointConfig, dino: DinoConfig, torch: TorchConfig
 ) -> Stage[Any, Footage, Grounding]:
     detector, verifier = load_backends(config, endpoint, work.root / "llm", dino, torch)
     # The rows in flight are as many as the verifier can take, which mostly waits for its server.

@@ -166,9 +166,7 @@ def _arrow(text: str) -> tuple[Point, Point]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="triptych condition",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="triptych condition", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--image", type=parse_path, required=True, help="the picture")
     parser.add_argument("--mask", type=parse_path, action="append", required=True, help="an object, bright on black")

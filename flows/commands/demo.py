@@ -44,7 +44,6 @@ def main(arguments: list[str] | None = None) -> None:
         snapshot = Snapshot(flow.run(config))
     except (ServiceDown, ShardsFailed) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    print(snapshot.manifest.tally)
-    print("\n".join(config.product.headline(snapshot, config.compare_truth(snapshot))))
+    print(snapshot.manifest.tally, *config.product.headline(snapshot, config.compare_truth(snapshot)), sep="\n")
     print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
     print((folder / "reports" / snapshot.id / "index.html").resolve().as_uri())

@@ -50,7 +50,7 @@ class CurationFlow:
         """Run the command. Exits with one line about what a user can mend."""
         asked = list(sys.argv[1:] if arguments is None else arguments)
         if {"-h", "--help"} & {*asked}:
-            print("\n".join(short_help(self)))
+            print(*short_help(self), sep="\n")
             return
         if "--help-all" in asked:
             print(f"triptych curate {self.name}: every setting, and --dry-run, which tells what would be computed\n")

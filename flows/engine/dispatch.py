@@ -54,8 +54,7 @@ class DispatchConfig(BaseModel):
         None, description="Deployment that runs a shard, as FLOW/NAME; empty: shards run in this process"
     )
     routes: dict[str, str] = Field(
-        default_factory=dict,
-        description="Stages that need another machine: stage -> deployment, as FLOW/NAME",
+        default_factory=dict, description="Stages that need another machine: stage -> deployment, as FLOW/NAME"
     )
     poll_s: float = Field(5.0, gt=0, description="How often the parent looks at its shards")
     server_patience_s: float = Field(900.0, gt=0, description="How long the parent bears an unreachable Prefect server")

@@ -63,14 +63,10 @@ class PromptLine(Record):
     object: str | None = column("Base noun of what stays", default=None)
     verb: str | None = column("How it moves, third person", default=None)
     initial: str | None = column(
-        "Relation at first: 'left' or 'on the left of'",
-        default=None,
-        validation_alias=_either("initial", "initial_SR"),
+        "Relation at first: 'left' or 'on the left of'", default=None, validation_alias=_either("initial", "initial_SR")
     )
     final: str | None = column(
-        "Relation at the end: 'right' or 'to the right of'",
-        default=None,
-        validation_alias=_either("final", "final_SR"),
+        "Relation at the end: 'right' or 'to the right of'", default=None, validation_alias=_either("final", "final_SR")
     )
 
     @model_validator(mode="before")

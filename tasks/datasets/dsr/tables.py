@@ -5,14 +5,7 @@
 
 from __future__ import annotations
 
-from schemas.dsr import (
-    ROLES,
-    SHARD_TABLES,
-    DsrSample,
-    SampleRow,
-    TrackRow,
-    VideoRow,
-)
+from schemas.dsr import ROLES, SHARD_TABLES, DsrSample, SampleRow, TrackRow, VideoRow
 from schemas.generation import Generated
 from schemas.grounding import Grounding
 from schemas.mask_track import Tracks

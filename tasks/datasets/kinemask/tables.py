@@ -7,15 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from schemas.kinemask import (
-    SHARD_TABLES,
-    CollisionRow,
-    DrawRow,
-    ObjectRow,
-    SceneClipRow,
-    SceneOutcomeRow,
-    VideoRow,
-)
+from schemas.kinemask import SHARD_TABLES, CollisionRow, DrawRow, ObjectRow, SceneClipRow, SceneOutcomeRow, VideoRow
 from schemas.mask_track import MaskTrack
 from schemas.record import Record
 from schemas.scene import DIGITS, Body, SceneSeed, Trajectory
