@@ -211,8 +211,8 @@ def look_ahead(config: CurateDsr) -> list[Preview]:
         lines, rows = preview(config, [Rewritten.stage_name], prompts)
         read = [row for row in rows if row.outcome is None]
         prompts, n_open = [rewrite_prompts.rewritten_prompt(config.work, row) for row in read], lines[0].to_compute
-    elif config.rewrite.form is not None:
-        prompts = [rewrite_prompts.word_prompt(prompt, config.rewrite.form) for prompt in prompts]
+    else:
+        prompts, _ = word_prompts(config, prompts, run_logger())
     return lines + preview(config, config.shard_stage_names, plan_videos(config, prompts).samples, n_open)[0]
 
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from prefect.server.api.server import SubprocessASGIServer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import CliApp, SettingsError
@@ -28,6 +27,7 @@ from flows.engine.pipeline import CurationConfig, Preview
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath
 from tasks.engine.publish import LedgerError
+from tasks.engine.snapshots import SnapshotError
 from tasks.readers.lines import ManifestError
 
 WIDTH = 100
@@ -60,10 +60,10 @@ class CurationFlow:
             config = self.parse([option for option in asked if option != "--dry-run"])
             config.require_inputs()
             if is_dry:
-                print("\n".join(preview_lines(self.look_ahead(config))))
+                print(*preview_lines(self.look_ahead(config)), sep="\n")
             else:
                 self.run(config)
-        except (ManifestError, ShardsFailed, LedgerError, ServiceDown) as error:
+        except (ManifestError, ShardsFailed, LedgerError, ServiceDown, SnapshotError) as error:
             sys.exit(f"{type(error).__name__}: {error}")
         except OSError as error:
             sys.exit(f"{error.filename or self.name}: {error.strerror or error}")
@@ -101,9 +101,11 @@ def _stop(*_: Any) -> None:
     """On Ctrl-C. Results appear whole, so that nothing is lost; threads in the midst of a row would take minutes."""
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
     print(f"{show_cursor}\nstopped; the same command goes on from here", file=sys.stderr, flush=True)
-    for server in SubprocessASGIServer._instances.values():  # Prefect's temporary one would live on
-        if server.server_process is not None:
-            server.server_process.terminate()
+    # Prefect's temporary server would live on. Its module is heavy: where it is not imported, there is no server.
+    if module := sys.modules.get("prefect.server.api.server"):
+        for server in module.SubprocessASGIServer._instances.values():
+            if server.server_process is not None:
+                server.server_process.terminate()
     os._exit(130)
 
 
