@@ -190,13 +190,25 @@ def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -
     def split_of(row: Row[Source]) -> tuple[str, SplitResult]:
         return row.payload.source_id, split_scenes.result_of(config.work, row)
 
+    splits = dict(at_once(config.work.root, split_of, [row for row in rows if row.outcome is None]))
+    warn_of_pictures(splits.values(), log)
     return VideoLedger(
         n_lines=len(listing.sources) + len(listing.outcomes),
         sources=listing.sources,
         line_outcomes=listing.outcomes,
-        splits=dict(at_once(config.work.root, split_of, [row for row in rows if row.outcome is None])),
+        splits=splits,
         source_outcomes=[row.outcome for row in rows if row.outcome is not None],
     )
+
+
+def warn_of_pictures(splits: Iterable[SplitResult], log: Any) -> None:
+    """Say which sources a player would convert: in every run, for what is known already is published as well."""
+    for split in splits:
+        if split.clips and (traits := split.clips[0].traits):
+            seen, names = "; ".join(traits.values()), ",".join(traits)
+            log.warning(
+                "%s: %s: used as stored; --split.reject %s drops such videos", split.clips[0].video, seen, names
+            )
 
 
 def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done:
