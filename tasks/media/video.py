@@ -78,7 +78,7 @@ class VideoInfo:
     height: int
     sample_aspect: Fraction  # width / height of a pixel as displayed; the container's word, else the bitstream's; or 1
     transfer: str  # how brightness is coded, by FFmpeg's name; the bitstream's word, else the container's
-    field_order: FieldOrder | None  # as the container names it; None: only the frames' own flags tell
+    field_order: FieldOrder | None  # as the headers name it; None: only the frames' own flags tell
     rotation: int  # 0, 90, 180 or 270 degrees that the coded picture is turned counter-clockwise
     fps: Fraction  # average frames/s, > 0
     time_base: Fraction  # s; every frame's time is a whole multiple of it
