@@ -49,6 +49,7 @@ from tasks.backends.torch_runtime import TorchConfig
 from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.datasets.matrix11k.ledger import VideoLedger
+from tasks.datasets.story import one_line
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, load_shard, plan_clip_shards
@@ -190,13 +191,23 @@ def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -
     def split_of(row: Row[Source]) -> tuple[str, SplitResult]:
         return row.payload.source_id, split_scenes.result_of(config.work, row)
 
+    splits = dict(at_once(config.work.root, split_of, [row for row in rows if row.outcome is None]))
+    warn_of_pictures(splits.values(), log)
     return VideoLedger(
         n_lines=len(listing.sources) + len(listing.outcomes),
         sources=listing.sources,
         line_outcomes=listing.outcomes,
-        splits=dict(at_once(config.work.root, split_of, [row for row in rows if row.outcome is None])),
+        splits=splits,
         source_outcomes=[row.outcome for row in rows if row.outcome is not None],
     )
+
+
+def warn_of_pictures(splits: Iterable[SplitResult], log: Any) -> None:
+    """Say of which sources a player would convert the pictures; in every run, as what was known is published, too."""
+    for split in splits:
+        if split.clips and (traits := split.clips[0].traits):
+            video, seen, names = one_line(split.clips[0].video), "; ".join(traits.values()), ",".join(traits)
+            log.warning("%s: %s: used as stored; --split.reject %s drops such videos", video, seen, names)
 
 
 def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done:

@@ -7,16 +7,38 @@ Clip(clip_id="clip-81b2...", source_id="src-5f0c...", shot_index=0, n_shots=1,
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from schemas.outcome import Kind, Subject
 from schemas.record import Rational, column, content_hash
+
+# FFmpeg's names. tt, bb: the top, the bottom field is stored and shown first; tb, bt: the first is stored first and
+# the second shown first. interlaced: in an order that nothing tells.
+FieldOrder = Literal["progressive", "tt", "bb", "tb", "bt", "interlaced"]
+
+Trait = Literal["hdr", "interlaced", "anamorphic"]  # of pictures that a player would convert and this program does not
+HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})  # PQ and HLG
+
+
+def traits_of(sample_aspect: Fraction, transfer: str, field_order: FieldOrder) -> dict[Trait, str]:
+    """What pictures are that players would convert, in words.
+
+    traits_of(Fraction(4, 3), "smpte2084", "progressive") -> {"hdr": "HDR (smpte2084)", "anamorphic": "pixels of 4:3"}
+    """
+    found: dict[Trait, str] = {}
+    if transfer in HDR_TRANSFERS:
+        found["hdr"] = f"HDR ({transfer})"
+    if field_order != "progressive":
+        found["interlaced"] = "interlaced" if field_order == "interlaced" else f"interlaced ({field_order})"
+    if sample_aspect != 1:
+        found["anamorphic"] = f"pixels of {sample_aspect.numerator}:{sample_aspect.denominator}"
+    return found
 
 
 class Clip(Subject):
     """One shot of a source, with exact times."""
 
-    schema_version: ClassVar[int] = 1
+    schema_version: ClassVar[int] = 2
     table_name: ClassVar[str | None] = "all_clips"
     kind: ClassVar[Kind] = "clip"
 
@@ -34,6 +56,17 @@ class Clip(Subject):
     fps: Rational = column("Average frame rate of the source", unit="frames/s")
     width: int = column("Width as displayed, rotation applied", unit="px", ge=1)
     height: int = column("Height as displayed, rotation applied", unit="px", ge=1)
+    sample_aspect: Rational = column(
+        "Width / height of a pixel as the source's file displays it; 1/1: square, or it says nothing"
+    )
+    stretched: bool = column("True if pictures are stretched to square pixels: width and height are theirs then")
+    transfer: str = column(
+        "How brightness is coded, by FFmpeg's name; smpte2084 (PQ) and arib-std-b67 (HLG) are HDR; or unknown"
+    )
+    field_order: FieldOrder = column(
+        "progressive; tt, bb, tb or bt as FFmpeg names orders of fields; interlaced: some frame of the source's span "
+        "is, in an order that its file does not tell"
+    )
     caption: str | None = column("The source's caption", default=None)
     part: int = column("Which part of a crowded clip this is, from 0", ge=0, default=0)
     n_parts: int = column("Into how many parts a clip with too many instances was cut; 1: it was not", ge=1, default=1)
@@ -48,6 +81,14 @@ class Clip(Subject):
         return "clip-" + content_hash("clip", source_id, start, end, length=16)
 
     @property
+    def traits(self) -> dict[Trait, str]:
+        """What its pictures are that players would convert, in words; empty for most."""
+        return traits_of(
+            Fraction(1) if self.stretched else self.sample_aspect.fraction, self.transfer, self.field_order
+        )
+
+    @property
     def video_span(self) -> list[object]:
-        """The key of the clip's pictures: the video's bytes and the span, not its path."""
-        return [self.video_sha256, self.start, self.end]
+        """The key of the clip's pictures: the video's bytes, the span and what they are stretched to, not its path."""
+        size = [[self.width, self.height]] if self.stretched else []
+        return [self.video_sha256, self.start, self.end, *size]

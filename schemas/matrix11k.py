@@ -80,6 +80,9 @@ class MatrixStatistics(Record):
     instances_per_clip: list[int] = column("Clips with 0, 1, 2, ... tracked instances")
     top_verbs: list[Named] = column("The 50 most frequent verbs")
     top_nouns: list[Named] = column("The 50 most frequent base nouns")
+    unconverted: list[Named] = column(
+        "Clips whose pictures a player would convert: hdr, interlaced, anamorphic (if not stretched)", default=[]
+    )
 
 
 DATASET_TABLES: dict[str, type[Record]] = {

@@ -16,17 +16,17 @@ from fractions import Fraction
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from scenedetect.common import FrameTimecode, Timecode
 from scenedetect.detector import SceneDetector
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 from scenedetect.scene_manager import compute_downscale_factor
 
-from schemas.clip import Clip
+from schemas.clip import Clip, FieldOrder, Trait, traits_of
 from schemas.config import StageConfig
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
@@ -61,6 +61,19 @@ class SplitConfig(StageConfig):
         "split", description="A shot that is too long: cut it in equal parts, or drop it as too_long"
     )
 
+    reject: list[Trait] = Field(
+        [], description="Drop sources whose pictures would not be as players show them: hdr, interlaced, anamorphic"
+    )
+    square_pixels: bool = Field(
+        False, description="Stretch pictures whose pixels are not square: the side that is too short grows"
+    )
+
+    @field_validator("reject")
+    @classmethod
+    def _each_once_in_order(cls, reject: list[Trait]) -> list[Trait]:
+        """The same choice gives the same keys."""
+        return [trait for trait in get_args(Trait) if trait in reject]
+
     @model_validator(mode="after")
     def _lengths_fit(self) -> SplitConfig:
         if self.min_clip_s > self.max_clip_s:
@@ -75,6 +88,7 @@ class Timeline(NamedTuple):
 
     times: list[Fraction]  # s, increasing
     end: Fraction  # s, of the last frame
+    interlaced: bool = False  # some frame is two fields, by its own flag
 
     def time(self, frame: int) -> Fraction:
         """When a frame begins; the end, for the number after the last one."""
@@ -94,23 +108,42 @@ def split_scenes(path: Path, source: Source, config: SplitConfig) -> SplitResult
     """Cut one source into clips.
 
     Raises UnreadableVideo (a RowFailed) if the span cannot be decoded to its end, and
-    RowRejected("empty_span") if no frame lies in it.
+    RowRejected("empty_span") if no frame lies in it, or the first of `config.reject` that its pictures are.
     """
     info = probe(path)
+    _require_wanted(info, info.field_order or "progressive", config)  # before all of it is decoded
+    width, height = info.square_size if config.square_pixels else (info.width, info.height)
     start, end = (_first_tick(seconds, info.time_base) for seconds in (source.start_s, source.end_s))
     timeline, cuts = find_cuts(path, info, start, end, config)
     if not timeline.times:
         raise RowRejected("empty_span", f"no frame between {source.start_s} and {source.end_s} s")
+    field_order = info.field_order or ("interlaced" if timeline.interlaced else "progressive")
+    _require_wanted(info, field_order, config)
+    pictures = {
+        "width": width,
+        "height": height,
+        "sample_aspect": Rational.of(info.sample_aspect),
+        "stretched": (width, height) != (info.width, info.height),
+        "transfer": info.transfer,
+        "field_order": field_order,
+    }
     pieces = [piece for shot in shots_from_cuts(len(timeline.times), cuts) for piece in _pieces(timeline, shot, config)]
     clips, dropped = [], []
     for index, piece in enumerate(pieces):
-        clip = _clip(source, info, timeline, piece, index, len(pieces))
+        clip = _clip(source, info.fps, pictures, timeline, piece, index, len(pieces))
         drop = _drop(clip, timeline.length(piece), config)
         if drop is None:
             clips.append(clip)
         else:
             dropped.append(drop)
     return SplitResult(clips=clips, dropped=dropped)
+
+
+def _require_wanted(info: VideoInfo, field_order: FieldOrder, config: SplitConfig) -> None:
+    """Raises RowRejected for pictures that `config.reject` names."""
+    found = traits_of(info.sample_aspect, info.transfer, field_order)
+    if unwanted := [trait for trait in config.reject if trait in found]:
+        raise RowRejected(unwanted[0], "; ".join(found[trait] for trait in unwanted))
 
 
 # --- Cuts ------------------------------------------------------------------------------------
@@ -125,19 +158,22 @@ def find_cuts(
     times: list[Fraction] = []
     frame_at: dict[int, int] = {}  # ticks of the time base -> frame
     cut_ticks: list[int] = []
+    interlaced = False
     last: DecodedFrame | None = None
     timecode: FrameTimecode | None = None
     for last in counted(decode_span(path, start, end), total=_about_n_frames(info, start, end)):
         ticks = round(last.time / info.time_base)
         frame_at[ticks] = len(times)
         times.append(last.time)
+        interlaced = interlaced or last.picture.interlaced_frame
         timecode = FrameTimecode(Timecode(ticks, info.time_base), info.fps)
         cut_ticks += [cut.pts for cut in detector.process_frame(timecode, scaler.array(last.picture))]
     if last is None or timecode is None:
         return Timeline([], Fraction(0)), []
     cut_ticks += [cut.pts for cut in detector.post_process(timecode)]
     last_end = last.time + last.duration
-    return Timeline(times, last_end if end is None else min(last_end, end)), [frame_at[ticks] for ticks in cut_ticks]
+    timeline = Timeline(times, last_end if end is None else min(last_end, end), interlaced)
+    return timeline, [frame_at[ticks] for ticks in cut_ticks]
 
 
 def _about_n_frames(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> int | None:
@@ -263,7 +299,16 @@ def cut_parts(path: Path, clip: Clip, n_parts: int) -> list[Clip]:
     return parts
 
 
-def _clip(source: Source, info: VideoInfo, timeline: Timeline, frames: range, shot_index: int, n_shots: int) -> Clip:
+def _clip(
+    source: Source,
+    fps: Fraction,
+    pictures: dict[str, Any],
+    timeline: Timeline,
+    frames: range,
+    shot_index: int,
+    n_shots: int,
+) -> Clip:
+    """pictures: the columns that are the same for the whole source"""
     start, end = timeline.span(frames)
     return Clip(
         source_id=source.source_id,
@@ -271,11 +316,10 @@ def _clip(source: Source, info: VideoInfo, timeline: Timeline, frames: range, sh
         video_sha256=source.video_sha256,
         shot_index=shot_index,
         n_shots=n_shots,
-        fps=Rational.of(info.fps),
-        width=info.width,
-        height=info.height,
+        fps=Rational.of(fps),
         caption=source.caption,
         caption_shared=source.caption is not None and n_shots > 1,
+        **pictures,
         **_span_columns(source.source_id, start, end, len(frames)),
     )
 
@@ -322,7 +366,7 @@ def stage(work: Work, config: SplitConfig) -> Stage[Source, Source, SplitResult]
 
     model = f"{config.detector} detector, PySceneDetect {version('scenedetect-headless')}"
     return Stage(
-        version=1,
+        version=2,
         result=SplitResult,
         config=config,
         made_by=[MadeBy.of(SplitResult.stage_name, {"backend": "scenedetect", "model": model, "av": version("av")})],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.video.reformatter import ColorTrc
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from schemas.clip import Clip
 from schemas.outcome import RowFailed, RowRejected
-from schemas.record import to_table
+from schemas.record import Rational, to_table
 from schemas.source import Source
 from schemas.split import SplitResult
 from tasks import split_scenes as stage
@@ -259,6 +260,97 @@ def test_rotation_is_in_the_size(tmp_path: Path) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40, 40]), rotation=90)
     clips = split_scenes(path, source_of(path), ANY_LENGTH).clips
     assert [(c.width, c.height, c.n_frames) for c in clips] == [(96, 160, 40), (96, 160, 40)]
+
+
+# --- Pictures that players would convert ------------------------------------------------------
+
+PQ_SQUEEZED_FIELDS = {
+    "transfer": ColorTrc.SMPTE2084,
+    "sample_aspect": Fraction(4, 3),
+    "options": {"x264-params": "tff=1"},
+}
+
+
+def test_clips_tell_what_their_pictures_are(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40, 40]), **PQ_SQUEEZED_FIELDS)
+    clips = split_scenes(path, source_of(path), ANY_LENGTH).clips
+    seen = ("smpte2084", "tt", Rational(num=4, den=3), False, 160, 96)
+    assert [(c.transfer, c.field_order, c.sample_aspect, c.stretched, c.width, c.height) for c in clips] == [seen] * 2
+    assert clips[0].traits == {"hdr": "HDR (smpte2084)", "interlaced": "interlaced (tt)", "anamorphic": "pixels of 4:3"}
+
+
+def test_plain_pictures_have_no_traits(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40]))
+    (clip,) = split_scenes(path, source_of(path), SplitConfig(reject=["hdr", "interlaced", "anamorphic"])).clips
+    assert (clip.traits, clip.stretched, clip.field_order) == ({}, False, "progressive")
+
+
+@pytest.mark.parametrize(
+    ("reject", "reason", "detail"),
+    [
+        (["hdr"], "hdr", "HDR (smpte2084)"),
+        (["interlaced"], "interlaced", "interlaced (tt)"),
+        (["anamorphic", "hdr"], "hdr", "HDR (smpte2084); pixels of 4:3"),
+        (["anamorphic"], "anamorphic", "pixels of 4:3"),
+    ],
+)
+def test_unwanted_pictures_are_rejected_by_name(tmp_path: Path, reject: list, reason: str, detail: str) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40]), **PQ_SQUEEZED_FIELDS)
+    for square_pixels in (False, True):
+        with pytest.raises(RowRejected) as rejection:
+            split_scenes(path, source_of(path), SplitConfig(reject=reject, square_pixels=square_pixels))
+        assert (rejection.value.reason, rejection.value.detail) == (reason, detail)
+
+
+def test_one_interlaced_frame_of_the_span_is_enough(tmp_path: Path) -> None:
+    """Telecined and mixed streams begin as they like."""
+    path = hostile.interlaced_from(tmp_path / "a.ts", 40, 20)
+    assert probe(path).field_order is None
+    config = SplitConfig(min_clip_s=0, reject=["interlaced"])
+    assert {c.field_order for c in split_scenes(path, source_of(path), ANY_LENGTH).clips} == {"interlaced"}
+    with pytest.raises(RowRejected, match="interlaced"):
+        split_scenes(path, source_of(path), config)
+    assert {c.field_order for c in split_scenes(path, source_of(path, end_s=1.0), config).clips} == {"progressive"}
+
+
+@pytest.mark.parametrize(("aspect", "size"), [(Fraction(4, 3), (213, 96)), (Fraction(3, 4), (160, 128))])
+def test_stretched_clips_have_the_size_of_their_pictures(tmp_path: Path, aspect: Fraction, size) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40, 41]), sample_aspect=aspect)
+    result = split_scenes(path, source_of(path), SplitConfig(square_pixels=True))
+    assert [(c.width, c.height, c.stretched, c.traits) for c in result.clips] == [(*size, True, {})] * 2
+    assert all(c.sample_aspect.fraction == aspect for c in result.clips)
+    for piece in [*result.clips, *cut_parts(path, result.clips[1], 2)]:
+        assert read_clip(path, piece).shape == (piece.n_frames, size[1], size[0], 3)
+
+
+def test_only_stretched_pictures_have_other_keys(tmp_path: Path) -> None:
+    squeezed = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40]), sample_aspect=Fraction(4, 3))
+    square = hostile.make_video(tmp_path / "b.mp4", hostile.shots([40]))
+    for path, same in ((squeezed, False), (square, True)):
+        (stored,) = split_scenes(path, source_of(path), ANY_LENGTH).clips
+        (shown,) = split_scenes(path, source_of(path), SplitConfig(min_clip_s=0, square_pixels=True)).clips
+        assert stored.video_span == [stored.video_sha256, stored.start, stored.end]
+        assert (shown.video_span == stored.video_span) is same
+        assert (shown == stored) is same
+
+
+def test_pixels_that_cannot_be_meant_are_not_stretched(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40]), sample_aspect=Fraction(4, 3))
+    hostile.set_pixel_aspect(path, 1, 1000)
+    with pytest.raises(RowFailed, match="160x96000"):
+        split_scenes(path, source_of(path), SplitConfig(square_pixels=True))
+    (clip,) = split_scenes(path, source_of(path), ANY_LENGTH).clips
+    assert (clip.height, clip.traits) == (96, {"anamorphic": "pixels of 1:1000"})
+
+
+def test_what_is_rejected_is_a_list_without_order() -> None:
+    chosen = SplitConfig(reject=["anamorphic", "hdr", "hdr"])
+    assert chosen.reject == ["hdr", "anamorphic"]
+    with pytest.raises(ValidationError, match="'hdr', 'interlaced' or 'anamorphic'"):
+        SplitConfig(reject=["hrd"])
+
+
+# --- Parts -----------------------------------------------------------------------------------
 
 
 def test_a_crowded_clip_is_cut_into_parts_that_hold_every_frame(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class ClipVideo(NamedTuple):
     source: Path | bytes  # a file, or the bytes of one
     start: Fraction | None = None  # s since the first frame; None: from the beginning
     end: Fraction | None = None  # s; None: to the end
+    size: tuple[int, int] | None = None  # (width, height) in px that frames are stretched to; None: the file's own
 
     def __repr__(self) -> str:
         source = f"{len(self.source)} bytes" if isinstance(self.source, bytes) else self.source
@@ -226,7 +227,7 @@ class Snapshot:
                 raise SnapshotError(f"{self.id} holds no videos: open it with inputs=, the folder of its manifest")
             clip = clips[0]
             path = Inputs(folder=self.inputs, allow_outside=True).verified(clip.video, clip.video_sha256)
-            return ClipVideo(path, clip.start.fraction, clip.end.fraction)
+            return ClipVideo(path, clip.start.fraction, clip.end.fraction, (clip.width, clip.height))
         raise SnapshotError(f"{self.id} has no video of {clip_id!r}; is it a clip of this snapshot?")
 
     # --- Where rows lie ----------------------------------------------------------------------

@@ -28,7 +28,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
-from schemas.clip import Clip
+from schemas.clip import Clip, FieldOrder
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
 from tasks.engine.progress import counted
@@ -36,6 +36,8 @@ from tasks.engine.snapshots import ClipVideo
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
 MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
+
+MAX_SAMPLE_ASPECT = 16  # and 1/16: no camera's or disc's pixels are near; what is beyond is a broken header
 
 MAX_SECONDS = 10**8  # three years: a broken time stamp; exact times beyond do not fit in 64 bits
 
@@ -59,17 +61,44 @@ class UnreadableVideo(RowFailed):
         super().__init__(reason, detail, retryable=False)
 
 
+_FIELD_ORDERS: dict[int, FieldOrder] = {2: "tt", 3: "bb", 4: "tb", 5: "bt"}  # by AVFieldOrder
+
+_TRANSFERS = {  # AVColorTransferCharacteristic -> FFmpeg's name
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100", 10: "log316",
+    11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084",
+    17: "smpte428", 18: "arib-std-b67",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What a video's headers and its first frame say."""
 
     width: int  # px as displayed: rotation applied, not stretched by the pixels' aspect ratio
     height: int
+    sample_aspect: Fraction  # width / height of a pixel as displayed; the container's word, else the bitstream's; or 1
+    transfer: str  # how brightness is coded, by FFmpeg's name; the bitstream's word, else the container's
+    field_order: FieldOrder | None  # as the headers name it; None: only the frames' own flags tell
     rotation: int  # 0, 90, 180 or 270 degrees that the coded picture is turned counter-clockwise
     fps: Fraction  # average frames/s, > 0
     time_base: Fraction  # s; every frame's time is a whole multiple of it
     duration: Fraction | None  # s, as the container announces it
     codec: str
+
+    @property
+    def square_size(self) -> tuple[int, int]:
+        """(width, height) in px with square pixels: the side that is too short grows, as in browsers, mpv and VLC.
+
+        Raises UnreadableVideo for pixels so long that they cannot be meant, and for too large a picture.
+        """
+        aspect = self.sample_aspect
+        width, height = max(self.width, round(self.width * aspect)), max(self.height, round(self.height / aspect))
+        if max(aspect, 1 / aspect) > MAX_SAMPLE_ASPECT or width * height > MAX_FRAME_PIXELS:
+            raise UnreadableVideo(
+                f"frames of {self.width}x{self.height} with pixels of {aspect.numerator}:{aspect.denominator} would be "
+                f"{width}x{height} with square ones; use them as they are (--no-split.square-pixels) or mend the file"
+            )
+        return width, height
 
 
 class DecodedFrame(NamedTuple):
@@ -127,20 +156,27 @@ def decode_span(
 
 
 def iter_frames(
-    video: Path | bytes, start: Fraction | None = None, end: Fraction | None = None, *, max_side: int | None = None
+    video: Path | bytes,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    *,
+    max_side: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Fraction, np.ndarray]]:
     """(time in s, (H, W, 3) uint8 RGB) of the frames whose time lies in [start, end).
 
-    Time 0 is the first frame's. Rotation is applied. max_side, in px, bounds the longer side; frames are
-    never enlarged. Raises UnreadableVideo.
+    Time 0 is the first frame's. Rotation is applied.
+    size: (width, height) in px that frames are stretched to, as a clip has it; None: the video's own
+    max_side: in px, bounds the longer side; it never enlarges
+    Raises UnreadableVideo.
     """
-    painter = _Painter(probe(video), max_side)
+    painter = _Painter(probe(video), max_side, size)
     for frame in decode_span(video, start, end):
         yield frame.time, painter.rgb(frame.picture)
 
 
 def read_clip(path: Path, clip: Clip, max_side: int | None = None) -> np.ndarray:
-    """All frames of a clip: (N, H, W, 3) uint8 RGB, N = clip.n_frames.
+    """All frames of a clip: (N, H, W, 3) uint8 RGB of the clip's size, N = clip.n_frames.
 
     Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES or are not n_frames many.
     """
@@ -148,14 +184,15 @@ def read_clip(path: Path, clip: Clip, max_side: int | None = None) -> np.ndarray
 
 
 def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | None = None) -> np.ndarray:
-    """Some frames of a clip: (len(indices), H, W, 3) uint8 RGB. indices: some, increasing, in [0, clip.n_frames).
+    """Some frames of a clip, of its size: (len(indices), H, W, 3) uint8 RGB.
 
+    indices: some, increasing, in [0, clip.n_frames)
     Decodes up to the last one asked for and keeps nothing else. Raises as `read_clip` does.
     """
     increase = all(a < b for a, b in itertools.pairwise(indices))
     if not indices or not increase or not 0 <= indices[0] <= indices[-1] < clip.n_frames:
         raise ValueError(f"{clip.clip_id}: frames {list(indices)} do not increase within its {clip.n_frames} frames")
-    painter = _Painter(probe(path), max_side)
+    painter = _Painter(probe(path), max_side, (clip.width, clip.height))
     pictures = _allocate(clip, len(indices), painter.height, painter.width)
     wanted = {frame: row for row, frame in enumerate(indices)}
     n_seen = 0
@@ -190,11 +227,11 @@ def decode_bytes(data: bytes, indices: Sequence[int] | None = None) -> np.ndarra
 
 
 def read_video(video: ClipVideo, indices: Sequence[int] | None = None, max_side: int | None = None) -> np.ndarray:
-    """Frames of a published clip: (N, H, W, 3) uint8 RGB, all or the asked ones.
+    """Frames of a published clip, of its size: (N, H, W, 3) uint8 RGB, all or the asked ones.
 
     video: of `Snapshot.video`; indices and errors: as `decode_bytes` has them
     """
-    painter = _Painter(probe(video.source), max_side)
+    painter = _Painter(probe(video.source), max_side, video.size)
     return _paint(decode_span(video.source, video.start, video.end), painter, indices)
 
 
@@ -303,9 +340,14 @@ class _Decoding:
         sideways = rotation in (90, 270)
         # The stream's size rather than the frame's: it holds for every frame, should the size change.
         width, height = self._stream.codec_context.width, self._stream.codec_context.height
+        sample_aspect = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
         return VideoInfo(
             width=height if sideways else width,
             height=width if sideways else height,
+            sample_aspect=1 / sample_aspect if sideways else sample_aspect,
+            transfer=_TRANSFERS.get(first.color_trc, "unknown"),
+            # Not "progressive": MP4 and Matroska say it of frames that are flagged as interlaced, too.
+            field_order=_FIELD_ORDERS.get(self._stream.codec_context.field_order),
             rotation=rotation,
             fps=self.fps,
             time_base=self._tick,
@@ -466,8 +508,9 @@ class Scaler:
 class _Painter:
     """Upright RGB frames of a video, all of one size."""
 
-    def __init__(self, info: VideoInfo, max_side: int | None) -> None:
-        self.width, self.height = fit(info.width, info.height, max_side)
+    def __init__(self, info: VideoInfo, max_side: int | None, size: tuple[int, int] | None = None) -> None:
+        """size: (width, height) in px as displayed, if it is not the video's own: that of stretched clips"""
+        self.width, self.height = fit(*(size or (info.width, info.height)), max_side)
         self._quarter_turns = info.rotation // 90
         coded = (self.height, self.width) if self._quarter_turns % 2 else (self.width, self.height)
         smaller = self.width < info.width or self.height < info.height

@@ -78,7 +78,8 @@ def draw_film(
 
     def painted() -> Iterator[np.ndarray]:
         n_seen = 0
-        for index, (_, frame) in enumerate(iter_frames(video.source, video.start, video.end, max_side=MAX_SIDE_PX)):
+        frames = iter_frames(video.source, video.start, video.end, max_side=MAX_SIDE_PX, size=video.size)
+        for index, (_, frame) in enumerate(frames):
             n_seen += 1
             if index >= n_frames or (index % step and index not in stills):
                 continue

@@ -9,15 +9,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import ColorTrc
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
 from schemas.record import Rational
+from tasks.engine.snapshots import ClipVideo
 from tasks.media import video
 from tasks.media.video import (
     UnreadableVideo,
+    VideoInfo,
     decode_bytes,
     decode_span,
     fit,
@@ -25,6 +28,7 @@ from tasks.media.video import (
     probe,
     read_clip,
     read_frames,
+    read_video,
     sample_indices,
     survey,
     write_video,
@@ -38,7 +42,8 @@ def clip_of(start: Fraction, end: Fraction, n_frames: int, size: tuple[int, int]
     return Clip(
         clip_id="clip-1", source_id="src-1", video="a.mp4", video_sha256="0" * 64, shot_index=0, n_shots=1,
         start=Rational.of(start), end=Rational.of(end), start_s=float(start), end_s=float(end), n_frames=n_frames,
-        fps=Rational.of(30), width=size[0], height=size[1], caption_shared=False,
+        fps=Rational.of(30), width=size[0], height=size[1], sample_aspect=Rational.of(1), stretched=False,
+        transfer="bt709", field_order="progressive", caption_shared=False,
     )  # fmt: skip
 
 
@@ -159,6 +164,124 @@ def test_max_side_bounds_the_longer_side_and_never_enlarges(tmp_path: Path) -> N
 
 def test_odd_sizes_keep_their_size(tmp_path: Path) -> None:
     assert next(iter_frames(hostile.odd_size(tmp_path / "a.mp4")))[1].shape == (97, 161, 3)
+
+
+# --- Pixels that are not square, HDR, interlaced ---------------------------------------------
+
+TFF, BFF = {"x264-params": "tff=1"}, {"x264-params": "bff=1"}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi", "a.flv", "a.h264"])
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(16, 15), Fraction(8, 9), Fraction(1), None])
+def test_the_aspect_of_pixels_is_told(tmp_path: Path, name: str, aspect: Fraction | None) -> None:
+    info = probe(hostile.make_video(tmp_path / name, hostile.shots([3]), sample_aspect=aspect))
+    assert (info.width, info.height, info.sample_aspect) == (160, 96, aspect or 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [((16, 15), Fraction(16, 15)), ((1, 1), 1), ((0, 1), Fraction(4, 3)), ((1, 1000), Fraction(1, 1000))],
+)
+def test_the_containers_aspect_wins_where_it_says_one(tmp_path: Path, said: tuple[int, int], expected) -> None:
+    """As in FFmpeg, mpv and VLC."""
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([3]), sample_aspect=Fraction(4, 3))
+    assert probe(hostile.set_pixel_aspect(path, *said)).sample_aspect == expected
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_quarter_turn_turns_the_pixels_as_well(tmp_path: Path, rotation: int) -> None:
+    path = tmp_path / "a.mp4"
+    hostile.make_video(path, hostile.shots([3]), sample_aspect=Fraction(4, 3), rotation=rotation)
+    info = probe(path)
+    if rotation == 180:
+        assert (info.sample_aspect, info.square_size) == (Fraction(4, 3), (213, 96))
+    else:
+        assert (info.sample_aspect, info.square_size) == (Fraction(3, 4), (96, 213))
+
+
+def info_of(aspect: Fraction, width: int = 720, height: int = 576) -> VideoInfo:
+    return VideoInfo(width, height, aspect, "bt709", None, 0, Fraction(25), Fraction(1, 25), None, "h264")
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [
+        (Fraction(1), (720, 576)), (Fraction(16, 15), (768, 576)), (Fraction(64, 45), (1024, 576)),
+        (Fraction(8, 9), (720, 648)), (Fraction(10_000, 10_001), (720, 576)), (Fraction(16), (11_520, 576)),
+    ],
+)  # fmt: skip
+def test_the_side_that_is_too_short_grows(aspect: Fraction, size: tuple[int, int]) -> None:
+    assert info_of(aspect).square_size == size
+
+
+@pytest.mark.parametrize("aspect", [Fraction(1, 1000), Fraction(17), Fraction(2**31 - 1), Fraction(1, 2**31 - 1)])
+def test_pixels_that_cannot_be_meant_are_refused(aspect: Fraction) -> None:
+    with pytest.raises(UnreadableVideo, match=f"pixels of {aspect.numerator}:{aspect.denominator} would be"):
+        _ = info_of(aspect).square_size
+
+
+def test_stretched_pictures_have_a_limit() -> None:
+    with pytest.raises(UnreadableVideo, match="16384x8192 with square ones"):
+        _ = info_of(Fraction(2), 8192, 8192).square_size
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_a_stretched_clip_looks_as_it_was_before_it_was_squeezed(tmp_path: Path, rotation: int) -> None:
+    scene = cv2.GaussianBlur(hostile.shots([1], width=214)[0], (0, 0), 2)
+    cv2.circle(scene, (120, 48), 30, (250, 250, 250), -1)
+    squeezed = cv2.resize(scene, (160, 96), interpolation=cv2.INTER_AREA)
+    aspect, turns = Fraction(214, 160), rotation // 90
+    path = tmp_path / "a.mp4"
+    hostile.make_video(path, [squeezed] * 6, sample_aspect=aspect, rotation=rotation, options={"crf": "8"})
+    upright, squeezed = np.rot90(scene, turns), np.rot90(squeezed, turns)
+    height, width = upright.shape[:2]
+    assert probe(path).square_size == (width, height)
+    clip = clip_of(Fraction(0), Fraction(6, 30), 6, size=(width, height))
+    published = ClipVideo(path, Fraction(0), Fraction(6, 30), (width, height))
+    _, of_iterator = next(iter_frames(path, size=(width, height)))
+    for picture in (read_clip(path, clip)[0], read_frames(path, clip, [3])[0], read_video(published)[0], of_iterator):
+        assert picture.shape == upright.shape
+        assert np.abs(picture.astype(int) - upright).mean() < 4
+    assert read_frames(path, clip, [3], max_side=107)[0].shape == ((48, 107, 3) if rotation == 0 else (107, 48, 3))
+    as_stored = clip_of(Fraction(0), Fraction(6, 30), 6, size=squeezed.shape[1::-1])
+    assert np.abs(read_clip(path, as_stored)[0].astype(int) - squeezed).mean() < 4
+
+
+def test_a_stretched_clip_that_does_not_fit_in_memory_fails_before_it_is_decoded(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([3]))
+    with pytest.raises(RowFailed) as failure:
+        read_clip(path, clip_of(Fraction(0), Fraction(2), 3 * 2**10, size=(2**13, 2**13)))
+    assert failure.value.reason == "clip_too_large"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "transfer", "expected"),
+    [
+        ("a.mp4", "libx264", ColorTrc.SMPTE2084, "smpte2084"),
+        ("a.ts", "libx264", ColorTrc.ARIB_STD_B67, "arib-std-b67"),
+        ("a.webm", "libvpx-vp9", ColorTrc.SMPTE2084, "smpte2084"),
+        ("a.mkv", "mpeg4", ColorTrc.SMPTE2084, "smpte2084"),  # whose bitstream has no room for it
+        ("a.mp4", "libx264", ColorTrc.BT709, "bt709"),
+        ("a.mp4", "libx264", None, "unknown"),
+    ],
+)
+def test_the_transfer_is_told_by_ffmpegs_name(tmp_path: Path, name, codec, transfer, expected) -> None:
+    path = hostile.make_video(tmp_path / name, hostile.shots([3]), codec=codec, transfer=transfer)
+    assert probe(path).transfer == expected
+
+
+def test_every_transfer_has_a_name() -> None:
+    assert set(video._TRANSFERS) == set(ColorTrc) - {ColorTrc.UNSPECIFIED}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [("a.mp4", TFF, "tt"), ("a.mp4", BFF, "bb"), ("a.ts", TFF, "tt"), ("a.mkv", BFF, "bb"), ("a.mp4", {}, None)],
+)
+def test_the_order_of_fields_is_told(tmp_path: Path, name: str, options: dict[str, str], expected: str | None) -> None:
+    path = hostile.make_video(tmp_path / name, hostile.shots([3]), options=options)
+    assert probe(path).field_order == expected
+    assert {f.picture.interlaced_frame for f in decode_span(path)} == {expected is not None}
 
 
 # --- Clips -----------------------------------------------------------------------------------

@@ -83,6 +83,10 @@ def make_clip(first: int = 0, last: int = 20, line: int = 1) -> Clip:
         fps=Rational.of(FPS),
         width=W,
         height=H,
+        sample_aspect=Rational.of(1),
+        stretched=False,
+        transfer="unknown",
+        field_order="progressive",
         caption_shared=False,
     )
 

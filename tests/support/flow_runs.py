@@ -110,10 +110,10 @@ def write_manifest(folder: Path, lines: Sequence[dict[str, Any] | bytes]) -> Pat
     return manifest
 
 
-def draw_video(path: Path, shots: Sequence[tuple[str, str]], seed: int = 0) -> Path:
-    """A second a shot; another seed gives the same scene on other ground: other bytes."""
+def draw_video(path: Path, shots: Sequence[tuple[str, str]], seed: int = 0, **told: Any) -> Path:
+    """A second a shot; another seed gives the same scene on other ground: other bytes. told: see make_video"""
     frames = [frame for number, colours in enumerate(shots) for frame in _draw_shot(colours, number, seed)]
-    return make_video(path, frames, fps=FPS, options={"crf": "14", "preset": "veryfast"})
+    return make_video(path, frames, fps=FPS, options={"crf": "14", "preset": "veryfast"}, **told)
 
 
 def _draw_shot(colours: tuple[str, str], number: int, seed: int) -> Iterator[np.ndarray]:

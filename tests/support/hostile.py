@@ -6,6 +6,7 @@ truncated(tmp_path / "cut.mp4")                                # a film of which
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -58,11 +59,18 @@ def make_video(
     container_options: dict[str, str] | None = None,
     gop_size: int = 12,
     rotation: int = 0,
+    sample_aspect: Fraction | None = None,
+    transfer: int | None = None,
     pts: Callable[[int], int] | None = None,
     time_base: Fraction | None = None,
     with_audio: bool = False,
 ) -> Path:
-    """Encode (H, W, 3) uint8 RGB frames; the suffix names the container. pts: each frame's, in time_base."""
+    """Encode (H, W, 3) uint8 RGB frames; the suffix names the container.
+
+    sample_aspect: width / height of a pixel, told and not applied
+    transfer: av.video.reformatter.ColorTrc, told and not applied
+    pts: each frame's, in time_base
+    """
     frames = list(frames)
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -73,6 +81,10 @@ def make_video(
         stream.options, stream.gop_size = _options(codec, options or {}), gop_size
         if rotation:
             stream.set_display_rotation(rotation)
+        if sample_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = sample_aspect
+        if transfer is not None:
+            stream.codec_context.color_trc = transfer
         if time_base is not None:
             stream.codec_context.time_base = time_base
         audio = container.add_stream("aac", rate=48_000) if with_audio else None
@@ -102,6 +114,14 @@ def _add_silence(container: av.container.OutputContainer, stream: av.AudioStream
         sound.sample_rate, sound.pts = 48_000, start
         container.mux(stream.encode(sound))
     container.mux(stream.encode())
+
+
+def set_pixel_aspect(path: Path, horizontal: int, vertical: int) -> Path:
+    """Let an MP4 say another aspect than its bitstream: any two 32-bit numbers."""
+    data = path.read_bytes()
+    place = data.index(b"pasp") + 4
+    path.write_bytes(data[:place] + struct.pack(">II", horizontal, vertical) + data[place + 8 :])
+    return path
 
 
 # --- Files that are broken -------------------------------------------------------------------
@@ -197,6 +217,24 @@ def variable_rate(path: Path) -> Path:
 
 def odd_size(path: Path) -> Path:
     return make_video(path, shots([30], width=161, height=97))
+
+
+def interlaced_from(path: Path, n_progressive: int, n_interlaced: int) -> Path:
+    """An MPEG stream of H.264 whose frames are flagged as interlaced from one of them on."""
+    frames = shots([n_progressive + n_interlaced])
+    parts = []
+    for number, part in enumerate((frames[:n_progressive], frames[n_progressive:])):
+        options = {"bf": "0", "x264-params": f"repeat-headers=1:sps-id={number}" + (":tff=1" if number else "")}
+        parts.append(make_video(path.with_suffix(f".{number}.h264"), part, options=options).read_bytes())
+    elementary = path.with_suffix(".h264")
+    elementary.write_bytes(b"".join(parts))
+    with av.open(str(elementary)) as read, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(read.streams.video[0])
+        for number, packet in enumerate(p for p in read.demux(video=0) if p.size):
+            packet.pts = packet.dts = number * 90_000 // FPS
+            packet.time_base, packet.stream = Fraction(1, 90_000), stream
+            container.mux(packet)
+    return path
 
 
 def _cut(path: Path, size: float) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
+from schemas.clip import traits_of
 from schemas.matrix11k import MatrixStatistics
 from tasks.engine.dataset import histogram, ranked, read_columns
 from tasks.engine.snapshots import Snapshot
@@ -17,6 +19,7 @@ TOP = 50  # verbs and nouns in figure 10
 def statistics(folder: Path) -> MatrixStatistics:
     """Figure 10 of MATRIX: contact x dynamism, interactions and identities a clip, top verbs and nouns."""
     clip_ids: list[str] = read_columns(folder, "clips", "clip_id")["clip_id"].to_list()
+    pictures = read_columns(folder, "clips", "sample_aspect", "stretched", "transfer", "field_order")
     interactions = read_columns(folder, "interactions", "clip_id", "verb", "contactness", "dynamism")
     instances = read_columns(folder, "instances", "clip_id", "class_name")
     grid = [[0] * 5 for _ in range(5)]
@@ -27,12 +30,18 @@ def statistics(folder: Path) -> MatrixStatistics:
         n_rows = Counter(of_clips)
         return histogram([n_rows[clip_id] for clip_id in clip_ids])
 
+    def unconverted() -> Iterator[str]:
+        for aspect, stretched, transfer, field_order in pictures.iter_rows():
+            seen = Fraction(1) if stretched else Fraction(aspect["num"], aspect["den"])
+            yield from traits_of(seen, transfer, field_order)
+
     return MatrixStatistics(
         contact_dynamism=grid,
         interactions_per_clip=rows_per_clip(interactions["clip_id"].to_list()),
         instances_per_clip=rows_per_clip(instances["clip_id"].to_list()),
         top_verbs=ranked(interactions["verb"].to_list(), TOP),
         top_nouns=ranked(instances["class_name"].to_list(), TOP),
+        unconverted=ranked(list(unconverted())),
     )
 
 
