@@ -52,6 +52,20 @@ class Clip(Subject):
     end: Rational = column("End of the last frame, exact, exclusive", unit="s")
     start_s: float = column("`start` rounded to a float, for queries", unit="s", ge=0)
     end_s: float = column("`end` rounded to a float, for queries", unit="s", ge=0)
+    clock_offset_s: float = column(
+        "Add it to a time of this clip to get the container's clock, as players and speech recognition count", unit="s"
+    )
+    n_clock_jumps: int = column(
+        "How often the clock of the source's file jumps: it was joined or pasted; times go on from the frame before",
+        ge=0,
+    )
+    stream_index: int = column("Which of the container's streams the pictures come from, from 0", ge=0)
+    orientation: int = column(
+        "How the coded picture is turned to be shown, by EXIF's number: 1 not, 3 by 180 degrees, 6 clockwise by 90, 8 "
+        "counter-clockwise by 90; 2, 4, 5 and 7 are mirrored",
+        ge=1,
+        le=8,
+    )
     n_frames: int = column("Frames whose time lies in [start, end)", ge=1)
     fps: Rational = column("Average frame rate of the source", unit="frames/s")
     width: int = column("Width as displayed, rotation applied", unit="px", ge=1)
@@ -89,6 +103,9 @@ class Clip(Subject):
 
     @property
     def video_span(self) -> list[object]:
-        """The key of the clip's pictures: the video's bytes, the span and what they are stretched to, not its path."""
+        """The key of the clip's pictures: the video's bytes and what is read of them, not its path."""
+        # The first stream, upright or turned, goes without saying: most have no other, and their keys stay.
+        mirrored = self.orientation in (2, 4, 5, 7)
+        read = [self.stream_index, self.orientation] if self.stream_index or mirrored else []
         size = [[self.width, self.height]] if self.stretched else []
-        return [self.video_sha256, self.start, self.end, *size]
+        return [self.video_sha256, self.start, self.end, *read, *size]

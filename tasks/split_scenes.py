@@ -11,6 +11,7 @@ every piece is either a clip or a dropped clip with its reason.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from importlib.metadata import version
@@ -28,7 +29,7 @@ from scenedetect.scene_manager import compute_downscale_factor
 
 from schemas.clip import Clip, FieldOrder, Trait, traits_of
 from schemas.config import StageConfig
-from schemas.outcome import RowRejected
+from schemas.outcome import RowFailed, RowRejected
 from schemas.provenance import MadeBy
 from schemas.record import Rational
 from schemas.source import Source
@@ -37,7 +38,12 @@ from tasks.engine.progress import counted
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
-from tasks.media.video import DecodedFrame, Scaler, VideoInfo, decode_span, probe
+from tasks.media.clock import Clock
+from tasks.media.video import DecodedFrame, Scaler, VideoInfo, clock_of, decode_span, probe
+
+logger = logging.getLogger(__name__)
+
+MAX_JUMPS_TOLD = 5
 
 
 class SplitConfig(StageConfig):
@@ -59,6 +65,11 @@ class SplitConfig(StageConfig):
     max_clip_s: float = Field(30.0, gt=0, description="Longer shots are too long for a clip")
     long_clips: Literal["split", "reject"] = Field(
         "split", description="A shot that is too long: cut it in equal parts, or drop it as too_long"
+    )
+    clock: Literal["picture", "container"] = Field(
+        "picture",
+        description="What start_s and end_s of the manifest count from: the first frame, or the file's beginning as "
+        "players and speech recognition count, where sound may start before the picture",
     )
 
     reject: list[Trait] = Field(
@@ -110,27 +121,31 @@ def split_scenes(path: Path, source: Source, config: SplitConfig) -> SplitResult
     Raises UnreadableVideo (a RowFailed) if the span cannot be decoded to its end, and
     RowRejected("empty_span") if no frame lies in it, or the first of `config.reject` that its pictures are.
     """
-    info = probe(path)
+    info, clock = probe(path), clock_of(path)
+    _warn(source, info, clock)
     _require_wanted(info, info.field_order or "progressive", config)  # before all of it is decoded
     width, height = info.square_size if config.square_pixels else (info.width, info.height)
-    start, end = (_first_tick(seconds, info.time_base) for seconds in (source.start_s, source.end_s))
+    start, end = (_first_tick(time, info.time_base) for time in asked_span(source, clock, config))
     timeline, cuts = find_cuts(path, info, start, end, config)
     if not timeline.times:
         raise RowRejected("empty_span", f"no frame between {source.start_s} and {source.end_s} s")
     field_order = info.field_order or ("interlaced" if timeline.interlaced else "progressive")
     _require_wanted(info, field_order, config)
     pictures = {
+        "fps": Rational.of(info.fps),
         "width": width,
         "height": height,
         "sample_aspect": Rational.of(info.sample_aspect),
         "stretched": (width, height) != (info.width, info.height),
         "transfer": info.transfer,
         "field_order": field_order,
+        "stream_index": info.stream_index,
+        "orientation": info.orientation.exif,
     }
     pieces = [piece for shot in shots_from_cuts(len(timeline.times), cuts) for piece in _pieces(timeline, shot, config)]
     clips, dropped = [], []
     for index, piece in enumerate(pieces):
-        clip = _clip(source, info.fps, pictures, timeline, piece, index, len(pieces))
+        clip = _clip(source, clock, pictures, timeline, piece, index, len(pieces))
         drop = _drop(clip, timeline.length(piece), config)
         if drop is None:
             clips.append(clip)
@@ -144,6 +159,41 @@ def _require_wanted(info: VideoInfo, field_order: FieldOrder, config: SplitConfi
     found = traits_of(info.sample_aspect, info.transfer, field_order)
     if unwanted := [trait for trait in config.reject if trait in found]:
         raise RowRejected(unwanted[0], "; ".join(found[trait] for trait in unwanted))
+
+
+def asked_span(source: Source, clock: Clock, config: SplitConfig) -> tuple[Fraction | None, Fraction | None]:
+    """The span that the manifest asks for, in s since the first frame: the only place that converts it.
+
+    Raises RowFailed("timestamps_jump") where the container's clock shows a time twice, or not at all.
+    """
+    start, end = (None if seconds is None else _decimal(seconds) for seconds in (source.start_s, source.end_s))
+    if config.clock == "picture" or start is end is None:
+        return start, end
+    if clock.n_jumps:
+        raise RowFailed(
+            "timestamps_jump",
+            f"its clock jumps at {_list_s(clock.jumps_s)} of the picture, so start_s and end_s on it are ambiguous; "
+            "count them from the first frame (--split.clock picture) or write the file anew, without jumps",
+            retryable=False,
+        )
+    offset = clock.offset_s(Fraction(0))
+    return None if start is None else start - offset, None if end is None else end - offset
+
+
+def _warn(source: Source, info: VideoInfo, clock: Clock) -> None:
+    """What a person should know of a source whose file is not as plain as most."""
+    if info.n_streams > 1:
+        logger.warning("%s: of %d video streams, number %d is read", source.video, info.n_streams, info.stream_index)
+    if clock.n_jumps:
+        times = _list_s(clock.jumps_s)
+        logger.warning("%s: its clock jumps at %s; times go on from the frame before", source.video, times)
+
+
+def _list_s(times: Sequence[Fraction]) -> str:
+    """2.000 s, 4.000 s and 7 more"""
+    listed = ", ".join(f"{float(time):.3f} s" for time in times[:MAX_JUMPS_TOLD])
+    more = len(times) - MAX_JUMPS_TOLD
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 # --- Cuts ------------------------------------------------------------------------------------
@@ -227,9 +277,9 @@ def _scaler(info: VideoInfo) -> Scaler:
 
     It samples a few points of the full frame without smoothing (cv2's linear interpolation); taking single
     points straight from the decoder's planes comes closest to its scores, within 0.5 of 255, and costs least.
-    The detectors' scores are means over pixels, so rotation need not be applied.
+    The detectors' scores are means over pixels, so orientation need not be applied.
     """
-    width, height = (info.height, info.width) if info.rotation in (90, 270) else (info.width, info.height)
+    width, height = (info.height, info.width) if info.orientation.transposed else (info.width, info.height)
     factor = compute_downscale_factor(max(width, height))
     return Scaler(max(1, round(width / factor)), max(1, round(height / factor)), pixels="bgr24", interpolation="POINT")
 
@@ -287,6 +337,7 @@ def _cut(shot: range, cuts: Iterable[int]) -> list[range]:
 
 def cut_parts(path: Path, clip: Clip, n_parts: int) -> list[Clip]:
     """A crowded clip in equal parts; fewer than asked where it has too few frames."""
+    clock = clock_of(path)
     times = [frame.time for frame in decode_span(path, clip.start.fraction, clip.end.fraction)]
     timeline = Timeline(times, clip.end.fraction)
     whole = range(len(times))
@@ -294,14 +345,14 @@ def cut_parts(path: Path, clip: Clip, n_parts: int) -> list[Clip]:
     parts = []
     for part, piece in enumerate(pieces):
         start, end = timeline.span(piece)
-        changes = _span_columns(clip.source_id, start, end, len(piece)) | {"part": part, "n_parts": len(pieces)}
+        changes = _span_columns(clip.source_id, clock, start, end, len(piece)) | {"part": part, "n_parts": len(pieces)}
         parts.append(clip.model_copy(update=changes))
     return parts
 
 
 def _clip(
     source: Source,
-    fps: Fraction,
+    clock: Clock,
     pictures: dict[str, Any],
     timeline: Timeline,
     frames: range,
@@ -316,15 +367,15 @@ def _clip(
         video_sha256=source.video_sha256,
         shot_index=shot_index,
         n_shots=n_shots,
-        fps=Rational.of(fps),
+        n_clock_jumps=clock.n_jumps,
         caption=source.caption,
         caption_shared=source.caption is not None and n_shots > 1,
         **pictures,
-        **_span_columns(source.source_id, start, end, len(frames)),
+        **_span_columns(source.source_id, clock, start, end, len(frames)),
     )
 
 
-def _span_columns(source_id: str, start: Fraction, end: Fraction, n_frames: int) -> dict[str, Any]:
+def _span_columns(source_id: str, clock: Clock, start: Fraction, end: Fraction, n_frames: int) -> dict[str, Any]:
     """The columns of a clip that follow from its span."""
     return {
         "clip_id": Clip.id_of(source_id, start, end),
@@ -332,6 +383,7 @@ def _span_columns(source_id: str, start: Fraction, end: Fraction, n_frames: int)
         "end": Rational.of(end),
         "start_s": float(start),
         "end_s": float(end),
+        "clock_offset_s": float(clock.offset_s(start)),
         "n_frames": n_frames,
     }
 
@@ -352,9 +404,9 @@ def _decimal(seconds: float) -> Fraction:
     return Fraction(repr(seconds))
 
 
-def _first_tick(seconds: float | None, tick: Fraction) -> Fraction | None:
-    """The first time not before `seconds` that a frame can have; so times stay multiples of the stream's tick."""
-    return None if seconds is None else -(-_decimal(seconds) // tick) * tick
+def _first_tick(time: Fraction | None, tick: Fraction) -> Fraction | None:
+    """The first time not before `time`, in s, that a frame can have; so times stay multiples of the stream's tick."""
+    return None if time is None else -(-time // tick) * tick
 
 
 # --- The stage -------------------------------------------------------------------------------

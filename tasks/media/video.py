@@ -3,9 +3,10 @@
     for time, frame in iter_frames(Path("dog.mp4"), start=Fraction(1), end=Fraction(2)):
         ...                                     # Fraction(1001, 1000), (720, 1280, 3) uint8 RGB
 
-Time 0 is the presentation time of the video's first frame, so that times are never negative, whatever
-the container counts from (an MPEG stream from hours, an edit list from behind the first frame). Times
-are whole multiples of the stream's time base: exact, with variable frame rates too.
+Time 0 is the presentation time of the video's first frame, so that times are never negative, whatever the
+container counts from (an MPEG stream from hours, an edit list from behind the first frame); `clock_of` says what
+the container's clock reads. Times are whole multiples of the stream's time base: exact, with variable frame rates
+too. Where that clock jumps, times go on from the end of the last frame (tasks/media/clock.py).
 
 No damaged frame is ever handed out: a video whose bytes are broken or end early is refused with
 UnreadableVideo, which says how many of the announced frames could be decoded. (MPEG transport streams and
@@ -17,15 +18,14 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import av
 import numpy as np
-from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from schemas.clip import Clip, FieldOrder
@@ -33,32 +33,18 @@ from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
 from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo
+from tasks.media.clock import SLOTTED, UNTIMED, Clock, Slots, read_clock
+from tasks.media.container import MAX_FRAME_PIXELS, exact, moving_streams, name_of, opened
+from tasks.media.container import UnreadableVideo as UnreadableVideo
+from tasks.media.orientation import Orientation
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
-MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
-
 MAX_SAMPLE_ASPECT = 16  # and 1/16: no camera's or disc's pixels are near; what is beyond is a broken header
-
 MAX_SECONDS = 10**8  # three years: a broken time stamp; exact times beyond do not fit in 64 bits
-
-# Containers that hold pictures and times and nothing else. Above all no playlists (HLS, concat, image
-# sequences): FFmpeg tells them by content, whatever the file is called, and opens what they name.
-_CONTAINERS = (
-    "mov,matroska,webm,avi,flv,asf,mpegts,mpeg,ogg,mxf,nut,ivf,gif,h264,hevc,m4v,mpegvideo,obu,yuv4mpegpipe,dv"
-)
-# These store pictures without presentation times; what FFmpeg reports for them is decoding order.
-_UNTIMED_CONTAINERS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
 
 _TAIL_TOLERANCE_S = Fraction(1, 2)  # containers announce their length loosely
 _EARLIER_S = 10  # how far before the start a second seek goes when the first one landed behind it
 _MAX_SEEK = 2**62
-
-
-class UnreadableVideo(RowFailed):
-    """The file's bytes are no intact video. `reason`: "unreadable_video" or "truncated_video"."""
-
-    def __init__(self, detail: str, *, reason: str = "unreadable_video") -> None:
-        super().__init__(reason, detail, retryable=False)
 
 
 _FIELD_ORDERS: dict[int, FieldOrder] = {2: "tt", 3: "bb", 4: "tb", 5: "bt"}  # by AVFieldOrder
@@ -74,16 +60,18 @@ _TRANSFERS = {  # AVColorTransferCharacteristic -> FFmpeg's name
 class VideoInfo:
     """What a video's headers and its first frame say."""
 
-    width: int  # px as displayed: rotation applied, not stretched by the pixels' aspect ratio
+    width: int  # px as displayed: orientation applied, not stretched by the pixels' aspect ratio
     height: int
     sample_aspect: Fraction  # width / height of a pixel as displayed; the container's word, else the bitstream's; or 1
     transfer: str  # how brightness is coded, by FFmpeg's name; the bitstream's word, else the container's
     field_order: FieldOrder | None  # as the headers name it; None: only the frames' own flags tell
-    rotation: int  # 0, 90, 180 or 270 degrees that the coded picture is turned counter-clockwise
+    orientation: Orientation  # how the coded picture is turned and mirrored to be shown
     fps: Fraction  # average frames/s, > 0
     time_base: Fraction  # s; every frame's time is a whole multiple of it
     duration: Fraction | None  # s, as the container announces it
     codec: str
+    stream_index: int  # of the container's streams, the one that is read
+    n_streams: int  # video streams that the container has
 
     @property
     def square_size(self) -> tuple[int, int]:
@@ -102,7 +90,7 @@ class VideoInfo:
 
 
 class DecodedFrame(NamedTuple):
-    """A frame as the decoder gives it: neither rotated nor converted."""
+    """A frame as the decoder gives it: neither turned nor converted."""
 
     time: Fraction  # s since the video's first frame
     duration: Fraction  # s
@@ -114,7 +102,7 @@ class DecodedFrame(NamedTuple):
 
 def probe(video: Path | bytes) -> VideoInfo:
     """Read a video's headers and its first frame. Raises UnreadableVideo; RowFailed if there is no such file."""
-    with _opened(video) as (container, stream):
+    with opened(video) as (container, stream):
         decoding = _Decoding(container, stream)
         return decoding.info(next(decoding.frames()).picture)
 
@@ -125,7 +113,7 @@ def survey(video: Path | bytes) -> tuple[VideoInfo, int]:
     Raises UnreadableVideo for the first damaged frame, an early end, or a pixel format that cannot be converted;
     RowFailed if the frames would exceed MAX_CLIP_BYTES.
     """
-    with _opened(video) as (container, stream):
+    with opened(video) as (container, stream):
         decoding = _Decoding(container, stream)
         frames = decoding.frames()
         first = next(frames).picture
@@ -150,7 +138,7 @@ def decode_span(
         if end is not None and frame.time >= end:
             return
         if frame.time + frame.duration > MAX_SECONDS:
-            raise UnreadableVideo(f"{_name_of(video)}: a frame claims to be shown until {float(frame.time):.0f} s")
+            raise UnreadableVideo(f"{name_of(video)}: a frame claims to be shown until {float(frame.time):.0f} s")
         if start is None or frame.time >= start:
             yield frame
 
@@ -165,7 +153,7 @@ def iter_frames(
 ) -> Iterator[tuple[Fraction, np.ndarray]]:
     """(time in s, (H, W, 3) uint8 RGB) of the frames whose time lies in [start, end).
 
-    Time 0 is the first frame's. Rotation is applied.
+    Time 0 is the first frame's. Orientation is applied.
     size: (width, height) in px that frames are stretched to, as a clip has it; None: the video's own
     max_side: in px, bounds the longer side; it never enlarges
     Raises UnreadableVideo.
@@ -219,7 +207,7 @@ def decode_bytes(data: bytes, indices: Sequence[int] | None = None) -> np.ndarra
     Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES; IndexError if the video ends before
     the last one.
     """
-    with _opened(data) as (container, stream):
+    with opened(data) as (container, stream):
         decoding = _Decoding(container, stream)
         frames = decoding.frames()
         first = next(frames)
@@ -260,74 +248,75 @@ def _allocate(clip: Clip, n: int, height: int, width: int) -> np.ndarray:
 # --- Decoding --------------------------------------------------------------------------------
 
 
-@contextmanager
-def _opened(video: Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container, of a file or in memory, and its video stream; what FFmpeg raises becomes UnreadableVideo."""
-    name = _name_of(video)
-    # The scheme keeps a name like "concat:a|b" from being taken for a protocol.
-    source = io.BytesIO(video) if isinstance(video, bytes) else f"file:{video.absolute()}"
-    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+def clock_of(video: Path | bytes) -> Clock:
+    """How a video's stamps become times; read once for a file. Raises UnreadableVideo; RowFailed for a missing one."""
+    if isinstance(video, bytes):
+        return _read_clock(video)
     try:
-        with av.open(source, "r", options=options) as container:
-            yield container, _video_stream(container)
-    except (av.error.FileNotFoundError, av.error.PermissionError) as error:
-        raise RowFailed("missing_video", f"{name}: {error.strerror}", retryable=True) from error
-    except av.FFmpegError as error:
-        raise UnreadableVideo(f"{name}: {error.strerror}") from error
+        stat = video.stat()
+    except OSError:
+        return _read_clock(video)
+    return _known_clock(video, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-def _name_of(video: Path | bytes) -> str:
-    return f"a video of {len(video)} bytes" if isinstance(video, bytes) else video.name
+@lru_cache(maxsize=1024)
+def _known_clock(path: Path, *_state: int) -> Clock:
+    return _read_clock(path)
 
 
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The first stream that moves. Raises UnreadableVideo if there is none that can be decoded."""
-    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not moving:
-        raise UnreadableVideo(f"it holds {len(container.streams)} streams, none of them video")
-    stream = moving[0]
-    codec = stream.codec_context
-    if codec is None or codec.width * codec.height == 0:
-        raise UnreadableVideo("its video stream has no size")
-    if codec.width * codec.height > MAX_FRAME_PIXELS:
-        raise UnreadableVideo(f"frames of {codec.width}x{codec.height} exceed {MAX_FRAME_PIXELS} pixels")
-    # Not by frames: then it depends on the threads' timing whether damage is told with the right frame or at all.
-    stream.thread_type = "SLICE"
-    return stream
+def _read_clock(video: Path | bytes) -> Clock:
+    with opened(video) as (container, stream):
+        return read_clock(container, stream)
 
 
 def _frames_from(video: Path | bytes, start: Fraction) -> Iterator[DecodedFrame]:
     """Frames from a keyframe at or before `start` on; from the first one where no seek can be relied on."""
-    for target in (start, start - _EARLIER_S):
+    clock = clock_of(video)
+    for target in (start, start - _EARLIER_S) if clock.seekable else ():
         if target <= 0:
             break
-        with _opened(video) as (container, stream):
-            decoding = _Decoding(container, stream)
+        with opened(video) as (container, stream):
+            decoding = _Decoding(container, stream, clock)
             first, frames = decoding.seek(target)
             # Some containers find the nearest keyframe, not the one before, or none at all.
             if first is not None and first.time <= start:
                 yield first
                 yield from frames
                 return
-    with _opened(video) as (container, stream):
-        yield from _Decoding(container, stream).frames()
+    with opened(video) as (container, stream):
+        yield from _Decoding(container, stream, clock).frames()
 
 
 class _Decoding:
-    """One pass over a stream's packets: gives the frames their times and notices what is missing."""
+    """One pass over a stream's packets: gives the frames their times and notices what is missing.
 
-    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+    clock: without it frames follow one another at their durations, for callers that do not look at times
+    """
+
+    def __init__(
+        self, container: av.container.InputContainer, stream: av.VideoStream, clock: Clock | None = None
+    ) -> None:
         self._container, self._stream = container, stream
-        self._tick = _fraction(stream.time_base)
-        self._origin: int | None = stream.start_time
-        self._timed = container.format.name not in _UNTIMED_CONTAINERS
+        self._tick = exact(stream.time_base)
+        self._clock = clock or Clock(self._tick, None, Fraction(0))
+        self._slots = Slots(self._clock.slots) if self._clock.slots else None
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         if not rate or not self._tick:
             raise UnreadableVideo("it states no frame rate")
-        self.fps = _fraction(rate)
-        # Without times in the container, its length is only guessed from the bit rate.
-        announced = container.duration if self._timed else None
-        self.announced_s = Fraction(announced, av.time_base) if announced else None
+        self.fps = exact(rate)
+        self.announced_s: Fraction | None = None
+        self._must_reach_end = self._clock.n_jumps == 0
+        kind = container.format.name
+        if kind in SLOTTED:
+            n_held, n_slots = len(stream.index_entries), stream.duration or 0
+            self.announced_s = n_slots * self._tick or None
+            if n_held < n_slots:
+                self.fps = n_held / self.announced_s if n_held else self.fps
+            # With its index the file is whole: what is announced behind the last frame are empty slots.
+            self._must_reach_end = n_held == 0
+        elif kind not in UNTIMED and container.duration:  # without times it is only guessed from the bit rate
+            self.announced_s = Fraction(container.duration, av.time_base)
+        self._orientation: Orientation | None = None
         self._seeked = False
         self._first_dts: int | None = None
         self._n_packets = 0
@@ -336,38 +325,38 @@ class _Decoding:
 
     def info(self, first: av.VideoFrame) -> VideoInfo:
         """first: the video's first frame"""
-        rotation = round(first.rotation / 90) * 90 % 360
-        sideways = rotation in (90, 270)
+        orientation = self._orientation_of(first)
         # The stream's size rather than the frame's: it holds for every frame, should the size change.
         width, height = self._stream.codec_context.width, self._stream.codec_context.height
-        sample_aspect = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
+        sample_aspect = exact(self._stream.sample_aspect_ratio) or Fraction(1)
         return VideoInfo(
-            width=height if sideways else width,
-            height=width if sideways else height,
-            sample_aspect=1 / sample_aspect if sideways else sample_aspect,
+            width=height if orientation.transposed else width,
+            height=width if orientation.transposed else height,
+            sample_aspect=1 / sample_aspect if orientation.transposed else sample_aspect,
             transfer=_TRANSFERS.get(first.color_trc, "unknown"),
             # Not "progressive": MP4 and Matroska say it of frames that are flagged as interlaced, too.
             field_order=_FIELD_ORDERS.get(self._stream.codec_context.field_order),
-            rotation=rotation,
+            orientation=orientation,
             fps=self.fps,
             time_base=self._tick,
             duration=self.announced_s,
             codec=self._stream.codec_context.name,
+            stream_index=self._stream.index,
+            n_streams=len(moving_streams(self._container)),
         )
 
     def seek(self, target: Fraction) -> tuple[DecodedFrame | None, Iterator[DecodedFrame]]:
         """Go to a keyframe at or before `target`, as far as the container can tell: (first frame, later ones).
 
-        There is no first frame where the container has no times, or nothing decodable at that place.
+        There is no first frame where nothing can be decoded at that place, or the first frame there has no time.
         """
-        if not self._timed or self._origin is None:
-            return None, iter(())
         self._seeked = True
         frames = self.frames()
         try:
-            stamp = min(self._origin + int(target / self._tick), _MAX_SEEK)
+            stamp = min((self._clock.origin or 0) + int(target / self._tick), _MAX_SEEK)
             self._container.seek(stamp, stream=self._stream)
-            return next(frames, None), frames
+            first = next(frames, None)
+            return None if first is None or first.picture.pts is None else first, frames
         except (av.FFmpegError, UnreadableVideo):
             return None, frames  # what is damaged is found again by decoding from the beginning
 
@@ -383,6 +372,7 @@ class _Decoding:
             for picture in pictures:
                 if picture.is_corrupt:
                     raise self._damage(packets, "it is damaged")
+                self._orientation_of(picture)
                 previous = self._dated(picture, previous)
                 self._n_frames += 1
                 yield previous
@@ -399,26 +389,58 @@ class _Decoding:
                 if index != self._stream.index:
                     continue
                 if packet.size:
+                    yield self._timed(packet)
                     self._n_packets += 1
-                    if self._first_dts is None:
-                        self._first_dts = packet.dts
-                yield packet
+                elif packet.dts is None:
+                    yield packet  # the end; an empty packet before it would be taken for that
         except av.FFmpegError as error:
             raise UnreadableVideo(f"after packet {self._n_packets}: {error.strerror}; {self._tally()}") from error
 
+    def _timed(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
+        """The packet with the stamps that its frame is to come out with."""
+        if self._first_dts is None:
+            self._first_dts = packet.dts
+        if self._slots is not None and packet.dts is not None:
+            self._slots.sent(packet.dts)
+        shift = self._clock.shift(self._n_packets)
+        if shift:
+            shown = av.Packet(bytes(packet)) if packet.is_discard else packet  # FFmpeg hides fragments that jump back
+            shown.stream, shown.time_base, shown.duration = packet.stream, packet.time_base, packet.duration or 0
+            shown.is_keyframe = packet.is_keyframe
+            shown.pts = None if packet.pts is None else packet.pts + shift
+            shown.dts = None if packet.dts is None else packet.dts + shift
+            return shown
+        return packet
+
     def _dated(self, picture: av.VideoFrame, previous: DecodedFrame | None) -> DecodedFrame:
+        origin = self._clock.origin
         duration = (picture.duration or max(1, round(1 / self.fps / self._tick))) * self._tick
         follows = previous.time + previous.duration if previous else Fraction(0)
-        if picture.pts is None or not self._timed:
+        if self._slots is not None and origin is not None:
+            start, end = self._slots.shown(picture.dts, self._stream.codec_context.reorder_depth)
+            return DecodedFrame((start - origin) * self._tick, (end - start) * self._tick, picture)
+        if picture.pts is None or origin is None:
             return DecodedFrame(follows, duration, picture)
-        if self._origin is None:
-            self._origin = picture.pts
-        time = (picture.pts - self._origin) * self._tick
+        time = (picture.pts - origin) * self._tick
         if previous is None:
             return DecodedFrame(max(time, Fraction(0)), duration, picture)
         if time <= previous.time:
             time = previous.time + self._tick
         return DecodedFrame(time, duration, picture)
+
+    def _orientation_of(self, picture: av.VideoFrame) -> Orientation:
+        """Raises UnreadableVideo if it is none of the eight, or not that of the frame before."""
+        try:
+            said = Orientation.of_frame(picture)
+        except ValueError as error:
+            raise UnreadableVideo(f"{error}; encode it upright", reason="odd_rotation") from error
+        before, self._orientation = self._orientation, said or self._orientation or Orientation()
+        if before not in (None, self._orientation):
+            raise UnreadableVideo(
+                f"after frame {self._n_frames} it is turned from {before} to {self._orientation}; cut it there",
+                reason="orientation_changes",
+            )
+        return self._orientation
 
     def _damage(self, packets: Iterator[av.Packet], what: str) -> UnreadableVideo:
         n_later = sum(1 for packet in packets if packet.size)
@@ -436,7 +458,7 @@ class _Decoding:
         if self._n_frames == 0:
             raise UnreadableVideo(f"no frame could be decoded from {self._n_packets} packets")
         tolerance_s = max(_TAIL_TOLERANCE_S, 2 / self.fps)
-        if self.announced_s is not None and self._length_s() < self.announced_s - tolerance_s:
+        if self._must_reach_end and self.announced_s is not None and self._length_s() < self.announced_s - tolerance_s:
             raise UnreadableVideo(
                 f"it ends at {float(self._length_s()):.3f} s of {float(self.announced_s):.3f}; {self._tally()}",
                 reason="truncated_video",
@@ -445,7 +467,7 @@ class _Decoding:
     def _length_s(self) -> Fraction:
         """How far the packets reached: of any stream, as the container announces the length of its longest."""
         streams = self._container.streams
-        end_s = max(ticks * _fraction(streams[index].time_base) for index, ticks in self._reached.items())
+        end_s = max(ticks * exact(streams[index].time_base) for index, ticks in self._reached.items())
         return end_s - Fraction(self._container.start_time or 0, av.time_base)
 
     def _n_missing_packets(self) -> int:
@@ -463,11 +485,6 @@ class _Decoding:
     def _tally(self) -> str:
         n_announced = self._stream.frames or round((self.announced_s or 0) * self.fps)
         return f"{self._n_frames} of {n_announced or 'an unknown number of'} announced frames decoded"
-
-
-def _fraction(value: Fraction | None) -> Fraction:
-    """A plain Fraction: PyAV's own rationals mix with nothing else."""
-    return Fraction(value.numerator, value.denominator) if value else Fraction(0)
 
 
 # --- Pictures --------------------------------------------------------------------------------
@@ -511,8 +528,8 @@ class _Painter:
     def __init__(self, info: VideoInfo, max_side: int | None, size: tuple[int, int] | None = None) -> None:
         """size: (width, height) in px as displayed, if it is not the video's own: that of stretched clips"""
         self.width, self.height = fit(*(size or (info.width, info.height)), max_side)
-        self._quarter_turns = info.rotation // 90
-        coded = (self.height, self.width) if self._quarter_turns % 2 else (self.width, self.height)
+        self._orientation = info.orientation
+        coded = (self.height, self.width) if info.orientation.transposed else (self.width, self.height)
         smaller = self.width < info.width or self.height < info.height
         self._scaler = Scaler(*coded, pixels="rgb24", interpolation="AREA" if smaller else "BICUBIC")
 
@@ -533,7 +550,7 @@ class _Painter:
 
     def rgb(self, picture: av.VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8."""
-        return np.ascontiguousarray(np.rot90(self._scaler.array(picture), self._quarter_turns))
+        return np.ascontiguousarray(self._orientation.upright(self._scaler.array(picture)))
 
 
 def fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:

@@ -17,7 +17,9 @@ from schemas.clip import Clip
 from schemas.outcome import RowFailed
 from schemas.record import Rational
 from tasks.engine.snapshots import ClipVideo
-from tasks.media import video
+from tasks.media import container, video
+from tasks.media.clock import Clock
+from tasks.media.orientation import Orientation
 from tasks.media.video import (
     UnreadableVideo,
     VideoInfo,
@@ -42,6 +44,7 @@ def clip_of(start: Fraction, end: Fraction, n_frames: int, size: tuple[int, int]
     return Clip(
         clip_id="clip-1", source_id="src-1", video="a.mp4", video_sha256="0" * 64, shot_index=0, n_shots=1,
         start=Rational.of(start), end=Rational.of(end), start_s=float(start), end_s=float(end), n_frames=n_frames,
+        clock_offset_s=0.0, n_clock_jumps=0, stream_index=0, orientation=1,
         fps=Rational.of(30), width=size[0], height=size[1], sample_aspect=Rational.of(1), stretched=False,
         transfer="bt709", field_order="progressive", caption_shared=False,
     )  # fmt: skip
@@ -125,7 +128,8 @@ class FakePicture:
 @given(st.lists(st.one_of(st.none(), st.integers(-100, 100)), min_size=1, max_size=30))
 def test_repaired_times_always_increase(stamps: list[int | None]) -> None:
     decoding = video._Decoding.__new__(video._Decoding)
-    decoding._tick, decoding.fps, decoding._timed, decoding._origin = Fraction(1, 90), Fraction(30), True, 0
+    decoding._tick, decoding.fps, decoding._slots = Fraction(1, 90), Fraction(30), None
+    decoding._clock = Clock(Fraction(1, 90), 0, Fraction(0))
     dated = []
     for stamp in stamps:
         dated.append(decoding._dated(FakePicture(stamp), dated[-1] if dated else None))
@@ -141,7 +145,7 @@ def test_repaired_times_always_increase(stamps: list[int | None]) -> None:
 def test_probe(tmp_path: Path) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(30), fps=Fraction(30_000, 1001))
     info = probe(path)
-    assert (info.width, info.height, info.rotation, info.codec) == (160, 96, 0, "h264")
+    assert (info.width, info.height, info.orientation, info.codec) == (160, 96, Orientation(), "h264")
     assert (info.fps, info.duration) == (Fraction(30_000, 1001), Fraction(1_001_000, 10**6))
 
 
@@ -200,7 +204,9 @@ def test_a_quarter_turn_turns_the_pixels_as_well(tmp_path: Path, rotation: int) 
 
 
 def info_of(aspect: Fraction, width: int = 720, height: int = 576) -> VideoInfo:
-    return VideoInfo(width, height, aspect, "bt709", None, 0, Fraction(25), Fraction(1, 25), None, "h264")
+    return VideoInfo(
+        width, height, aspect, "bt709", None, Orientation(), Fraction(25), Fraction(1, 25), None, "h264", 0, 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -402,7 +408,7 @@ def test_a_missing_file_can_be_tried_again(tmp_path: Path) -> None:
 
 def test_a_frame_larger_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(2))
-    monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 160 * 96 - 1)
+    monkeypatch.setattr(container, "MAX_FRAME_PIXELS", 160 * 96 - 1)
     with pytest.raises(UnreadableVideo, match="160x96"):
         probe(path)
 

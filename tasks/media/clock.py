@@ -1,0 +1,248 @@
+"""The clock of a container: when its frames are shown, where it jumps, and how it reads on the picture's time.
+
+    clock = read_clock(container, stream)
+    clock.offset_s(Fraction(4))     # Fraction(1, 2): at 4 s of the picture the container's clock says 4.5 s
+    clock.n_jumps                   # 1: two recordings were joined
+
+The picture's time counts from the first frame that is shown. The container's clock counts from where the file's
+earliest stream begins, so that sound that starts first starts at 0: players and FFmpeg's -ss count so.
+
+**Jumps.** Files that were joined byte by byte, or cut and pasted, have stamps that jump back or far ahead. The
+pictures' time goes on across a jump from the end of the last frame. A jump is
+
+- a stamp behind one that no decoder can still hold back (of more than 16 frames), or a keyframe more than 0.1 s
+  behind a frame before it, in any container;
+- a stamp more than 3 s (and 16 frames) behind the end of the frame before it, in a container whose clock is known to
+  jump (transport and program streams, Ogg, FLV, ASF), unless the sound goes on meanwhile. Elsewhere a frame is shown
+  until the next one comes: a screen recording holds a still page for minutes.
+
+**Slots.** An AVI has no stamps: its packets are time slots of equal length, and an empty one shows the last frame
+for one slot more.
+
+Everything follows from one pass over all packets, so that a frame's time is the same whatever part is decoded.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple
+
+import av
+
+from tasks.media.container import exact
+
+# FFmpeg knows the first three as discontinuous; FLV and ASF are recorded from live streams, which break off.
+_MAY_JUMP = frozenset({"mpegts", "mpeg", "ogg", "flv", "asf"})
+# These store pictures without presentation times; what FFmpeg reports for them is decoding order.
+UNTIMED = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu"})
+SLOTTED = frozenset({"avi"})
+
+MAX_REORDERED = 16  # frames that a decoder of H.264 or HEVC holds back at most
+_BACK_S = Fraction(1, 10)  # FFmpeg's own limit for discontinuous formats
+_AHEAD_S = 3
+
+
+class Stamp(NamedTuple):
+    """What a packet says of its frame's time, in the stream's ticks."""
+
+    time: int | None
+    duration: int
+    is_keyframe: bool = False
+    sound_s: float = 0  # sound that came since the packet before
+
+
+class Run(NamedTuple):
+    """Successive packets between two jumps."""
+
+    first_packet: int  # from 0
+    start: int  # ticks: the run's earliest stamp, after the shift
+    shift: int  # ticks to add to the run's stamps: times then go on from the run before
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How the stamps of a stream become times."""
+
+    tick: Fraction  # s
+    origin: int | None  # the first shown frame's stamp; None: there are no stamps
+    zero_s: Fraction  # the container's clock starts where the stamps say this
+    runs: tuple[Run, ...] = (Run(0, 0, 0),)
+    seekable: bool = False  # every stamp can be relied on, so that a keyframe can be found by its time
+    slots: tuple[int, ...] = ()  # ticks: of the packets that hold something, then the end of the last
+
+    @property
+    def n_jumps(self) -> int:
+        return len(self.runs) - 1
+
+    @property
+    def jumps_s(self) -> list[Fraction]:
+        """The picture's times at which the container's clock jumps."""
+        return [(run.start - (self.origin or 0)) * self.tick for run in self.runs[1:]]
+
+    def shift(self, packet: int) -> int:
+        """Ticks to add to the stamps of a packet, counted from 0 among the stream's packets that hold something."""
+        return self.runs[bisect_right(self.runs, packet, key=lambda run: run.first_packet) - 1].shift
+
+    def offset_s(self, time: Fraction) -> Fraction:
+        """What to add to a time of the picture to get the container's clock, in s."""
+        if self.origin is None:
+            return Fraction(0)
+        run = self.runs[bisect_right(self.jumps_s, time)]
+        return (self.origin - run.shift) * self.tick - self.zero_s
+
+
+def read_clock(container: av.container.InputContainer, stream: av.VideoStream) -> Clock:
+    """One pass over a container's packets; decodes up to the first frame. Damage ends it: decoding will tell."""
+    kind, tick = container.format.name, exact(stream.time_base)
+    if kind in UNTIMED or not tick:
+        return Clock(tick, None, Fraction(0))
+    first = _FirstShown(stream)
+    stamps = []
+    for packet, stamp in _stamps(container, stream):
+        first.look(packet)
+        stamps.append(stamp)
+    first.look(None)
+    if kind in SLOTTED:
+        slots = sorted(stamp.time for stamp in stamps if stamp.time is not None)
+        if not slots:
+            return Clock(tick, None, Fraction(0))
+        end = max(slots[-1] + 1, stream.duration or 0)
+        return Clock(tick, slots[0], _zero_s(container), slots=(*slots, end))
+    origin = stream.start_time if first.time is None else first.time
+    if origin is None:
+        return Clock(tick, None, Fraction(0))
+    frame = max(1, round(1 / (exact(stream.average_rate or stream.guessed_rate) or 25) / tick))
+    runs = find_runs(stamps, frame, tick, may_jump_ahead=kind in _MAY_JUMP)
+    times = {stamp.time for stamp in stamps}
+    seekable = len(runs) == 1 and None not in times and len(times) == len(stamps)
+    clock = Clock(tick, origin, _zero_s(container), tuple(runs), seekable)
+    return replace(clock, origin=origin + clock.shift(max(0, first.packet)))
+
+
+class _FirstShown:
+    """Decodes a stream's packets up to the first frame that is shown: files begin with some that are not."""
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self.time: int | None = None  # its stamp
+        self.packet = -1  # the number of the packet that gave it
+        self._stream = stream
+        self._looks = True
+
+    def look(self, packet: av.Packet[av.VideoStream] | None) -> None:
+        """packet: the next one; None behind the last."""
+        if not self._looks:
+            return
+        try:
+            pictures = self._stream.decode(packet)
+        except av.FFmpegError:
+            self._looks = False
+            return
+        self.packet += packet is not None
+        if pictures:
+            self.time, self._looks = pictures[0].pts, False
+
+
+def _zero_s(container: av.container.InputContainer) -> Fraction:
+    """Where the file's earliest stream begins. FFmpeg rounds it to microseconds: the stream knows it exactly."""
+    stated = Fraction(container.start_time or 0, av.time_base)
+    starts = (exact(s.time_base) * s.start_time for s in container.streams if s.start_time is not None)
+    nearest = min(starts, key=lambda start: abs(start - stated), default=stated)
+    return nearest if abs(nearest - stated) <= Fraction(1, av.time_base) else stated
+
+
+def find_runs(stamps: Sequence[Stamp], frame: int, tick: Fraction, *, may_jump_ahead: bool) -> list[Run]:
+    """Cut a stream at its jumps, and lay the runs end to end.
+
+    stamps: of the packets in decoding order; frame: usual length of a frame, in ticks; tick: s
+    """
+    starts = [0, *_jumps(stamps, frame, tick, may_jump_ahead)]
+    runs: list[Run] = []
+    end: int | None = None  # of the run before, after its shift
+    for first, stop in pairwise([*starts, len(stamps)]):
+        times = [stamp.time for stamp in stamps[first:stop] if stamp.time is not None]
+        start = min(times, default=0)
+        shift = 0 if end is None else end - start
+        runs.append(Run(first, start + shift, shift))
+        last = max((s.time + (s.duration or frame) for s in stamps[first:stop] if s.time is not None), default=start)
+        end = last + shift
+    return runs
+
+
+def _jumps(stamps: Sequence[Stamp], frame: int, tick: Fraction, may_jump_ahead: bool) -> Iterator[int]:
+    """Numbers of the packets that begin a run, but for the first one."""
+    back, ahead = _BACK_S / tick, max(_AHEAD_S / tick, MAX_REORDERED * frame)
+    held: list[int] = []  # the run's latest stamps: a decoder may still hold these frames back
+    floor: Fraction | int = 0  # no frame that is stamped before this can still be shown
+    latest, end = None, 0
+    for number, (time, duration, is_keyframe, sound_s) in enumerate(stamps):
+        if time is None:
+            continue
+        if latest is not None:
+            jumps_back = time < latest - back and (is_keyframe or time < floor)
+            jumps_ahead = may_jump_ahead and time > end + ahead and sound_s < (time - end) * tick / 2
+            if jumps_back or jumps_ahead:
+                yield number
+                held, latest = [], None
+        if latest is None:
+            floor = time - ahead
+        heapq.heappush(held, time)
+        if len(held) > MAX_REORDERED:
+            floor = max(floor, heapq.heappop(held))
+        if latest is None or time >= latest:
+            latest, end = time, time + (duration or frame)
+
+
+def _stamps(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[tuple[av.Packet[av.VideoStream], Stamp]]:
+    """The stream's packets that hold something, and what they say of time."""
+    slotted = container.format.name in SLOTTED
+    ticks = {sound.index: float(exact(sound.time_base)) for sound in container.streams.audio}
+    sound_s = dict.fromkeys(ticks, 0.0)
+    try:
+        for packet in container.demux():
+            index = packet.stream.index
+            if index in ticks:
+                sound_s[index] += (packet.duration or 0) * ticks[index]
+            elif index == stream.index and packet.size:
+                time = packet.dts if slotted or packet.pts is None else packet.pts
+                sound = max(sound_s.values(), default=0.0)
+                yield packet, Stamp(time, packet.duration or 0, packet.is_keyframe, sound)
+                sound_s = dict.fromkeys(ticks, 0.0)
+    except av.FFmpegError:
+        return
+
+
+class Slots:
+    """Gives an AVI's frames the times of its slots, in order of presentation.
+
+    The first frame that is shown gets the first slot that holds one, and so on: an AVI stores frames in decoding
+    order, and its slots say when they would be shown if they came in order. A slot whose packet turns out to repeat
+    the last frame (MPEG-4's not coded pictures) lengthens that one.
+    """
+
+    def __init__(self, slots: Sequence[int]) -> None:
+        self._slots = slots
+        self._waiting: list[int] = []  # slots of packets whose frames have not been shown
+
+    def sent(self, slot: int) -> None:
+        """A packet goes to the decoder."""
+        self._waiting.append(slot)
+
+    def shown(self, own: int | None, reorder_depth: int) -> tuple[int, int]:
+        """(start, end) of the next frame, in ticks.
+
+        own: slot of the packet that made the decoder give it; None at the end
+        reorder_depth: how many frames the decoder holds back
+        """
+        if own is not None:
+            # The decoder holds back no more than that: other packets gave no frame.
+            n_over = len([slot for slot in self._waiting if slot <= own]) - 1 - reorder_depth
+            del self._waiting[: max(0, n_over)]
+        start = self._waiting.pop(0)
+        return start, self._slots[bisect_right(self._slots, start)]
