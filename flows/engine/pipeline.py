@@ -5,6 +5,7 @@ A flow file is a table of its stages and says where their rows come from; the re
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,9 +27,9 @@ from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
-from tasks.engine.publish import publish_snapshot
+from tasks.engine.publish import ask_command, publish_snapshot, shortfall, yield_too_low
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
-from tasks.engine.snapshots import Snapshot
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, full_disk_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
@@ -71,6 +72,14 @@ class CurationConfig(BaseModel):
         Path("data"), description="Folder for the work, the snapshots and the reports; a path or s3://bucket/prefix"
     )
     limit: int | None = Field(None, ge=1, description="Take only the first so many rows of the input: for a trial")
+    min_yield: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Least share of accepted rows among all rows (clips, and lines and videos that made none), 0.2 for "
+        "20 %: below it, and wherever nothing is accepted, the snapshot is published, LATEST stays as it is and the "
+        "run fails",
+    )
     report: bool = Field(True, description="Write a page about the snapshot, with videos of some of its clips")
     shard_size: int = Field(SHARD_SIZE, ge=1, description="Clips a shard")
     endpoint: EndpointConfig = Field(EndpointConfig(), description="How LLM and VLM servers are asked")
@@ -288,17 +297,39 @@ def _recalled(work: Work, stage: AnyStage, row: Row[Any]) -> Row[Any] | None:
 # --- The snapshot ----------------------------------------------------------------------------
 
 
+class ReportFailed(RuntimeError):
+    """The snapshot is published and LATEST names it; its page could not be written."""
+
+
 def finish(config: CurationConfig, ledger: Ledger, shards: Done, log: Any) -> AnyPath:
-    """The end of every flow: publish, write the page, tell the yield. Returns the snapshot's folder."""
+    """The end of every flow: publish, write the page, tell the yield. Returns the snapshot's folder.
+
+    Raises LedgerError; YieldTooLow or ReportFailed, when all of this is done that can be.
+    """
     snapshot = run_step("publish_snapshot", publish, config, ledger, shards)
-    report = run_step("write_report", report_on, config, snapshot) if config.report else None
+    report, failure = None, None
+    if config.report:
+        try:
+            report = run_step("write_report", report_on, config, snapshot)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the dataset is published, and that is to be told
+            failure = error
     show_yield(snapshot, report, log)
+    if why := shortfall(snapshot.manifest, config.min_yield):
+        raise yield_too_low(snapshot, why) from failure
+    if n := snapshot.manifest.n_failed:
+        log.warning("failed rows: %d; `%s` tells why and what to do", n, ask_command(snapshot, "failed"))
+    if failure is not None:
+        raise ReportFailed(
+            f"{snapshot.folder} is published and LATEST names it, but its page could not be written: "
+            f"{type(failure).__name__}: {failure}. The same command writes only the page; --no-report writes none"
+        ) from failure
     return snapshot.folder
 
 
 def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
     """Publish what the shards left. Raises LedgerError."""
     stages = config.stages
+    earlier = Snapshot.latest_readable(config.snapshots)
     configs = {stage.name: stage.config for stage in stages} | config.settings
     with full_disk_is_a_service_down("publish_snapshot", config.root):
         folder = publish_snapshot(
@@ -311,8 +342,25 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
             configs={name: settings.model_dump(mode="json") for name, settings in configs.items()},
             stages=config.shard_stage_names,
             made_by=[maker for stage in stages for maker in stage.made_by],
+            min_yield=config.min_yield,
         )
-    return Snapshot(folder)
+    snapshot = Snapshot(folder)
+    if shortfall(snapshot.manifest, config.min_yield) is None:
+        warn_of_replacing(earlier, snapshot, run_logger())
+    return snapshot
+
+
+def warn_of_replacing(earlier: Snapshot | None, snapshot: Snapshot, log: Any) -> None:
+    """Say so where LATEST named a larger dataset (this is a trial, or its manifest was cut off) or another flow's."""
+    if earlier is None or not earlier.exists:
+        return
+    with contextlib.suppress(SnapshotError):  # a damaged one has no number
+        was, now = earlier.manifest, snapshot.manifest
+        if was.n_accepted > now.n_accepted or was.flow != now.flow:
+            log.warning(
+                "LATEST named %s with %d accepted rows, and now names %s with %d",
+                *(earlier.id, was.n_accepted, snapshot.id, now.n_accepted),
+            )
 
 
 def report_on(config: CurationConfig, snapshot: Snapshot) -> AnyPath:
