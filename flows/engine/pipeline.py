@@ -219,9 +219,10 @@ def shard_before(config: CurationConfig, planned: AnyPath, stage: str) -> AnyPat
     return state_path(config.work, planned.parent.name, stages) if stages else planned
 
 
-def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str]) -> Job:
+def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str], *, again: bool = False) -> Job:
     path = str(config.work.save_shard(shard))  # as text it crosses to any machine
-    return Job(name=shard.shard_id, parameters={"config": config, "shard": path}, stages=list(stages))
+    parameters = {"config": config, "shard": path}
+    return Job(name=shard.shard_id, parameters=parameters, stages=list(stages), again=again)
 
 
 def warn_of(outcomes: Sequence[Outcome], log: Any) -> None:
@@ -238,7 +239,7 @@ def through_stage(config: CurationConfig, shard_flow: Any, name: str, rows: Sequ
     new = [row for row in rows if after[row.row_id] is None]
     log.info("%s: %d of %d rows are new", name, len(new), len(rows))
     shards = plan_shards(new, config.shard_size)
-    run_shards(shard_flow, [job_of(config, shard, (name,)) for shard in shards], config.dispatch, log)
+    run_shards(shard_flow, [job_of(config, shard, (name,), again=True) for shard in shards], config.dispatch, log)
     for shard in shards:
         for row in load_shard(state_path(work, shard.shard_id, [stage]), config.step(name).payload).rows:
             after[row.payload.row_id] = row
@@ -252,7 +253,9 @@ def curate_shards(config: CurationConfig, shard_flow: Any, shards: list[Shard[An
     todo = [shard for shard, d in zip(shards, done, strict=True) if d is None or d.retryable]
     n_rows = sum(len(shard.rows) for shard in shards)
     log.info("%d %s in %d shards, %d of them to do", n_rows, config.product.row_unit, len(shards), len(todo))
-    jobs = [job_of(config, shard, (*config.shard_stage_names, WRITE)) for shard in todo]
+    stages = (*config.shard_stage_names, WRITE)
+    redo = {shard.shard_id for shard, d in zip(shards, done, strict=True) if d is not None and d.retryable}
+    jobs = [job_of(config, shard, stages, again=shard.shard_id in redo) for shard in todo]
     run_shards(shard_flow, jobs, config.dispatch, log)
     return at_once(work.root, lambda shard: (shard, require_done(work, shard.shard_id, chain)), shards)
 
