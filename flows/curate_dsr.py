@@ -185,6 +185,8 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
     plan = run_step("plan_samples", plan_videos, config, worded)
     shards = curate_shards(config, curate_dsr_shard, plan_shards(plan.samples, config.shard_size), log)
     pairs, rows = run_step("pair_samples", pair_up, config, worded, shards)
+    if not pairs and config.seeds_train and any(prompt.split == "train" for prompt in worded):
+        log.warning("there is no pair: no training prompt has both a winner and a loser; the samples are published")
     ledger = PromptLedger(
         n_lines=len(given.prompts) + len(given.outcomes),
         n_videos=plan.n_videos,

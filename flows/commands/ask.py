@@ -42,7 +42,9 @@ def summary(snapshot: Snapshot) -> Iterator[str]:
     for count in manifest.outcomes:
         yield f"{count.n:>6} {count.status} {count.stage} {count.reason or ''}".rstrip()
     yield ""
-    yield "snapshots: " + ", ".join(ids_in(snapshots))
+    latest = Snapshot.latest_readable(snapshots)
+    names = [f"{name} (LATEST)" if latest and name == latest.id else name for name in ids_in(snapshots)]
+    yield "snapshots: " + ", ".join(names)
 
 
 def failed(snapshot: Snapshot) -> Iterator[str]:

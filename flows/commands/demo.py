@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-import sys
 import time
 from pathlib import Path
 
-from flows.engine.dispatch import ShardsFailed
+from flows.engine.command import errors_in_one_line
 from flows.engine.steps import run_step
 from flows.registry import FLOWS, load_flow
-from schemas.outcome import ServiceDown
 from tasks.engine.snapshots import Snapshot
 
 
@@ -40,10 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = ["--root", str(folder), "--dataset", "demo", *made, *options]
     print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
     config = flow.parse(options)
-    try:
+    with errors_in_one_line(flow.name):
         snapshot = Snapshot(flow.run(config))
-    except (ServiceDown, ShardsFailed) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
     print(snapshot.manifest.tally, *config.product.headline(snapshot, config.compare_truth(snapshot)), sep="\n")
     print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
     print((folder / "reports" / snapshot.id / "index.html").resolve().as_uri())

@@ -45,9 +45,14 @@ def _at_least_one(text: str) -> int:
 
 
 def export(snapshot: Snapshot, folder: Path, limit: int | None = None) -> str:
-    """Export a snapshot as its dataset does, and say what was written. Raises SnapshotError if it does not."""
+    """Export a snapshot as its dataset does, and say what was written.
+
+    Raises SnapshotError if its dataset does not, or if it has nothing to export.
+    """
     dataset = dataset_of(snapshot)
     if dataset.export is None:
         can = ", ".join(name for name in DATASETS if load_dataset(name).export)
         raise SnapshotError(f"{dataset.name} has no other form than its snapshot; these can be exported: {can}")
+    if not snapshot.manifest.n_accepted:
+        raise SnapshotError(f"{snapshot.id} has no accepted row to export: {snapshot.manifest.tally}")
     return dataset.export(snapshot, folder, limit)

@@ -9,11 +9,13 @@ triptych curate matrix11k ... --dry-run   what would be computed, and what is kn
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -23,14 +25,15 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import CliApp, SettingsError
 
 from flows.engine.dispatch import ShardsFailed
-from flows.engine.pipeline import CurationConfig, Preview
+from flows.engine.pipeline import CurationConfig, Preview, ReportFailed
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath
-from tasks.engine.publish import LedgerError
+from tasks.engine.publish import LedgerError, YieldTooLow
 from tasks.engine.snapshots import SnapshotError
 from tasks.readers.lines import ManifestError
 
 WIDTH = 100
+NOT_LATEST, NO_PAGE = 3, 4  # exit statuses of runs that published a snapshot; all other errors end with 1
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,13 @@ class CurationFlow:
             print(f"triptych curate {self.name}: every setting, and --dry-run, which tells what would be computed\n")
             asked = ["--help"]
         is_dry = "--dry-run" in asked
-        try:
+        with errors_in_one_line(self.name):
             config = self.parse([option for option in asked if option != "--dry-run"])
             config.require_inputs()
             if is_dry:
                 print(*preview_lines(self.look_ahead(config)), sep="\n")
             else:
                 self.run(config)
-        except (ManifestError, ShardsFailed, LedgerError, ServiceDown, SnapshotError) as error:
-            sys.exit(f"{type(error).__name__}: {error}")
-        except OSError as error:
-            sys.exit(f"{error.filename or self.name}: {error.strerror or error}")
 
     def run(self, config: CurationConfig) -> AnyPath:
         """The snapshot's folder. Ctrl-C ends the process at once."""
@@ -95,6 +94,22 @@ class CurationFlow:
     @property
     def _more(self) -> str:
         return f"`triptych curate {self.name} --help` lists the first options, --help-all every one"
+
+
+@contextmanager
+def errors_in_one_line(name: str) -> Iterator[None]:
+    """What a user can mend ends the process with one line, the last, and its exit status."""
+    # Prefect says so at the very end, below that line.
+    logging.getLogger("prefect").addFilter(lambda record: "Stopping temporary server" not in record.getMessage())
+    try:
+        yield
+    except (YieldTooLow, ReportFailed) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(NOT_LATEST if isinstance(error, YieldTooLow) else NO_PAGE)
+    except (ManifestError, ShardsFailed, LedgerError, ServiceDown, SnapshotError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    except OSError as error:
+        sys.exit(f"{error.filename or name}: {error.strerror or error}")
 
 
 def _stop(*_: Any) -> None:

@@ -36,6 +36,7 @@ from prefect.states import AwaitingRetry, Crashed
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.engine.steps import call_flow
+from tasks.engine.publish import YieldTooLow
 
 PARENT_TAG = "triptych-parent:"
 # How long an ended run rests before it is tried again. Its worker may still be winding the last try up: it looks
@@ -73,6 +74,7 @@ class Job(BaseModel):
     name: str
     parameters: dict[str, Any]
     stages: list[str]
+    again: bool = False  # it was done before, and some of its rows failed that may end otherwise
 
 
 class ShardsFailed(RuntimeError):
@@ -163,8 +165,10 @@ class _Deployed:
             )
         )
         self.runs[name] = run.id
-        # The parent was retried, by hand or by a crash: its unfinished shards get another try too.
-        if run.state is not None and run.state.type in UNFINISHED:
+        # The parent was retried, by hand or by a crash: its unfinished shards get another try too, and those of
+        # failed rows: Retry on a parent whose yield was too low is to ask for these again.
+        again = (*UNFINISHED, StateType.COMPLETED) if self.jobs[name].again else UNFINISHED
+        if run.state is not None and run.state.type in again:
             self._rearm(run)
 
     def _follow(self, name: str, run: FlowRun) -> str:
@@ -256,10 +260,18 @@ def rearm_parent(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
             parent = client.read_flow_run(UUID(tag.removeprefix(PARENT_TAG)))
         except ObjectNotFound:
             return
-        if parent.deployment_id is not None and parent.state is not None and parent.state.type in UNFINISHED:
+        if parent.deployment_id is not None and parent.state is not None and gave_up(parent.state):
             queue_again(client, parent)
             log = flow_run_logger(flow_run, flow)
             log.info("all shards of %s are done: it is queued again to publish", parent.name)
+
+
+def gave_up(parent: State[Any]) -> bool:
+    """Did a parent end before its shards were done?
+
+    One whose yield was too low saw them all to their end: the last one's hook, if it is slow, must not restart it.
+    """
+    return parent.type in UNFINISHED and YieldTooLow.__name__ not in (parent.message or "")
 
 
 def queue_again(client: SyncPrefectClient, run: FlowRun) -> None:

@@ -5,6 +5,7 @@ A flow file is a table of its stages and says where their rows come from; the re
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,9 +27,9 @@ from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
-from tasks.engine.publish import publish_snapshot
+from tasks.engine.publish import ask_command, publish_snapshot, shortfall, yield_too_low
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
-from tasks.engine.snapshots import Snapshot
+from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, full_disk_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
@@ -71,6 +72,14 @@ class CurationConfig(BaseModel):
         Path("data"), description="Folder for the work, the snapshots and the reports; a path or s3://bucket/prefix"
     )
     limit: int | None = Field(None, ge=1, description="Take only the first so many rows of the input: for a trial")
+    min_yield: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Least share of accepted rows among all rows (clips, and lines and videos that made none), 0.2 for "
+        "20 %: below it, and wherever nothing is accepted, the snapshot is published, LATEST stays as it is and the "
+        "run fails",
+    )
     report: bool = Field(True, description="Write a page about the snapshot, with videos of some of its clips")
     shard_size: int = Field(SHARD_SIZE, ge=1, description="Clips a shard")
     endpoint: EndpointConfig = Field(EndpointConfig(), description="How LLM and VLM servers are asked")
@@ -210,9 +219,10 @@ def shard_before(config: CurationConfig, planned: AnyPath, stage: str) -> AnyPat
     return state_path(config.work, planned.parent.name, stages) if stages else planned
 
 
-def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str]) -> Job:
+def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str], *, again: bool = False) -> Job:
     path = str(config.work.save_shard(shard))  # as text it crosses to any machine
-    return Job(name=shard.shard_id, parameters={"config": config, "shard": path}, stages=list(stages))
+    parameters = {"config": config, "shard": path}
+    return Job(name=shard.shard_id, parameters=parameters, stages=list(stages), again=again)
 
 
 def warn_of(outcomes: Sequence[Outcome], log: Any) -> None:
@@ -229,7 +239,7 @@ def through_stage(config: CurationConfig, shard_flow: Any, name: str, rows: Sequ
     new = [row for row in rows if after[row.row_id] is None]
     log.info("%s: %d of %d rows are new", name, len(new), len(rows))
     shards = plan_shards(new, config.shard_size)
-    run_shards(shard_flow, [job_of(config, shard, (name,)) for shard in shards], config.dispatch, log)
+    run_shards(shard_flow, [job_of(config, shard, (name,), again=True) for shard in shards], config.dispatch, log)
     for shard in shards:
         for row in load_shard(state_path(work, shard.shard_id, [stage]), config.step(name).payload).rows:
             after[row.payload.row_id] = row
@@ -243,7 +253,9 @@ def curate_shards(config: CurationConfig, shard_flow: Any, shards: list[Shard[An
     todo = [shard for shard, d in zip(shards, done, strict=True) if d is None or d.retryable]
     n_rows = sum(len(shard.rows) for shard in shards)
     log.info("%d %s in %d shards, %d of them to do", n_rows, config.product.row_unit, len(shards), len(todo))
-    jobs = [job_of(config, shard, (*config.shard_stage_names, WRITE)) for shard in todo]
+    stages = (*config.shard_stage_names, WRITE)
+    redo = {shard.shard_id for shard, d in zip(shards, done, strict=True) if d is not None and d.retryable}
+    jobs = [job_of(config, shard, stages, again=shard.shard_id in redo) for shard in todo]
     run_shards(shard_flow, jobs, config.dispatch, log)
     return at_once(work.root, lambda shard: (shard, require_done(work, shard.shard_id, chain)), shards)
 
@@ -288,17 +300,39 @@ def _recalled(work: Work, stage: AnyStage, row: Row[Any]) -> Row[Any] | None:
 # --- The snapshot ----------------------------------------------------------------------------
 
 
+class ReportFailed(RuntimeError):
+    """The snapshot is published and LATEST names it; its page could not be written."""
+
+
 def finish(config: CurationConfig, ledger: Ledger, shards: Done, log: Any) -> AnyPath:
-    """The end of every flow: publish, write the page, tell the yield. Returns the snapshot's folder."""
+    """The end of every flow: publish, write the page, tell the yield. Returns the snapshot's folder.
+
+    Raises LedgerError; YieldTooLow or ReportFailed, when all of this is done that can be.
+    """
     snapshot = run_step("publish_snapshot", publish, config, ledger, shards)
-    report = run_step("write_report", report_on, config, snapshot) if config.report else None
+    report, failure = None, None
+    if config.report:
+        try:
+            report = run_step("write_report", report_on, config, snapshot)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the dataset is published, and that is to be told
+            failure = error
     show_yield(snapshot, report, log)
+    if why := shortfall(snapshot.manifest, config.min_yield):
+        raise yield_too_low(snapshot, why) from failure
+    if n := snapshot.manifest.n_failed:
+        log.warning("failed rows: %d; `%s` tells why and what to do", n, ask_command(snapshot, "failed"))
+    if failure is not None:
+        raise ReportFailed(
+            f"{snapshot.folder} is published and LATEST names it, but its page could not be written: "
+            f"{type(failure).__name__}: {failure}. The same command writes only the page; --no-report writes none"
+        ) from failure
     return snapshot.folder
 
 
 def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
     """Publish what the shards left. Raises LedgerError."""
     stages = config.stages
+    earlier = Snapshot.latest_readable(config.snapshots)
     configs = {stage.name: stage.config for stage in stages} | config.settings
     with full_disk_is_a_service_down("publish_snapshot", config.root):
         folder = publish_snapshot(
@@ -311,8 +345,25 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
             configs={name: settings.model_dump(mode="json") for name, settings in configs.items()},
             stages=config.shard_stage_names,
             made_by=[maker for stage in stages for maker in stage.made_by],
+            min_yield=config.min_yield,
         )
-    return Snapshot(folder)
+    snapshot = Snapshot(folder)
+    if shortfall(snapshot.manifest, config.min_yield) is None:
+        warn_of_replacing(earlier, snapshot, run_logger())
+    return snapshot
+
+
+def warn_of_replacing(earlier: Snapshot | None, snapshot: Snapshot, log: Any) -> None:
+    """Say so where LATEST named a larger dataset (this is a trial, or its manifest was cut off) or another flow's."""
+    if earlier is None or not earlier.exists:
+        return
+    with contextlib.suppress(SnapshotError):  # a damaged one has no number
+        was, now = earlier.manifest, snapshot.manifest
+        if was.n_accepted > now.n_accepted or was.flow != now.flow:
+            log.warning(
+                "LATEST named %s with %d accepted rows, and now names %s with %d",
+                *(earlier.id, was.n_accepted, snapshot.id, now.n_accepted),
+            )
 
 
 def report_on(config: CurationConfig, snapshot: Snapshot) -> AnyPath:

@@ -6,12 +6,15 @@ The ledger is checked first: inputs = accepted + rejected + failed, nothing lost
 The snapshot is put together aside and appears at once: by a rename on a disk, by its manifest.json in a
 store (s3://...), where a folder without one is no snapshot. Its id is derived from its content:
 publishing the same thing twice is publishing it once.
+
+    3 of 120 rows accepted, min_yield 0.2 -> snapshots/matrix11k-81b2c3d4e5f6/, and LATEST names what it named before
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,15 +31,27 @@ from schemas.tables import Named
 from tasks.engine.dataset import Dataset, Ledger, funnel_step, read_columns
 from tasks.engine.progress import counted
 from tasks.engine.shards import Shard
-from tasks.engine.snapshots import LATEST, MANIFEST
+from tasks.engine.snapshots import LATEST, MANIFEST, Snapshot
 from tasks.engine.work import Work
 from tasks.engine.write_shard import ShardDone
 
 FORMAT_VERSION = 2
+N_REASONS = 3  # that are told of rows that were not accepted
 
 
 class LedgerError(RuntimeError):
     """The rows do not add up: something was lost or counted twice. Nothing is published."""
+
+
+class YieldTooLow(RuntimeError):
+    """Too few rows were accepted. The snapshot is published, and LATEST names what it named before.
+
+    folder: the snapshot's
+    """
+
+    def __init__(self, message: str, folder: AnyPath) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 def publish_snapshot(
@@ -49,17 +64,20 @@ def publish_snapshot(
     configs: dict[str, Any],
     stages: Sequence[str],
     made_by: Sequence[MadeBy],
+    min_yield: float = 0.0,
 ) -> AnyPath:
-    """Publish and return the snapshot's folder.
+    """Publish and return the snapshot's folder. LATEST names it, unless `shortfall` says why not.
 
     name: what its user calls the dataset; stages: those that the shards went through, in order
+    min_yield: of shortfall; no part of what is published
     Raises LedgerError if inputs are not accepted + rejected + failed; then nothing was published.
     """
     check_ledger(ledger, [shard for shard, _ in shards])
     with open_draft(snapshots) as draft:
         manifest = _assemble(draft, work, name, dataset, ledger, shards, configs, stages, made_by)
         folder: AnyPath = draft.publish(manifest.snapshot_id, last=MANIFEST)
-    write_atomic(snapshots / LATEST, f"{manifest.snapshot_id}\n".encode())
+    if shortfall(manifest, min_yield) is None:
+        write_atomic(snapshots / LATEST, f"{manifest.snapshot_id}\n".encode())
     return folder
 
 
@@ -171,6 +189,51 @@ def funnel(ledger: Ledger, dataset: Dataset, stages: Sequence[str], outcomes: pl
         steps.append(funnel_step(ways, dataset.row_kind, stage, dataset.row_unit, given))
         given = steps[-1].passed
     return steps
+
+
+# --- The yield -------------------------------------------------------------------------------
+
+
+def shortfall(manifest: SnapshotManifest, min_yield: float) -> str | None:
+    """Why LATEST is not to name a snapshot; None if it may.
+
+    It has at least one accepted row, and accepted / all rows that ended is at least min_yield, in [0, 1].
+    All rows are the ledger's: clips, and what was given and made none (bad lines, unreadable videos).
+    """
+    n, n_all = manifest.n_accepted, manifest.n_inputs
+    if n and n / n_all >= min_yield:
+        return None
+    if not n_all:
+        return "nothing went in: there is no row"
+    if not n:
+        return f"none of {n_all} rows was accepted"
+    return f"{n} of {n_all} rows were accepted ({1000 * n // n_all / 10:g} %), fewer than --min-yield {min_yield:g}"
+
+
+def yield_too_low(snapshot: Snapshot, why: str) -> YieldTooLow:
+    """The error that tells of a shortfall: why, the commonest reasons, what LATEST names, where to look."""
+    snapshots, counts = snapshot.folder.parent, snapshot.manifest.outcomes
+    lost = sorted((count for count in counts if count.status != "accepted"), key=lambda count: -count.n)
+    most = ", ".join(f"{count.n} {count.status} in {count.stage} ({count.reason})" for count in lost[:N_REASONS])
+    latest = Snapshot.latest_readable(snapshots)
+    if latest is None:
+        still = "there is no LATEST yet"
+    elif latest.id == snapshot.id:
+        still = "LATEST names it since an earlier run"
+    else:
+        still = f"LATEST still names {latest.id}"
+    question = "failed" if lost and lost[0].status == "failed" else ""
+    return YieldTooLow(
+        f"{why}{f'; most: {most}' if most else ''}. {snapshot.folder} is published, and {still}. "
+        f"See `{ask_command(snapshot, question)}`",
+        snapshot.folder,
+    )
+
+
+def ask_command(snapshot: Snapshot, question: str) -> str:
+    """What a user types to ask a snapshot."""
+    root = shlex.quote(str(snapshot.folder.parent.parent))
+    return f"triptych ask --root {root} --snapshot {snapshot.id} {question}".rstrip()
 
 
 # --- What people look at ---------------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -75,6 +76,10 @@ class Snapshot:
         if not re.fullmatch(r"[\w.-]{1,255}", id) or id.startswith("."):
             raise SnapshotError(f"{id[:80]!r} is no id of a snapshot; give its name, as `triptych ask` lists it")
         found = cls.latest(snapshots) if id == "latest" else cls(snapshots / id)
+        if found is None and (ids := ids_in(snapshots)):
+            raise SnapshotError(
+                f"no snapshot in {snapshots} is LATEST: too few rows were accepted; name one of {', '.join(ids)}"
+            )
         if found is None:
             raise SnapshotError(f"nothing was published in {snapshots}: run the flow first, or is the root another?")
         if not found.exists:
@@ -90,6 +95,13 @@ class Snapshot:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise SnapshotError(f"{snapshots / LATEST} cannot be read: {error}; name a snapshot by its id") from error
+
+    @classmethod
+    def latest_readable(cls, snapshots: AnyPath) -> Snapshot | None:
+        """As latest, but None if LATEST is damaged: for those who only tell of it."""
+        with suppress(SnapshotError):
+            return cls.latest(snapshots)
+        return None
 
     @property
     def exists(self) -> bool:

@@ -21,13 +21,14 @@ from schemas.interaction import Interaction
 from schemas.mask_track import Tracks, decode_mask
 from schemas.matrix11k import TABLES, MaskTrackRow, MatrixStatistics
 from schemas.outcome import Outcome
+from schemas.snapshot import SnapshotManifest
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
 from schemas.track_check import Checked, TrackCheck
 from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.ledger import VideoLedger
 from tasks.engine.inputs import Inputs
-from tasks.engine.publish import LedgerError, dataset_card, publish_snapshot
+from tasks.engine.publish import LedgerError, dataset_card, publish_snapshot, shortfall, yield_too_low
 from tasks.engine.shards import Row, Shard, plan_clip_shards, plan_shards
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Made, Work
@@ -121,11 +122,12 @@ class Case:
     def early(row_id: str, stage: str) -> Outcome:
         return Outcome(row_id=row_id, kind="source", status="failed", stage=stage, reason="broken", retryable=False)
 
-    def publish(self) -> Path:
+    def publish(self, min_yield: float = 0.0) -> Path:
         done = [(shard, write_shard(self.work, shard, MATRIX11K)) for shard in self.shards]
         configs = {"split": {"x": 1}}
         return publish_snapshot(
-            self.work, self.snapshots, "toy", MATRIX11K, self.ledger, done, configs, MATRIX11K_STAGES, []
+            *(self.work, self.snapshots, "toy", MATRIX11K, self.ledger, done, configs, MATRIX11K_STAGES, []),
+            min_yield=min_yield,
         )
 
 
@@ -278,6 +280,66 @@ def test_done_is_believed_only_with_all_its_tables(case: Case) -> None:
     assert find_done(case.work, shard.shard_id, shard.chain) == done
     case.work.shard_path(shard.shard_id, f"{done.folder}/clips.parquet").unlink()
     assert find_done(case.work, shard.shard_id, shard.chain) is None
+
+
+# --- The yield -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("min_yield", "is_latest"), [(0.0, True), (0.2, True), (0.2000001, False), (1.0, False)])
+def test_latest_names_what_has_the_least_yield(case: Case, min_yield: float, is_latest: bool) -> None:
+    """One of five rows of the ledger was accepted: of two clips, a short one, an unreadable video and a bad line."""
+    snapshot = case.publish(min_yield)
+    assert snapshot.is_dir()
+    assert Snapshot.latest(case.snapshots) == (Snapshot(snapshot) if is_latest else None)
+
+
+def test_the_yield_is_no_part_of_what_is_published(case: Case, tmp_path: Path) -> None:
+    asked = case.publish(1.0)
+    other = Case(Work(root=tmp_path / "elsewhere" / "work", inputs=Inputs(folder=tmp_path))).publish(0.0)
+    assert other.name == asked.name
+    for path in other.rglob("*"):
+        assert path.is_dir() or path.read_bytes() == (asked / path.relative_to(other)).read_bytes()
+
+
+def counted(n_accepted: int, n_inputs: int) -> SnapshotManifest:
+    return SnapshotManifest.model_construct(n_accepted=n_accepted, n_inputs=n_inputs)
+
+
+@pytest.mark.parametrize(
+    ("n_accepted", "n_inputs", "min_yield", "why"),
+    [
+        (0, 0, 0.0, "nothing went in: there is no row"),
+        (0, 120, 0.0, "none of 120 rows was accepted"),
+        (3, 120, 0.2, "3 of 120 rows were accepted (2.5 %), fewer than --min-yield 0.2"),
+        (1999, 10_000, 0.2, "1999 of 10000 rows were accepted (19.9 %), fewer than --min-yield 0.2"),  # not 20.0 %
+        (7, 100, 0.07, None),  # in floats, 0.07 * 100 > 7
+        (1, 1_000_000, 0.0, None),
+        (5, 5, 1.0, None),
+    ],
+)
+def test_a_shortfall_says_how_many(n_accepted: int, n_inputs: int, min_yield: float, why: str | None) -> None:
+    assert shortfall(counted(n_accepted, n_inputs), min_yield) == why
+
+
+def test_a_yield_that_is_too_low_tells_why_and_where_to_look(case: Case) -> None:
+    snapshot = Snapshot(case.publish(0.5))
+    root = case.snapshots.parent
+
+    def told() -> str:
+        error = yield_too_low(snapshot, "1 of 5 rows was accepted")
+        assert error.folder == snapshot.folder
+        return str(error)
+
+    most = "most: 1 failed in read_manifest (broken), 1 failed in split_scenes (broken), 1 rejected in extract_triplets"
+    see = f"See `triptych ask --root {root} --snapshot {snapshot.id} failed`"
+    assert told().startswith(f"1 of 5 rows was accepted; {most}")
+    assert told().endswith(f"{snapshot.folder} is published, and there is no LATEST yet. {see}")
+    (case.snapshots / "LATEST").write_text("toy-older\n")
+    assert "is published, and LATEST still names toy-older. See" in told()
+    (case.snapshots / "LATEST").write_text(f"{snapshot.id}\n")
+    assert "is published, and LATEST names it since an earlier run. See" in told()
+    (case.snapshots / "LATEST").write_bytes(b"\xff\xfe")
+    assert "there is no LATEST yet" in told()
 
 
 # --- Planning --------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def test_the_deployments_parameters_are_a_config(monkeypatch: pytest.MonkeyPatch
         config = CurateMatrix11k.model_validate(deployment["parameters"]["config"])
         assert (config.manifest, config.root) == (Path("/videos/m.jsonl"), Path("/data"))
         assert config.dispatch.deployment == "curate-matrix11k-shard/default"
+        assert config.min_yield == (0.2 if deployment["name"] == "nightly" else 0)
 
 
 def test_a_profile_fills_in_what_is_not_named() -> None:

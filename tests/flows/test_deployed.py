@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.dispatch import REST_S, DispatchConfig
 from schemas.clip import Clip
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.shards import load_shard
@@ -335,6 +335,31 @@ def test_a_shard_that_is_retried_while_others_work_is_waited_for(deployed: Deplo
         ended = stack.wait_for(parent, "COMPLETED")
     assert ended["run_count"] == stack.run(large["id"])["run_count"] == 1
     assert case.snapshot is not None
+
+
+def test_a_yield_that_is_too_low_fails_the_run_and_retry_asks_for_the_failed_rows_again(
+    deployed: Deployed, case: Case
+) -> None:
+    stack = deployed.stack
+    with LocalEndpoint(answers=read_caption, port=deployed.llm_port, always="500"):
+        parent = stack.start(PARENT, case.parameters)
+        failed = stack.wait_for(parent, "FAILED")
+    message = failed["state"]["message"]
+    assert "YieldTooLow: none of 1 rows was accepted; most: 1 failed in extract_triplets" in message
+    assert "is published, and there is no LATEST yet. See `triptych ask --root" in message
+    (shard,) = clip_shards(stack, parent)
+    assert shard["state_type"] == "COMPLETED"
+    assert case.snapshot is None
+    assert len(list((case.config.root / "reports").glob("*/index.html"))) == 1
+
+    time.sleep(REST_S + 2 * case.config.dispatch.poll_s)  # nobody queues it again
+    assert (stack.run(parent)["state_type"], stack.run(parent)["run_count"]) == ("FAILED", 1)
+    with LocalEndpoint(answers=read_caption, port=deployed.llm_port), watch(case.config) as computed:
+        stack.retry(parent)
+        stack.wait_for(parent, "COMPLETED", run_count=2)
+    assert computed.counts == dict.fromkeys(MATRIX11K_STAGES, 1)
+    assert stack.run(shard["id"])["run_count"] == 2
+    assert_published(case)
 
 
 def n_clips(run: Run) -> int:

@@ -9,8 +9,9 @@ import logging
 
 import pytest
 from prefect import flow
+from prefect.states import Cancelled, Completed, Crashed, Failed
 
-from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, legs, run_shards
+from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, gave_up, legs, run_shards
 from schemas.outcome import ServiceDown
 
 STAGES = ("extract", "ground", "propagate", "check", "write")
@@ -64,6 +65,15 @@ def test_a_failed_shard_does_not_keep_the_others_from_running() -> None:
         run_shards(shard_flow, jobs, DispatchConfig(), logging.getLogger(__name__))
     assert ran == ["a", "b", "c"]
     assert caught.value.failures == {"shard-b": "ServiceDown: no answer"}
+
+
+def test_a_parent_whose_yield_was_too_low_is_not_queued_again_by_its_shards() -> None:
+    before = "Flow run encountered an exception: "
+    assert gave_up(Failed(message=f"{before}ShardsFailed: 1 of 2 shards failed."))
+    assert gave_up(Crashed(message="Its worker was stopped."))
+    assert gave_up(Cancelled())
+    assert not gave_up(Failed(message=f"{before}YieldTooLow: none of 6 rows was accepted"))
+    assert not gave_up(Completed())
 
 
 def test_no_jobs_ask_no_server() -> None:

@@ -35,7 +35,7 @@ from tasks.metrics.correctness import TAUS
 from tasks.score_dsr import ScoreConfig
 from tests.support.dsr_runs import TINY, sample_here, tiny_samples
 from tests.support.endpoint import LocalEndpoint
-from tests.support.flow_runs import REPOSITORY, assert_same_snapshot, point_at, table, watch
+from tests.support.flow_runs import REPOSITORY, assert_same_snapshot, point_at, run_in_vain, table, watch
 from tests.support.stages import DSR_STAGES
 
 
@@ -166,7 +166,8 @@ def test_a_samples_story_can_be_asked_for(run: tuple[CurateDsr, Path], capsys: p
 @pytest.mark.parametrize("changes", [{"score": {"min_found": 1000}}, {"grammar": {"n_train": 0, "n_test": 0}}])
 def test_a_dataset_without_a_valid_sample_is_published_and_says_so(tmp_path: Path, changes: dict) -> None:
     few = {"grammar": {"n_train": 1, "n_test": 0}, "seeds_train": 1}
-    snapshot = sample_here(tiny_samples(tmp_path, **few | changes), report=True)
+    snapshot = run_in_vain(sample_here, tiny_samples(tmp_path, **few | changes), report=True)
+    assert (tmp_path / "reports" / snapshot.name / "index.html").is_file()
     manifest = Snapshot(snapshot).manifest
     statistics = Snapshot(snapshot).statistics(DsrStatistics)
     assert manifest.n_accepted == manifest.n_failed == statistics.n_pairs == 0

@@ -36,6 +36,7 @@ from tests.support.flow_runs import (
     ends,
     point_at,
     run_here,
+    run_in_vain,
     start_command,
     table,
     tiny_config,
@@ -143,7 +144,7 @@ def test_samples_in_a_bucket_are_those_of_a_disk_with_a_report_and_given_videos_
     prompts = tmp_path / "out/metadata.csv"
     local = tiny_samples(tmp_path / "local", videos=tmp_path / "out/videos", prompts=prompts, **folder)
     remote = tiny_samples(tmp_path / "remote", videos="s3://videos/given", prompts=prompts, **folder)
-    assert_same(sample_here(remote), sample_here(local))
+    assert_same(run_in_vain(sample_here, remote), run_in_vain(sample_here, local))
 
 
 def test_work_that_moved_into_a_bucket_is_not_done_again(computed: S3Server, expected: Path) -> None:

@@ -35,6 +35,7 @@ from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
 from flows.engine.pipeline import CurationConfig, Preview
 from schemas.clip import Clip
 from schemas.matrix11k import TABLES
+from tasks.engine.publish import YieldTooLow
 from tasks.engine.shards import Row, load_shard
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.stage import Stage, state_path
@@ -145,6 +146,16 @@ def tiny_config(manifest: Path, root: Path) -> CurateMatrix11k:
 def run_here(config: CurateMatrix11k, *, report: bool = False) -> Path:
     """The flow's own code, top to bottom, in this process and without Prefect's engine; returns the snapshot."""
     return curate_matrix11k.fn(config.model_copy(update={"report": report}))
+
+
+def run_in_vain(run: Callable[..., Path], config: CurationConfig, **options: Any) -> Path:
+    """A run of which too little is accepted; returns the snapshot, which LATEST does not name."""
+    before = Snapshot.latest(config.snapshots)
+    with pytest.raises(YieldTooLow) as caught:
+        run(config, **options)
+    assert Snapshot.latest(config.snapshots) == before
+    assert isinstance(caught.value.folder, Path)
+    return caught.value.folder
 
 
 def command(manifest: Path, root: Path, *options: str) -> list[str]:

@@ -62,7 +62,8 @@ def publish(
         "videos": (VideoRow, [VideoRow(clip_id=s.clip_id, sha256=s.sha256, video=video_of(s)) for s in samples]),
     }
     shards = {p.prompt_id: [s.clip_id for s in samples if s.prompt_id == p.prompt_id] for p in prompts}
-    snapshot = write_snapshot(root / "snapshots" / "toy-0123", "curate-dsr", tables, shards)
+    counts = {"n_inputs": len(samples), "n_accepted": len(samples)}
+    snapshot = write_snapshot(root / "snapshots" / "toy-0123", "curate-dsr", tables, shards, **counts)
     write_atomic(root / "snapshots" / LATEST, f"{snapshot.id}\n".encode())
     return snapshot
 
