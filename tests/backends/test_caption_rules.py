@@ -18,7 +18,7 @@ from tasks.backends.caption_rules import NOT_STATED, CaptionRules, read_caption
 from tasks.backends.caption_rules.verbs import _VERB_CLASSES
 from tasks.backends.caption_rules.words import sentences
 from tasks.extract_triplets import ExtractConfig, extract_triplets, judge
-from tests.support.captions import ALL, CLIPS, COLLISIONS, Triples
+from tests.support.captions import ALL, CLIPS, COLLISIONS, FIELD, Triples
 
 reader = CaptionRules()
 open_to_things = CaptionRules("any")
@@ -72,6 +72,17 @@ def test_things_that_act_on_each_other(caption: str, expected: Triples) -> None:
         config = ExtractConfig()
         assert judge(relation, rating, config).kept, f"{relation.verb} is contact and motion: {rating}"
     assert triples(caption) == [], "things do not act where subjects must live"
+
+
+@pytest.mark.parametrize(("caption", "expected"), FIELD.items())
+def test_clothes_tools_and_body_parts(caption: str, expected: Triples) -> None:
+    listing = reader.list_interactions(caption, 0)
+    nouns = {instance.instance_id: instance.noun for instance in described(caption)}
+    found = [(nouns[r.subject_id], r.verb, nouns[r.object_id]) for r in listing.relations]
+    assert sorted(found) == sorted(expected)
+    assert listing_trouble(listing) is None
+    for relation in listing.relations:
+        assert reader.rate(caption, relation, listing.mentions).confidence >= ExtractConfig().min_confidence
 
 
 def test_source_sentence_is_the_captions_own() -> None:
@@ -195,6 +206,24 @@ def test_an_unknown_verb_is_rated_below_the_confidence_that_keeps_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("caption", "rating"),
+    [
+        ("A woman braids the hair of a person in a teal T-shirt.", (5, 3, 0.9)),
+        ("A man taps his stomach with a pink massage paddle.", (5, 2, 0.9)),
+        ("A boy lays his hand on a dog.", (5, 3, 0.9)),  # not as a boy who lies on a dog
+        ("A boy zorbs his stomach with a paddle.", (5, 3, 0.6)),
+        ("A boy zorbs the hair of a girl.", (5, 3, 0.6)),
+        ("A boy zorbs a girl.", (3, 3, 0.4)),
+        ("A man photographs the face of a woman.", (2, 2, 0.9)),
+    ],
+)
+def test_tools_limbs_and_body_parts_tell_of_contact(caption: str, rating: tuple[int, int, float]) -> None:
+    listing = reader.list_interactions(caption, 0)
+    found = reader.rate(caption, listing.relations[0], listing.mentions)
+    assert (found.contactness, found.dynamism, found.confidence) == rating
+
+
+@pytest.mark.parametrize(
     ("caption", "dynamism"),
     [
         ("A boy pushes a box.", 4),
@@ -300,5 +329,5 @@ def test_titles_and_decimals_end_no_sentence() -> None:
 
 def test_identity_names_backend_model_and_tables() -> None:
     assert reader.identity["backend"] == "rules"
-    assert reader.identity["model"] == "caption-rules-2"
+    assert reader.identity["model"] == "caption-rules-3"
     assert reader.identity["lemminflect"]

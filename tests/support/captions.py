@@ -578,4 +578,412 @@ the picture.
     none
 """)
 
+# Clothes, tools and body parts, by noun phrase. First: who wears what "in" leads to, and what is only a place.
+WORN = cases("""
+A person in black trousers holds a beige teddy bear in a blue T-shirt.
+    a person in black trousers | hold | a beige teddy bear in a blue T-shirt
+A knight fights a man in grey armour.
+    a knight | fight | a man in grey armour
+A person in a black sleeve arranges letter blocks.
+    a person in a black sleeve | arrange | letter blocks
+A child hugs a plush rabbit in a yellow raincoat.
+    a child | hug | a plush rabbit in a yellow raincoat
+A girl in a pink dress dresses a doll in a white gown.
+    a girl in a pink dress | dress | a doll in a white gown
+A boy kicks a football in a blue jersey.
+    a boy in a blue jersey | kick | a football
+A boy puts a ball in a red box.
+    a boy | put | a ball
+    a boy | put in | a red box
+A man washes a dog in a blue bathtub.
+    a man | wash | a dog
+A woman feeds a baby in a green high chair.
+    a woman | feed | a baby
+A man pushes a woman in a wheelchair.
+    a man | push | a woman
+A police officer in a dark uniform grabs a thief in a grey hoodie.
+    a police officer in a dark uniform | grab | a thief in a grey hoodie
+A woman in a red car waves at a man in a straw hat.
+    a woman | wave at | a man in a straw hat
+A nurse in scrubs bandages the arm of a soldier in camouflage.
+    a nurse in scrubs | bandage | a soldier in camouflage
+A man in a white shirt and black trousers lifts a girl in a yellow dress and red shoes.
+    a man in a white shirt and black trousers | lift | a girl in a yellow dress and red shoes
+A shopkeeper dresses a mannequin in a black coat.
+    a shopkeeper | dress | a mannequin in a black coat
+A dog in a red sweater carries a stick in its mouth.
+    a dog in a red sweater | carry | a stick
+A diver in a black wetsuit touches a turtle in the water.
+    a diver in a black wetsuit | touch | a turtle
+A girl with long blonde hair and a blue backpack feeds a duck.
+    a girl with long blonde hair and a blue backpack | feed | a duck
+A man with a red hat hands a book to a woman with glasses.
+    a man with a red hat | hand | a book
+    a man with a red hat | hand to | a woman with glasses
+A magician puts a coin in a black hat.
+    a magician | put | a coin
+    a magician | put in | a black hat
+A man hides a key in a shoe.
+    a man | hide | a key
+A woman in a wide-brimmed straw hat picks a strawberry in a field.
+    a woman in a wide-brimmed straw hat | pick | a strawberry
+A man in a pirate costume swings a sword.
+    a man in a pirate costume | swing | a sword
+A samurai in red armor draws a sword.
+    a samurai in red armor | draw | a sword
+A man clad in chainmail strikes a wooden shield with a mace.
+    a man in chainmail | strike | a wooden shield
+A woman wearing a blue sari and gold bangles stirs a pot.
+    a woman in a blue sari and gold bangles | stir | a pot
+A boy holds a cup in a blue shirt and grey shorts.
+    a boy in a blue shirt and grey shorts | hold | a cup
+A chef in a white apron tosses a pizza to a waiter in black.
+    a chef in a white apron | toss | a pizza
+    a chef in a white apron | toss to | a waiter in black
+A man holds a puppy in a yellow blanket.
+    a man | hold | a puppy
+A woman lifts a toy robot in a cardboard box.
+    a woman | lift | a toy robot
+A man in a suit of armour fights a dragon with a sword.
+    a man in a suit of armour | fight | a dragon
+A woman in a pair of red gloves kneads dough.
+    a woman in a pair of red gloves | knead | dough
+In a blue shirt, a boy kicks a ball.
+    a boy in a blue shirt | kick | a ball
+A man dressed as a clown hugs a child dressed as a pirate.
+    a man in a clown costume | hug | a child in a pirate costume
+A woman wears a red dress and holds a white cup.
+    a woman in a red dress | hold | a white cup
+A man wears a hat and a woman lifts a cup.
+    a woman | lift | a cup
+A man in jeans and no shirt lifts a barbell.
+    a man in jeans | lift | a barbell
+A man in his underwear irons a shirt.
+    a man in underwear | iron | a shirt
+A bride in white feeds cake to a groom in a black tuxedo.
+    a bride in white | feed | cake
+    a bride in white | feed to | a groom in a black tuxedo
+A man pushes a woman in a red wheelchair in a blue jacket.
+    a man | push | a woman in a blue jacket
+A man holds a teddy bear on a table in a blue T-shirt.
+    a man | hold | a teddy bear in a blue T-shirt
+A man paints a wall in red.
+    a man | paint | a wall
+A man in black and an orange cat sit on a bench. The man pats the cat.
+    a man in black | sit on | a bench
+    an orange cat | sit on | a bench
+    a man in black | pat | an orange cat
+A girl with red braids lifts a basket.
+    a girl with red braids | lift | a basket
+""")
+
+# A tool is the object where the verb is done to nothing else; with another object it is the manner.
+TOOLS = cases("""
+A man in a white T-shirt taps his stomach with a pink massage paddle.
+    a man in a white T-shirt | tap with | a pink massage paddle
+A woman brushes her teeth with a blue toothbrush.
+    a woman | brush with | a blue toothbrush
+A man wipes his face with a white towel.
+    a man | wipe with | a white towel
+A girl combs her own hair with a wooden comb.
+    a girl | comb with | a wooden comb
+A dog scratches its ear with its paw.
+    none
+A woman wipes the face of a child with a napkin.
+    a woman | wipe | a child
+A boy hits the ball with a bat.
+    a boy | hit | a ball
+A man eats with a spoon.
+    a man | eat with | a spoon
+A man digs with a shovel.
+    a man | dig with | a shovel
+A woman dries herself with a pink towel.
+    a woman | dry with | a pink towel
+An athlete sprays his legs with a blue bottle.
+    an athlete | spray with | a blue bottle
+A man shaves his beard with an electric razor.
+    a man | shave with | an electric razor
+A girl paints her nails with a red brush.
+    a girl | paint with | a red brush
+A man using a spoon eats soup.
+    a man | use | a spoon
+    a man | eat | soup
+A woman eats noodles using chopsticks.
+    a woman | eat | noodles
+    a woman | use | chopsticks
+A man covers his mouth with a handkerchief.
+    a man | cover with | a handkerchief
+A woman fans herself with a paper fan.
+    a woman | fan with | a paper fan
+A man hits his thumb with a hammer.
+    a man | hit with | a hammer
+A boy washes his hands with soap.
+    a boy | wash with | soap
+A girl covers her eyes with her hands.
+    none
+A woman curls her hair with a curling iron.
+    a woman | curl with | a curling iron
+With a red brush, a girl paints her face.
+    a girl | paint with | a red brush
+A man touches his nose.
+    none
+The man, tapping his leg with a stick, watches a dog.
+    a man | tap with | a stick
+    a man | watch | a dog
+A man brushes his hair with care.
+    none
+A man walks with a dog.
+    none
+A barber cuts a client's hair using scissors.
+    a barber | cut | a client
+    a barber | use | scissors
+A girl eats with a fork and a knife.
+    a girl | eat with | a fork
+    a girl | eat with | a knife
+A boy eats soup with a spoon and a piece of bread.
+    a boy | eat | soup
+A child wipes her nose with her sleeve.
+    none
+A man eats with gusto.
+    none
+A man eats with a friend.
+    none
+""")
+
+# A body part means its owner: the doer, with whom nothing is done, or another.
+PARTS = cases("""
+A woman braids the hair of a person in a teal T-shirt.
+    a woman | braid | a person in a teal T-shirt
+A man holds the hand of a child.
+    a man | hold | a child
+A girl pats the dog's head.
+    a girl | pat | a dog
+A man in a blue shirt touches another man's shoulder.
+    a man in a blue shirt | touch | a man
+A boy kisses the woman on the cheek.
+    a boy | kiss | a woman
+A girl stands by a gate. A woman takes her by the hand.
+    a woman | take | a girl
+A man lifts a cat by the scruff.
+    a man | lift | a cat
+A woman hugs a man from behind.
+    a woman | hug | a man
+A dentist examines the teeth of a patient in a paper bib.
+    a dentist | examine | a patient in a paper bib
+A hairdresser dyes a client's hair with a brush.
+    a hairdresser | dye | a client
+A masseur kneads the shoulders of a man.
+    a masseur | knead | a man
+A tattoo artist tattoos the arm of a man in a black vest.
+    a tattoo artist | tattoo | a man in a black vest
+A groomer trims the claws of a poodle.
+    a groomer | trim | a poodle
+A cat licks its paw.
+    none
+A girl strokes the mane of a white horse.
+    a girl | stroke | a white horse
+A man grabs a boy by the collar of his shirt.
+    a man | grab | a boy
+A man taps the woman in a green coat on the shoulder.
+    a man | tap | a woman in a green coat
+A boy pulls his sister's braid.
+    a boy | pull | a sister
+A woman puts her hand on the shoulder of a man in a grey suit.
+    a woman | put on | a man in a grey suit
+A man wraps his arms around a woman in a red scarf.
+    a man | wrap around | a woman in a red scarf
+A boy lays his hand on a dog.
+    a boy | lay on | a dog
+A child touches the nose of a statue with a finger.
+    a child | touch | a statue
+A man scratches the dog behind the ears.
+    a man | scratch | a dog
+A woman feeds a goat with a bottle.
+    a woman | feed | a goat
+A woman shakes a man's hand.
+    a woman | shake hands with | a man
+A woman shakes the hand of a man in a grey suit.
+    a woman | shake hands with | a man in a grey suit
+A boy tugs a woman's sleeve.
+    a boy | tug | a woman
+A man takes a phone from his pocket.
+    a man | take | a phone
+A girl puts a crown on the head of a boy in a purple cape.
+    a girl | put | a crown
+    a girl | put on | a boy in a purple cape
+A woman rubs lotion on her legs.
+    a woman | rub | lotion
+A coach hangs a medal around the neck of an athlete.
+    a coach | hang | a medal
+    a coach | hang around | an athlete
+The hair of a girl is braided by a woman.
+    a woman | braid | a girl
+A man carries a girl on his back.
+    a man | carry | a girl
+A man puts his hand in his pocket.
+    none
+A man zorbs the hair of a woman.
+    a man | zorb | a woman
+""")
+
+# Written before the rules read them, in two sets of 45 and 30 captions, read once each. Precision 1.00 and .96, recall
+# .96 and .90 (the rules before: 1.00 and .95, .69 and .60). What they showed was then mended.
+UNSEEN_WORN_TOOLS_PARTS = cases("""
+A woman carries a stuffed bear in a green sweater.
+    a woman | carry | a stuffed bear in a green sweater
+A soldier in camouflage trousers pats a dog in a black harness.
+    a soldier in camouflage trousers | pat | a dog in a black harness
+A boy hugs a snowman in a red scarf.
+    a boy | hug | a snowman in a red scarf
+A gladiator in bronze armour strikes a lion with a spear.
+    a gladiator in bronze armour | strike | a lion
+A person in a striped sleeve stacks wooden cubes.
+    a person in a striped sleeve | stack | wooden cubes
+A girl in pigtails holds a doll in a lace bonnet.
+    a girl with pigtails | hold | a doll in a lace bonnet
+A man throws a frisbee in a white tank top.
+    a man in a white tank top | throw | a frisbee
+A mechanic in greasy overalls fixes a bike in a garage.
+    a mechanic in greasy overalls | fix | a bike
+A man lifts a kitten in a wicker basket.
+    a man | lift | a kitten
+A fencer in white pokes a fencer in a grey jacket.
+    a fencer in white | poke | a fencer in a grey jacket
+A surgeon in a blue gown and a face mask cuts the skin of a patient.
+    a surgeon in a blue gown and a face mask | cut | a patient
+A girl puts a kitten in a boot.
+    a girl | put | a kitten
+    a girl | put in | a boot
+A farmer with a grey moustache and a straw hat leads a cow in a muddy field.
+    a farmer with a grey moustache and a straw hat | lead | a cow
+A woman in a yellow kayak splashes a man in a life jacket.
+    a woman | splash | a man in a life jacket
+A ballerina in a pink tutu and white tights lifts a swan figurine.
+    a ballerina in a pink tutu and white tights | lift | a swan figurine
+A child dressed in a dinosaur costume chases a cat.
+    a child in a dinosaur costume | chase | a cat
+A woman rubs her neck with a jade roller.
+    a woman | rub with | a jade roller
+A man cleans his ear with a cotton swab.
+    a man | clean with | a cotton swab
+A girl ties her hair with a purple ribbon.
+    a girl | tie with | a purple ribbon
+A boy scratches his back with a wooden stick.
+    a boy | scratch with | a wooden stick
+A man strokes his beard.
+    none
+A woman dabs her lips with a tissue.
+    a woman | dab with | a tissue
+An old man writes with a feather.
+    an old man | write with | a feather
+A cat washes its face with its paws.
+    none
+A woman applies lipstick to her lips.
+    a woman | apply | lipstick
+A cook beats eggs with a whisk.
+    a cook | beat | eggs
+A man massages his leg using a foam roller.
+    a man | use | a foam roller
+A boy pokes his cheek with a pencil.
+    a boy | poke with | a pencil
+A woman plaits the hair of a girl in a school uniform.
+    a woman | plait | a girl in a school uniform
+A vet cleans the ears of a grey rabbit.
+    a vet | clean | a grey rabbit
+A father holds his daughter's hand.
+    a father | hold | a daughter
+A man grabs a thief by the arm.
+    a man | grab | a thief
+A woman kisses a horse on the nose.
+    a woman | kiss | a horse
+A toddler pulls the tail of a black cat.
+    a toddler | pull | a black cat
+A boy in a cap covers a girl's eyes from behind.
+    a boy in a cap | cover | a girl
+A barber shampoos a man's hair in a sink.
+    a barber | shampoo | a man
+A girl rests her head on the shoulder of a boy in a checked shirt.
+    a girl | rest on | a boy in a checked shirt
+A man places his hand on a boy's head.
+    a man | place on | a boy
+A monkey grooms the fur of a smaller monkey.
+    a monkey | groom | a smaller monkey
+A woman pinches the cheeks of a baby in a white romper.
+    a woman | pinch | a baby in a white romper
+A boxer in red shorts punches a boxer in blue shorts in the face.
+    a boxer in red shorts | punch | a boxer in blue shorts
+A lady in a fur coat feeds a squirrel with a peanut.
+    a lady in a fur coat | feed | a squirrel
+A man takes a boy by the wrist and leads him to a door.
+    a man | take | a boy
+    a man | lead | a boy
+A nurse wipes the forehead of an old man with a damp cloth.
+    a nurse | wipe | an old man
+A magician pulls a rabbit out of a black top hat.
+    a magician | pull | a rabbit
+An elderly woman in a knitted cardigan pinches a boy's cheek.
+    an elderly woman in a knitted cardigan | pinch | a boy
+A cyclist in lycra shorts pushes a bike up a hill.
+    a cyclist in lycra shorts | push | a bike
+A seamstress sews a button on a mannequin in a velvet jacket.
+    a seamstress | sew | a button
+A man in a fedora strokes the ears of a donkey in a straw bonnet.
+    a man in a fedora | stroke | a donkey in a straw bonnet
+A boy rides a bicycle in an orange safety vest.
+    a boy in an orange safety vest | ride | a bicycle
+A baker in a floury apron carries a tray of buns.
+    a baker in a floury apron | carry | a tray of buns
+A child hides a marble in a mitten.
+    a child | hide | a marble
+A diver in a yellow drysuit grabs a lobster in a net.
+    a diver in a yellow drysuit | grab | a lobster
+A man scrubs his feet with a pumice stone.
+    a man | scrub with | a pumice stone
+A girl pokes her belly with a ruler.
+    a girl | poke with | a ruler
+A woman massages her scalp with a silver brush.
+    a woman | massage with | a silver brush
+A man rolls his back on a green ball.
+    none
+A toddler eats with a plastic fork.
+    a toddler | eat with | a plastic fork
+A man pats his forehead with a cloth.
+    a man | pat with | a cloth
+A soldier shines his boots with a rag.
+    a soldier | shine | boots
+A hairdresser straightens the hair of a woman in a black cape.
+    a hairdresser | straighten | a woman in a black cape
+A physiotherapist bends the knee of a patient in grey shorts.
+    a physiotherapist | bend | a patient in grey shorts
+A boy tickles a girl's feet with a feather.
+    a boy | tickle | a girl
+A nurse places a bandage on the elbow of a child.
+    a nurse | place | a bandage
+    a nurse | place on | a child
+A trainer lifts the leg of a horse.
+    a trainer | lift | a horse
+A man drapes his arm over the shoulders of a woman in a silk blouse.
+    a man | drape over | a woman in a silk blouse
+A baby grabs its mother's nose.
+    a baby | grab | a mother
+A puppy bites a man's ankle.
+    a puppy | bite | a man
+A man takes a girl by the shoulders from behind.
+    a man | take | a girl
+A wrestler in a blue singlet grabs his opponent in a red singlet around the waist.
+    a wrestler in a blue singlet | grab | an opponent in a red singlet
+A doctor looks into the ear of a boy.
+    a doctor | look into | a boy
+A zookeeper in khaki shorts brushes the teeth of a hippo with a long brush.
+    a zookeeper in khaki shorts | brush | a hippo
+A woman stitches a cushion with a needle.
+    a woman | stitch | a cushion
+A skier in a neon jacket helps a child in a pink helmet.
+    a skier in a neon jacket | help | a child in a pink helmet
+A girl washes her doll in a green dress with a sponge.
+    a girl | wash | a doll in a green dress
+""")
+
+FIELD = {**WORN, **TOOLS, **PARTS, **UNSEEN_WORN_TOOLS_PARTS}
+
 ALL = {**CLIPS, **DEMO, **DENSE, **PLAIN, **UNSEEN, **UNSEEN_HARDER}

@@ -16,7 +16,11 @@ the caption. Modules in the order of the work:
 
 MATRIX leaves these cases open; the rules decide:
 - A goal is an object too: "throws a ball to a dog" gives throw and throw to, "puts it on a table" put and put on.
-  These are no objects: scenery ("on a lawn"), tools, own limbs, own clothes being adjusted, plain places.
+  These are no objects: scenery ("on a lawn"), own limbs, own clothes being adjusted, plain places.
+- A tool is no object beside another: "cuts an apple with a knife" gives cut apple. Where the verb is done to nothing
+  else, it is: "taps his stomach with a stick", "eats with a spoon" give tap with, eat with. "Using a knife" gives use.
+- A body part is its owner: "braids the hair of a girl", "puts a hat on a girl's head" give braid girl, put on girl.
+- Garments belong to the nearest noun that wears clothes (people, animals, dolls), else to the subject.
 - Individuals that the caption does not tell apart ("two dogs", "three cups") have no id, so no relation.
   Things without a number ("vegetables") are one heap with one id.
 - "Hug each other" and "shake hands" are one relation, in the caption's order.

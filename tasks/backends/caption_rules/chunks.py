@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
 
-from tasks.backends.caption_rules.nouns import ADJECTIVES, COMPOUNDS, LIVING, PLURAL_ONLY, is_adjective, noun_form
+from tasks.backends.caption_rules.nouns import ADJECTIVES, COMPOUNDS, LIVING, MASS, MEASURES, is_adjective, noun_form
 from tasks.backends.caption_rules.verbs import VerbForm, verb_form
 from tasks.backends.caption_rules.words import (
     CONJUNCTIONS,
@@ -51,7 +51,7 @@ class NounPhrase:
     @property
     def article(self) -> list[str]:
         bare = not self.determiners and self.possessor is None
-        if self.plural or bare or not self.words or self.head in PLURAL_ONLY:
+        if self.plural or bare or not self.words or self.head in MASS:
             return []
         return [indefinite_article(self.words[0].lower)]
 
@@ -270,17 +270,26 @@ class ChunkStream:
         """Whether a comma stands before the verb just read: "A boy pats a dog that barks, and | lifts"."""
         return any(is_mark(self.peek(offset), "comma") for offset in (-4, -3, -2))
 
+    def measured(self, offset: int = 0) -> list[NounPhrase]:
+        """The noun phrase at an offset, and what it is a measure of: "a pair" of "red gloves"; [] if there is none."""
+        phrase, mark, inner = self.peek(offset), self.peek(offset + 1), self.peek(offset + 2)
+        if not isinstance(phrase, NounPhrase):
+            return []
+        measures = phrase.head in MEASURES | {"suit"} and is_mark(mark, "preposition") and mark.text == "of"
+        return [phrase, inner] if measures and isinstance(inner, NounPhrase) else [phrase]
+
     def coordinated(self, alike: Callable[[NounPhrase], bool]) -> list[str]:
         """Read "A, B and C" at the position while the noun phrases are alike; returns their texts."""
         texts = []
-        while isinstance(phrase := self.peek(), NounPhrase):
-            texts.append(phrase.text)
-            self.position += 1
+        while phrases := self.measured():
+            if "no" not in phrases[0].determiners:  # "in jeans and no shirt"
+                texts.append(" of ".join(phrase.text for phrase in phrases))
+            self.position += 2 * len(phrases) - 1
             skip = 0
             while is_mark(self.peek(skip), "comma", "conjunction"):
                 skip += 1
-            following = self.peek(skip)
-            if not skip or not isinstance(following, NounPhrase) or not alike(following):
+            following = self.measured(skip)
+            if not skip or not following or not alike(following[-1]):
                 break
             self.position += skip
         return texts

@@ -14,11 +14,13 @@ from tasks.backends.caption_rules.chunks import NounPhrase
 from tasks.backends.caption_rules.nouns import (
     ABSTRACT,
     ANIMALS,
+    BALL_GAMES,
     BODY_PARTS,
     COLLECTIVES,
     COLOURS,
     LIVING,
     MEASURES,
+    OWNED_PARTS,
     PARTS,
     PEOPLE,
     PLACES_IN_VIEW,
@@ -148,6 +150,7 @@ class Discourse:
         for entity in found:
             entity.salience = max(entity.salience, (self.clause_index, role))
             entity.place = entity.place or mention.place
+            entity.wears = entity.wears or mention.wears
         for landmark in mention.landmarks:  # after the mention itself: in "it behind a wall", "it" is not the wall
             self.resolve(landmark, Role.ADJUNCT)
         return found
@@ -173,11 +176,13 @@ class Discourse:
             return self._meant(mention.whole, subjects)
         if base.head in MEASURES and mention.whole:
             return self._measured(mention.whole, subjects)
-        if base.head in BODY_PARTS:
+        if base.head in BODY_PARTS or (base.head in OWNED_PARTS and base.possessor):
             return self.owner(base, subjects)
         if base.head in {"one", "other"}:
             return self._member(mention, subjects)
         if base.head in ABSTRACT | PLACES_IN_VIEW and base.head not in PEOPLE:
+            return []
+        if base.head in BALL_GAMES and not (base.determiners or base.possessor or base.plural):
             return []
         return [self._earlier(mention, subjects) or self._introduce(mention)]
 

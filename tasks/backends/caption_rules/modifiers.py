@@ -2,6 +2,9 @@
 
 "a man in a red hat with a beard"  ->  Described(man, wears=["a red hat"], has=["a beard"])
 "the lid of a pot on a table"      ->  Described(lid, whole=Described(pot, place="on a table"))
+
+Garments belong to the nearest noun that can wear them: "a man holds a teddy bear in a blue T-shirt" dresses the bear,
+"a man holds a ball in a blue T-shirt" the man. What "in" leads to is a place unless it is known to be worn.
 """
 
 from __future__ import annotations
@@ -9,8 +12,20 @@ from __future__ import annotations
 from tasks.backends.caption_rules.chunks import ChunkStream, NounPhrase, is_mark
 from tasks.backends.caption_rules.clauses import Clause
 from tasks.backends.caption_rules.entities import Described
-from tasks.backends.caption_rules.nouns import ABSTRACT, BODY_PARTS, COLOURS, GARMENTS, LIVING, PLACES_IN_VIEW
-from tasks.backends.caption_rules.words import STATIC_PREPOSITIONS, WEARING
+from tasks.backends.caption_rules.nouns import (
+    ABSTRACT,
+    BODY_PARTS,
+    CLOTHS,
+    COLOURS,
+    GARMENTS,
+    HAIRSTYLES,
+    LIMBS,
+    LIVING,
+    PEOPLE,
+    PLACES_IN_VIEW,
+    WEARERS,
+)
+from tasks.backends.caption_rules.words import CLOTHED_IN, STATIC_PREPOSITIONS
 
 # "the lid of the box of the man of ...": no real caption is deeper; deeper phrases are read as adjuncts.
 _MAX_NESTING = 8
@@ -44,18 +59,23 @@ class ModifierReader:
         if not (is_mark(mark, "preposition") and isinstance(phrase, NounPhrase)):
             return False
         preposition, base = mark.text, mention.base
-        living = base.head in LIVING or base.pronoun is not None or base.head in {"one", "other"}
+        wearer = base.head in WEARERS or base.pronoun in {"he", "him", "she", "her"}
         if preposition == "of":
             return self._attach_whole(mention, clause)
-        if preposition == "wearing" or (preposition in WEARING and phrase.head in GARMENTS | COLOURS):
-            return self._attach_garments(mention, clause, phrase, living)
-        if preposition == "with" and (living or attach_all) and _is_feature(phrase, attach_all):
+        if self.worn_ahead(preposition, 1):
+            if not (wearer or attach_all) or (base.head not in PEOPLE and clause.takes_garment(phrase)):
+                return False
+            self.stream.position += 1
+            mention.wears += self.garments(preposition)
+            return True
+        hair = preposition == "in" and phrase.head in HAIRSTYLES
+        if (wearer and hair) or (preposition == "with" and self._describes_looks(mention, attach_all)):
             self.stream.position += 1
             mention.has += self.stream.coordinated(lambda p: _is_feature(p, attach_all))
             return True
         if preposition not in STATIC_PREPOSITIONS:
             return False
-        describes = attach_all or self.stream.tensed_ahead(2) or not clause.takes(preposition)
+        describes = attach_all or self.stream.tensed_ahead(2) or not clause.takes(preposition, phrase)
         if phrase.head in PLACES_IN_VIEW or (preposition != "by" and describes):
             self._attach_place(mention, clause, preposition)
             return True
@@ -69,17 +89,22 @@ class ModifierReader:
         mention.whole = self.described(clause)
         return True
 
-    def _attach_garments(self, mention: Described, clause: Clause, phrase: NounPhrase, living: bool) -> bool:
-        if phrase.head not in GARMENTS | COLOURS:  # a garment that the lexicon lacks
-            self.stream.position += 2
-            mention.wears.append(phrase.text)
-            return True
-        wears = [mention.wears] if living else [subject.wears for subject in clause.subjects[:1]]
-        self.stream.position += 1
-        garments = self.stream.coordinated(lambda p: p.head in GARMENTS)
-        for worn in wears:
-            worn.extend(garment for garment in garments if garment not in worn)
-        return True
+    def worn_ahead(self, preposition: str, offset: int = 0) -> bool:
+        """Whether the noun phrase at an offset, after this preposition, is worn: "in a red hat", "wearing a beard"."""
+        phrases = self.stream.measured(offset)
+        return bool(phrases) and (preposition in CLOTHED_IN or (preposition == "in" and _is_worn(phrases[-1])))
+
+    def garments(self, preposition: str) -> list[str]:
+        """Read what is worn, at the position: "a white shirt and black trousers"; a clown's costume if "dressed as"."""
+        named = preposition in CLOTHED_IN
+        texts = self.stream.coordinated(lambda p: _is_worn(p) or (named and p.head not in LIVING))
+        return [f"{text} costume" for text in texts] if preposition == "dressed as" else texts
+
+    def _describes_looks(self, mention: Described, attach_all: bool) -> bool:
+        """Whether the "with" phrase ahead is part of the mention's looks."""
+        phrases = self.stream.measured(1)
+        able = attach_all or (mention.base.head in WEARERS and mention.base.pronoun is None)
+        return able and bool(phrases) and _is_feature(phrases[-1], attach_all)
 
     def _attach_place(self, mention: Described, clause: Clause, preposition: str) -> None:
         self.stream.position += 1
@@ -94,4 +119,14 @@ def _is_feature(phrase: NounPhrase, attach_all: bool) -> bool:
     """Whether it is part of someone's looks, "with brown fur", not a tool or an own hand."""
     if phrase.head in ABSTRACT or phrase.possessor or phrase.head in {"hand", "foot", "paw", "mouth"}:
         return False
-    return attach_all or phrase.head in GARMENTS or phrase.head in BODY_PARTS
+    if attach_all:
+        return True
+    return phrase.head in GARMENTS or (
+        phrase.head in BODY_PARTS and (phrase.head not in LIMBS or bool(phrase.modifiers))
+    )
+
+
+def _is_worn(phrase: NounPhrase) -> bool:
+    """ "in a red hat", "in leather", "in black and white"; but "in an orange" is fruit."""
+    bare = not phrase.determiners and phrase.possessor is None
+    return phrase.head in GARMENTS or (bare and phrase.head in COLOURS | CLOTHS)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tasks.backends.caption_rules.chunks import NounPhrase, Scan, noun_phrase
 from tasks.backends.caption_rules.nouns import (
     ADJECTIVES,
+    BODY_PARTS,
     COLLECTIVES,
     COLOURS,
     COMPOUNDS,
@@ -178,7 +179,15 @@ class NounPhraseReader:
             return living and scan.subject_open and is_unknown(word) and word.endswith(("s", "ed"))
         known = form.lemma in ACTION_LEMMAS
         if is_adjective(before) and not living:
-            return "VBZ" in form.tags and scan.subject_open and known and scan.object_follows(i)
+            looks = (itself := noun_form(word)) and itself.lemma in BODY_PARTS | GARMENTS
+            if looks and scan.lower(i + 1) not in DETERMINERS:
+                return False  # "a girl with long braids"; but "a girl in pink dresses a doll"
+            return (
+                "VBZ" in form.tags
+                and scan.subject_open
+                and known
+                and (scan.object_follows(i) or (scan.lower(i - 2) == "in" and before in COLOURS))
+            )
         if noun_form(word) is None and word not in ADJECTIVES:
             return True
         if "VBZ" in form.tags:

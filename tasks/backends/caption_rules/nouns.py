@@ -43,7 +43,13 @@ PEOPLE = (
         "preschooler human cameraman technician masseuse therapist caregiver handler jockey skateboarder "
         "snowboarder bowler archer assistant pupil schoolboy schoolgirl clerk courier janitor porter miner "
         "diver rower jogger biker motorcyclist fencer bodybuilder cheerleader boss employee manager "
-        "librarian shopper diner hostess senior elder"
+        "librarian shopper diner hostess senior elder "
+        "knight samurai ninja pirate gladiator warrior viking wizard witch fairy superhero thief robber burglar "
+        "prisoner masseur groomer hairstylist manicurist beautician tattooist makeup-artist optician optometrist "
+        "physiotherapist paramedic medic lifeguard lumberjack jeweler jeweller watchmaker shoemaker cobbler "
+        "florist seamstress artisan butler maid bridesmaid cowgirl kayaker paddler snorkeler beekeeper contestant "
+        "competitor participant visitor bystander onlooker inspector detective cellist flautist saxophonist "
+        "trumpeter salesperson saleswoman stewardess zookeeper"
     )
 )
 DOGS = word_set(
@@ -90,13 +96,34 @@ GARMENTS = word_set(
     "pajamas underwear hat cap beanie helmet hood headband bandana scarf tie bow glove mitten sock shoe boot "
     "sneaker sandal slipper heel belt glasses sunglasses goggles mask headphones earring necklace watch turban "
     "veil jersey polo raincoat onesie leotard tutu harness collar leash cloak cape headscarf garb "
-    "wetsuit tracksuit jumpsuit romper gi"
+    "wetsuit tracksuit jumpsuit romper gi armour armor chainmail breastplate gauntlet camouflage camo scrubs "
+    "fatigues sleeve stocking poncho shawl pashmina sarong toga kilt cassock hijab burqa niqab abaya kaftan dhoti "
+    "kurta saree hanbok qipao yukata corset bodice camisole singlet undershirt waistcoat overcoat parka anorak "
+    "windbreaker trenchcoat nightgown pinafore dungarees coveralls bodysuit snowsuit spacesuit swimwear sportswear "
+    "footwear lingerie apparel smock bib diaper nappy bonnet beret fedora sombrero tiara crown visor balaclava wig "
+    "kerchief necktie bracelet bangle brooch pendant wristband sweatband armband sash suspenders loafer moccasin "
+    "stiletto sundress miniskirt ballgown bathrobe nightshirt shoelace handcuff earmuffs kneepad earphones drysuit"
 )
+# Worn, though no garment: "a man in leather".
+CLOTHS = word_set("leather denim plaid tweed velvet silk lace cotton wool khaki spandex latex")
+# Garments that also hold things: "puts a coin in a hat".
+HOLLOW = word_set("hat cap helmet hood shoe boot sock slipper sneaker sandal stocking glove mitten")
+# "a girl in pigtails": hair, not clothes.
+HAIRSTYLES = word_set("pigtail ponytail braid bun dreadlock cornrow curler")
 BODY_PARTS = word_set(
     "hand arm finger thumb fist palm wrist elbow shoulder head face hair beard mustache moustache eye ear nose "
     "mouth lip tooth tongue cheek chin neck chest back belly stomach waist hip leg knee foot toe heel ankle "
     "thigh lap body paw tail fur mane wing beak hoof claw snout muzzle skin torso forehead ponytail braid bun "
-    "curl tattoo eyebrow forearm shin calf brow gaze"
+    "curl tattoo eyebrow forearm shin calf brow gaze pigtail plait bicep eyelid eyelash fingernail toenail fingertip "
+    "knuckle nape scruff scalp jaw nostril spine buttock whisker udder"
+)
+# "touches a dog with a finger" tells nothing about the dog's looks, "feeds a bird with a red beak" does.
+LIMBS = word_set(
+    "hand foot paw mouth finger thumb fist palm elbow knee toe arm leg tongue fingertip knuckle forearm beak claw hoof"
+)
+# Parts of a person, animal or garment only if their owner is named: "paints her nails", "the elephant's trunk".
+OWNED_PARTS = word_set(
+    "nail lash collar sleeve lapel cuff hem pocket bottom temple horn trunk tusk feather shell antler"
 )
 # Places where things happen: not objects.
 SCENE = word_set(
@@ -124,27 +151,52 @@ ABSTRACT = word_set(
     "force energy skill ease effort motion movement action activity gesture pose posture position expression "
     "emotion feeling mood style manner fashion rhythm beat music song sound noise voice word question answer "
     "idea thought story news game match race contest competition fun trick pattern gait nap break rest walk run "
-    "ride swim dance jump leap dive tour trip journey breath kiss hug handshake conversation chat talk speech "
-    "rope-skipping hello goodbye balance catch tag chess football soccer basketball-game tennis golf baseball "
-    "volleyball-game tune melody sleep fall spin flip somersault cartwheel grip success instruction reason "
-    "purpose help love fear anger surprise concentration precision determination enthusiasm confidence grace "
-    "affection"
+    "ride swim dance jump leap dive tour trip journey breath kiss hug handshake conversation chat talk speech grin "
+    "frown sigh nod wink flourish gusto rope-skipping hello goodbye balance catch tag chess soccer basketball-game "
+    "tennis golf volleyball-game tune melody sleep fall spin flip somersault cartwheel grip success instruction "
+    "reason purpose help love fear anger surprise concentration precision determination enthusiasm confidence "
+    "grace affection"
 )
+# Without an article it is the game: "plays football", "kicks a football".
+BALL_GAMES = word_set("football baseball")
 # "a group of boys" is boys, "a piece of cake" is cake; "a bowl of soup" stays a bowl.
 MEASURES = word_set("piece slice pair bunch group lot couple set kind type sort number variety handful bit bundle")
 # "the side of the car", "the head of the man": the whole is the entity.
-PARTS = BODY_PARTS | PLACES_IN_VIEW | word_set("surface end edge part handle half tip rim base inside outside")
+PARTS = (
+    BODY_PARTS
+    | OWNED_PARTS
+    | PLACES_IN_VIEW
+    | word_set("surface end edge part handle half tip rim base inside outside")
+)
+# What else wears clothes: "a teddy bear in a blue T-shirt".
+FIGURES = word_set(
+    "doll puppet marionette mannequin manikin dummy statue statuette figurine sculpture scarecrow snowman robot "
+    "android teddy teddy_bear toy plushie gnome skeleton"
+)
+WEARERS = LIVING | FIGURES | {"one", "other"}
+# Used without an article: "washes his hands with soap".
+SUBSTANCES = word_set(
+    "soap shampoo conditioner lotion cream sunscreen gel foam oil wax paint ink makeup lipstick powder perfume "
+    "toothpaste floss glue tape paper cloth string thread yarn rope wire foil gauze chalk charcoal clay sand water "
+    "milk ice"
+)
 TOYS = word_set(
     "toy stuffed plush plastic wooden ceramic rubber stone bronze inflatable cardboard paper robot teddy snow"
 )
 PLURAL_ONLY = word_set(
     "scissors glasses sunglasses goggles trousers pants jeans shorts leggings tights binoculars pliers tongs tweezers "
-    "headphones pyjamas pajamas overalls clothes shears chopsticks clippers"
+    "headphones pyjamas pajamas overalls clothes shears chopsticks clippers "
+    "scrubs fatigues dungarees coveralls suspenders earmuffs earphones"
+)
+# Never with "a": "a man in his armour" is a man in armour.
+MASS = PLURAL_ONLY | word_set(
+    "armour armor chainmail camouflage camo clothing attire garb apparel underwear lingerie sportswear swimwear "
+    "footwear"
 )
 COMPOUNDS = word_set(
     "vacuum_cleaner washing_machine sewing_machine shopping_cart teddy_bear ice_cream hot_dog cell_phone "
     "mobile_phone hula_hoop jump_rope remote_control high_chair rocking_chair lawn_mower punching_bag rubber_duck "
-    "baby_bottle"
+    "baby_bottle curling_iron hair_dryer"
 )
 
 # --- Adjectives ------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from schemas.source import MAX_CAPTION_CHARS
 from tasks.backends.caption_rules.chunker import chunks
-from tasks.backends.caption_rules.clauses import Draft
+from tasks.backends.caption_rules.clauses import Contact, Draft
 from tasks.backends.caption_rules.entities import Discourse, Entity, listed
 from tasks.backends.caption_rules.nouns import COLOURS, SHADES, is_adjective
 from tasks.backends.caption_rules.sentence_reader import SentenceReader
@@ -40,7 +40,7 @@ class CaptionRules:
         self.subjects = subjects
         self.identity = {
             "backend": "rules",
-            "model": "caption-rules-2",
+            "model": "caption-rules-3",
             "lemminflect": importlib.metadata.version("lemminflect"),
         }
         self.concurrency = 1  # pure Python: threads would only take turns
@@ -54,9 +54,10 @@ class CaptionRules:
 
     def rate(self, caption: str, relation: Relation, mentions: list[Mention]) -> Rating:
         """Score by the verb's class, then shift dynamism by the caption's adverbs (figure 22)."""
-        score, rule, confidence = _verb_score(relation.verb)
         key = (relation.subject_id, relation.verb, relation.object_id)
-        adverbs = read_caption(caption, self.subjects).adverbs.get(key, [])
+        draft = read_caption(caption, self.subjects).drafts.get(key)
+        score, rule, confidence = _verb_score(relation.verb, draft.contact if draft else None)
+        adverbs = draft.adverbs if draft else []
         change = any(a in FORCEFUL for a in adverbs) - any(a in GENTLE for a in adverbs)
         dynamism = min(5, max(1, score.dynamism + change))
         if dynamism != score.dynamism:
@@ -69,15 +70,25 @@ class CaptionRules:
         return [_instance(mention, entities.get(mention.instance_id)) for mention in mentions]
 
 
-def _verb_score(verb: str) -> tuple[Score, str, float]:
+def _verb_score(verb: str, contact: Contact | None) -> tuple[Score, str, float]:
     """Score, the rule that gave it, and the confidence in that rule."""
+    lemma = verb.split(" ")[0]
+    if contact in {"limb", "tool"} and lemma in VERB_SCORES:
+        score = VERB_SCORES[lemma]._replace(contactness=5)
+        return score, f"'{lemma}' is of the class '{score.verb_class}', and the {contact} makes contact", 0.9
     if verb in VERB_SCORES:
         score = VERB_SCORES[verb]
         return score, f"'{verb}' is of the class '{score.verb_class}'", 0.9
-    lemma = verb.split(" ")[0]
     if lemma in VERB_SCORES:
         score = VERB_SCORES[lemma]
-        return score, f"'{verb}' is scored as '{lemma}', of the class '{score.verb_class}'", 0.6
+        rule = f"'{verb}' is scored as '{lemma}', of the class '{score.verb_class}'"
+        return score, rule, 0.9 if contact else 0.6
+    if contact:
+        return (
+            UNKNOWN_VERB._replace(contactness=5),
+            f"'{verb}' is in no verb class, but the {contact} makes contact",
+            0.6,
+        )
     return UNKNOWN_VERB, f"'{verb}' is in no verb class", 0.4
 
 
@@ -127,7 +138,7 @@ class Reading:
     relations: list[Relation]
     mentions: list[Mention]
     entities: dict[str, Entity]  # by instance id
-    adverbs: dict[tuple[str, str, str], list[str]]  # by (subject id, verb, object id)
+    drafts: dict[tuple[str, str, str], Draft]  # by (subject id, verb, object id)
 
 
 @lru_cache(maxsize=256)
@@ -170,7 +181,7 @@ def _number(drafts: Sequence[Draft], entities: Sequence[Entity]) -> Reading:
     }
     ids = {id(entity): instance_id for instance_id, entity in numbered.items()}
     relations: dict[tuple[str, str, str], Relation] = {}
-    adverbs: dict[tuple[str, str, str], list[str]] = {}
+    read: dict[tuple[str, str, str], Draft] = {}
     for draft in drafts:
         assert draft.subject is not None
         key = (ids[id(draft.subject)], draft.verb, ids[id(draft.object)])
@@ -182,9 +193,9 @@ def _number(drafts: Sequence[Draft], entities: Sequence[Entity]) -> Reading:
                 type="multi_subject_relation" if draft.subject.living and draft.object.living else "functional_action",
                 source_sentence=draft.sentence,
             )
-            adverbs[key] = draft.adverbs
+            read[key] = draft
     mentions = [
         Mention(instance_id=instance_id, class_name=entity.class_name, living=entity.living)
         for instance_id, entity in numbered.items()
     ]
-    return Reading(list(relations.values()), mentions, numbered, adverbs)
+    return Reading(list(relations.values()), mentions, numbered, read)

@@ -16,10 +16,10 @@ from dataclasses import replace
 
 from schemas.extraction import Subjects
 from tasks.backends.caption_rules.chunks import Chunk, ChunkStream, Mark, NounPhrase, VerbGroup, is_mark
-from tasks.backends.caption_rules.clauses import Clause, Draft, Drafts
+from tasks.backends.caption_rules.clauses import Clause, Contact, Draft, Drafts, is_tool
 from tasks.backends.caption_rules.entities import Described, Discourse, Entity, Role
 from tasks.backends.caption_rules.modifiers import ModifierReader
-from tasks.backends.caption_rules.nouns import GARMENTS, PLACES_IN_VIEW, SCENE
+from tasks.backends.caption_rules.nouns import BODY_PARTS, GARMENTS, OWNED_PARTS, PLACES_IN_VIEW, SCENE
 from tasks.backends.caption_rules.verbs import (
     APPROACHES,
     DITRANSITIVE,
@@ -28,8 +28,9 @@ from tasks.backends.caption_rules.verbs import (
     OBJECT_PREPOSITIONS,
     PHRASAL,
     RECIPROCAL,
+    VERB_SCORES,
 )
-from tasks.backends.caption_rules.words import DIRECTIONS, STATIC_PREPOSITIONS, WEARING
+from tasks.backends.caption_rules.words import DIRECTIONS, REFLEXIVES, STATIC_PREPOSITIONS
 
 
 class SentenceReader:
@@ -117,6 +118,10 @@ class SentenceReader:
     def _noun(self) -> None:
         link, self.link = self.link, None
         clause = self.clause
+        if clause.verb is not None and clause.role is None and link is None:
+            if clause.verb.lemma == "wear" and clause.verb.asserted:
+                return self._clothe(self.modifiers.garments("wearing"))
+            clause.own = self._own()
         clause.reading_object = True
         mention = self.modifiers.described(clause, attach_all=clause.verb is None)
         clause.reading_object = False
@@ -127,6 +132,9 @@ class SentenceReader:
             self._end_clause()
             self._begin(Clause())
             self._subject(mention, joined=False)
+        elif link == "conjunction" and clause.after_tool:
+            self._adjunct(mention)
+            self._keep_tool(mention)
         elif link == "conjunction" and clause.role is not None and joins_object:
             self._object(mention, clause.role)
         elif link is None:
@@ -142,6 +150,8 @@ class SentenceReader:
             found = []  # "two men, one in red and the other in blue": the group stays the subject
         clause.subjects = [*clause.subjects, *(e for e in found if e not in clause.subjects)] if joined else found
         clause.gap = bool(clause.antecedent) and not joined
+        if clause.wears:
+            self._clothe(clause.wears)
         self.latest = members or found
 
     def _starts_clause(self, verb: VerbGroup, link: str | None) -> bool:
@@ -170,7 +180,7 @@ class SentenceReader:
         elif verb.form == "gerund":
             denied = isinstance(before, Mark) and before.text in {"without", "instead of"}
             asserted = verb.asserted and not denied
-            self._set_verb(replace(verb, asserted=asserted), self._doers_of_gerund(link), adverbs)
+            self._set_verb(replace(verb, asserted=asserted), self._doers_of_gerund(verb, link), adverbs)
         elif verb.form == "infinitive":
             approached = clause.verb is not None and clause.verb.asserted and clause.verb.lemma in APPROACHES
             self._set_verb(replace(verb, asserted=verb.asserted and approached), clause.doers, adverbs)
@@ -195,11 +205,13 @@ class SentenceReader:
             return False
         return link != "conjunction" or (clause.outer.verb is not None and self.stream.comma_just_before())
 
-    def _doers_of_gerund(self, link: str | None) -> list[Entity]:
+    def _doers_of_gerund(self, verb: VerbGroup, link: str | None) -> list[Entity]:
         clause = self.clause
         if link == "conjunction" and clause.verb is not None:
             return clause.doers
-        if link is None and self.latest and all(entity.living for entity in self.latest):
+        score = VERB_SCORES.get(clause.verb.lemma) if clause.verb else None
+        instrument = verb.lemma == "use" and score is not None and score.contactness >= 4  # "cuts hair using scissors"
+        if link is None and self.latest and all(entity.living for entity in self.latest) and not instrument:
             return self.latest
         return clause.subjects or clause.doers
 
@@ -218,6 +230,8 @@ class SentenceReader:
         clause = self.clause
         if clause.verb is None:
             return
+        self.drafts.relate(clause, clause.tools_alone(), f"{clause.verb_text} with", "tool")
+        clause.tools = []
         if clause.gap and not clause.direct and clause.antecedent:
             self.drafts.relate(clause, clause.antecedent, clause.verb_text)
             clause.gap = False
@@ -235,7 +249,7 @@ class SentenceReader:
     def _direct_object(self, mention: Described) -> None:
         clause = self.clause
         assert clause.verb is not None
-        if light := clause.light_verb(mention.base):
+        if (light := clause.light_verb(mention.base)) and not mention.whole:
             clause.light = light
             if clause.direct and "" in light.prepositions:
                 for draft in clause.drafts:
@@ -259,9 +273,12 @@ class SentenceReader:
         found = self.discourse.resolve(mention, Role.PREPOSITIONAL if preposition else Role.DIRECT, clause.doers)
         self.latest, clause.role = found, preposition
         clause.after_adjunct = bool(mention.landmarks) and mention.landmarks[-1].base.head not in PLACES_IN_VIEW
+        clause.after_tool = False
+        contact: Contact | None = None
         if preposition:
+            contact = "limb" if clause.lays_limb else self._body_part(mention)
             clause.goal_taken = True
-            found = [] if mention.base.head in SCENE else found
+            found = [e for e in found if e not in clause.direct and mention.base.head not in SCENE]
         elif clause.verb.passive:
             return None
         else:
@@ -270,7 +287,22 @@ class SentenceReader:
                 self.discourse.groups.append(list(clause.direct))
             if self._self_directed(clause.verb, mention.base):
                 return None
-        return self.drafts.relate(clause, found, clause.verb_with(preposition))
+            contact = self._body_part(mention)
+            clause.verb_text = clause.verb_on_part(mention.base) or clause.verb_text
+        return self.drafts.relate(clause, found, clause.verb_with(preposition), contact)
+
+    def _body_part(self, mention: Described) -> Contact | None:
+        return "body part" if mention.base.head in BODY_PARTS else None
+
+    def _own(self) -> NounPhrase | None:
+        """The noun phrase at the position, if it means the doer or a part of the doer: "himself", "his hand"."""
+        base, of = self.stream.peek(), self.stream.peek(1)
+        assert isinstance(base, NounPhrase)
+        part = base.head in BODY_PARTS or (base.head in OWNED_PARTS and base.possessor is not None)
+        anothers = is_mark(of, "preposition") and of.text == "of"
+        if part and not anothers and not self.discourse.owner(base, self.clause.doers):
+            return base
+        return base if base.pronoun in REFLEXIVES else None
 
     def _self_directed(self, verb: VerbGroup, base: NounPhrase) -> bool:
         """ "crosses the street", "adjusts his own hat": nothing is done to another entity."""
@@ -281,15 +313,17 @@ class SentenceReader:
         return dressing and worn and not self.discourse.owner(base, self.clause.doers)
 
     def _preposition(self, preposition: str) -> None:
-        verb = self.clause.verb
-        if not isinstance(self.stream.peek(), NounPhrase):
+        verb, following = self.clause.verb, self.stream.peek()
+        if not isinstance(following, NounPhrase):
             return self._trailing_particle(preposition)
         if preposition in DIRECTIONS and verb is not None and verb.lemma not in LOCOMOTION:
             return None  # "blows out the candles": the noun phrase is the verb's object
         self.link = None
+        if self.modifiers.worn_ahead(preposition) and not self.clause.takes_garment(following):
+            return self._clothe(self.modifiers.garments(preposition))
         if verb is not None and verb.passive and preposition == "by":
             return self._agent()
-        if self.clause.takes(preposition):
+        if self.clause.takes(preposition, following):
             return self._prepositional_object(preposition)
         return self._prepositional_adjunct(preposition)
 
@@ -320,16 +354,30 @@ class SentenceReader:
             clause.keep_place(preposition, mention)
 
     def _prepositional_adjunct(self, preposition: str) -> None:
-        """A phrase that the verb does not take: clothes of the subject, or a place."""
+        """A phrase that the verb does not take: a tool or a place."""
         clause = self.clause
+        fronted = self.stream.peek(-2) is None
         mention = self.modifiers.described(clause)
         self._adjunct(mention)
-        clause.after_adjunct = True
-        worn = preposition in WEARING and mention.base.head in GARMENTS
-        if worn and len(clause.subjects) == 1:
-            clause.subjects[0].wears = clause.subjects[0].wears or [mention.base.text]
+        clause.after_adjunct, clause.after_tool = True, False
+        if preposition == "with" and (fronted or clause.verb is not None):
+            self._keep_tool(mention)
         elif preposition in STATIC_PREPOSITIONS and self.latest and not mention.base.pronoun:
             clause.keep_place(preposition, mention)
+
+    def _keep_tool(self, mention: Described) -> None:
+        if is_tool(mention.base, self.clause.own):
+            self.clause.tools += self.latest
+            self.clause.after_tool = True
+
+    def _clothe(self, garments: Sequence[str]) -> None:
+        """Garments that no noun beside them wears: the subject does, "kicks a ball in a red hat"; or the next one."""
+        clause = self.clause
+        wearers = clause.subjects or clause.doers
+        if not wearers and clause.verb is None:
+            clause.wears = list(garments)
+        elif len(wearers) == 1:
+            wearers[0].wears += [garment for garment in garments if garment not in wearers[0].wears]
 
 
 def _is_particle(verb: VerbGroup, text: str) -> bool:

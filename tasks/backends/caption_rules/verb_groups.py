@@ -21,7 +21,9 @@ from tasks.backends.caption_rules.words import (
     ADVERBS,
     AUXILIARIES,
     BE,
+    CLOTHED_IN,
     DETERMINERS,
+    DRESSED,
     NEGATIONS,
     PARTICLES,
     PREPOSITIONS,
@@ -55,7 +57,7 @@ class VerbGroupReader:
 
     def _worn(self, i: int) -> bool:
         """ "dressed in" and "clad in" lead to garments, as "wearing" does."""
-        return self.scan.lower(i) in {"dressed", "clad"} and self.scan.lower(i + 1) == "in"
+        return self.scan.lower(i) in DRESSED and f"{self.scan.lower(i)} {self.scan.lower(i + 1)}" in CLOTHED_IN
 
     def _infinitive(self, i: int) -> int:
         start = i + 1
@@ -79,7 +81,7 @@ class VerbGroupReader:
         lemma, tags = self.scan.verb_form(i) or ("", frozenset())
         if last in BE and "VBG" in tags:
             return self._add(i + 1, VerbGroup(lemma, form, asserted=asserted))
-        if last in BE and "VBN" in tags and self.scan.lower(i) not in {"dressed", "clad"}:
+        if last in BE and "VBN" in tags and not self._worn(i):
             return self._add(i + 1, VerbGroup(lemma, form, passive=True, asserted=asserted))
         if last not in BE and ("VBN" if last in _HAVE else "VB") in tags:
             return self._add(i + 1, VerbGroup(lemma, form, asserted=asserted))

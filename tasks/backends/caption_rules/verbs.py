@@ -31,29 +31,30 @@ class Score(NamedTuple):
 # class -> contactness, dynamism, verbs. A verb is in one class; with a preposition it is another entry.
 _VERB_CLASSES: dict[str, tuple[int, int, str]] = {
     "hold": (5, 2, "hold grip grasp clutch clasp cradle cuddle carry_on hold_onto hang_on hang_from cling_to hold_up "
-                    "hold_hands_with"),
+                    "hold_hands_with wield brandish clench restrain straddle"),
     "carry": (5, 4, "carry lift hoist raise pick_up pick lift_up haul transport bear lower bring fetch collect gather "
                     "deliver scoop scoop_up hoist_up put_down set_down lay_down wheel"),
     "grab": (5, 4, "grab catch seize snatch take take_out take_off pluck capture steal take_away remove retrieve "
-                   "receive accept grab_onto pull_out pull_off pull_up get_off"),
+                   "receive accept grab_onto pull_out pull_off pull_up get_off extract unhook"),
     "strike": (5, 5, "kick hit punch slap strike smack knock knock_over knock_down knock_off spike smash hammer beat "
                      "bat whack headbutt swat tackle volley bump bump_into crash_into ram run_into "
                      "collide_with chop shatter break crush kick_over stomp stomp_on pound slam attack wrestle "
-                     "wrestle_with fight fight_with box dribble dunk"),
+                     "wrestle_with fight fight_with box dribble dunk jab spank whip stab slash grapple bang"),
     "throw": (4, 5, "throw toss hurl fling pitch lob launch chuck bounce juggle spin twirl flip swing throw_away "
                     "drop shoot roll bowl serve shuffle catapult flick"),
     "push": (5, 4, "push pull drag shove tug yank press squeeze stretch bend twist turn rotate shake rock tow "
                    "slide push_over push_away push_down pull_down nudge rub scrub wipe wipe_off sweep mop "
                    "polish massage knead roll_up fold unfold tear rip peel stir mix whisk brush comb tilt tip "
                    "jiggle steer pedal row crank press_on push_on pull_on tug_on wring mow rake dig plow "
-                   "wipe_down paddle squash"),
+                   "wipe_down paddle squash pinch prod ruffle tousle dab smear apply scrape scour flatten mash "
+                   "crumple loosen tighten unroll fluff"),
     "embrace": (5, 3, "hug embrace kiss snuggle shake_hands_with high-five dance_with greet tickle hug_tightly "
                       "fist-bump high-five_with lick nuzzle"),
     "touch": (5, 2, "touch tap pat stroke pet caress poke feel_with tap_on pat_on rub_against scratch sniff "
                     "smell paw paw_at knock_on press_against lean_on lean_against nestle"),
     "rest": (5, 1, "sit_on lie_on stand_on perch_on rest_on sleep_on kneel_on lean_over recline_on lay_on sit_in"),
     "leap": (5, 5, "jump_on jump_onto bounce_on leap_onto leap_on step_on stand_up_on hop_on hop_onto pounce_on "
-                   "climb climb_on climb_onto climb_up climb_into swing_on ride mount board ride_on skate_on "
+                   "climb climb_on climb_onto climb_up climb_into swing_on ride mount land_on board ride_on skate_on "
                    "slide_down trample jump_off bite bite_into"),
     "clear": (2, 5, "jump_over leap_over hop_over vault vault_over dodge avoid step_over"),
     "chase": (2, 5, "chase pursue run_after hunt race run_toward run_towards chase_after charge charge_at herd"),
@@ -69,20 +70,24 @@ _VERB_CLASSES: dict[str, tuple[int, int, str]] = {
     "place": (5, 3, "put place set lay position arrange stack insert hang install mount_on attach tie fasten "
                     "load unload pack unpack cover wrap uncover reveal hide bury plug put_away assemble build "
                     "fix repair adjust put_on button zip plant decorate connect cap fill empty balance lock "
-                    "unlock park light spread"),
+                    "unlock park light spread drape tuck bind untie buckle unbuckle glue blindfold "
+                    "swaddle unveil ignite"),
     "place in": (3, 3, "put_in put_into put_onto place_in place_into place_on place_onto set_on set_in lay_in "
                        "insert_into load_into load_onto pack_into stack_on hang_up_on drop_on drop_onto "
                        "attach_to tie_to dip_in dip_into plug_into spread_on spray_on"),
     "pour": (4, 4, "pour spill sprinkle spray water drain squirt"),
-    "pour into": (3, 4, "pour_into pour_in pour_over pour_onto pour_out_of sprinkle_on sprinkle_over spill_on"),
+    "pour into": (3, 4, "pour_into pour_in pour_over pour_on pour_onto pour_out_of sprinkle_on sprinkle_over spill_on"),
     "cut": (5, 4, "cut slice carve trim shave saw chop_up dice grate cut_up drill sand file mince grind sew "
-                  "stitch knit weave crack unwrap open close shut open_up mould mold sculpt shape iron shovel"),
+                  "stitch knit weave crack unwrap open close shut open_up mould mold sculpt shape iron shovel "
+                  "snip shred engrave whittle weld solder crochet embroider unscrew"),
     "consume": (5, 3, "eat drink sip chew swallow devour gobble taste nibble suck munch drink_from eat_from "
                       "sip_from chew_on nibble_on inhale smoke blow blow_on blow_out lap_up graze_on munch_on "
                       "gnaw gnaw_on bite_off"),
     "care": (5, 3, "feed wash bathe dress groom clean dry rinse bandage help examine treat milk saddle shear "
                    "bottle-feed scrub_down tend nurse inspect check soothe burp rock_to_sleep harness help_up "
-                   "dust pamper"),
+                   "dust pamper braid plait curl style straighten dye shampoo lather moisturize vaccinate inject "
+                   "tattoo pierce disinfect comfort console shine"),
+    "cook": (4, 3, "cook fry bake roast grill boil blend"),
     "play": (5, 4, "play strum play_with operate drive fly use type_on pedal_on toy_with ride_in practise_with"),
     "mark": (5, 3, "write draw paint write_on draw_on paint_on sketch sign scribble_on type erase write_in "
                    "color colour scribble sculpt_from stamp turn_on turn_off switch_on switch_off swipe scroll "
@@ -146,6 +151,11 @@ PHRASAL = frozenset(
 OBJECT_PREPOSITIONS = _object_prepositions()
 # In these classes the preposition leads to a second object; in others it leads to the only one.
 GOAL_CLASSES = {"aim", "place in", "pour into", "transfer"}
+# Done with a tool in hand, even if nothing else is named: "eats with a spoon".
+TOOL_CLASSES = {"strike", "throw", "push", "touch", "pour", "cut", "consume", "care", "mark"}
+# "lays a hand on a dog", "lays a blanket on a baby": what it comes to lie on is an object.
+LAYING = word_set("put place lay rest wrap press lean set drape throw fling rub slide tuck hook loop run")
+LAID_ON = word_set("on onto around over against upon on_top_of into through")
 # After these "after" is a preposition, "runs after a cat"; elsewhere it is a conjunction.
 FOLLOWED_BY_AFTER = word_set("run chase rush dash sprint race")
 DITRANSITIVE = word_set("give hand pass throw toss offer show bring feed serve lend send sell kick roll buy")
@@ -176,7 +186,7 @@ class LightVerb(NamedTuple):
 
 # (verb, noun) -> meaning
 LIGHT_VERBS: dict[tuple[str, str], LightVerb] = {
-    ("shake", "hand"): LightVerb("shake hands with", frozenset({"with"})),
+    ("shake", "hand"): LightVerb("shake hands with", frozenset({"with", "of"})),
     ("hold", "hand"): LightVerb("hold hands with", frozenset({"with"})),
     ("exchange", "high-five"): LightVerb("high-five", frozenset({"with"})),
     ("give", "high-five"): LightVerb("high-five", frozenset({"", "to"})),

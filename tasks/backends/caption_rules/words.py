@@ -62,7 +62,10 @@ STATIC_PREPOSITIONS = word_set(
     "on in at beside near behind under above below between among by inside outside underneath atop next_to in_front_of "
     "on_top_of close_to to_the_left_of to_the_right_of"
 )
-WEARING = word_set("in wearing dressed_in clad_in sporting")
+DRESSED = word_set("dressed clad attired garbed outfitted")
+# What follows these is worn, whatever it is; what follows "in" may be a place.
+CLOTHED_IN = word_set("wearing sporting dressed_as") | {f"{participle} in" for participle in DRESSED}
+WEARING = CLOTHED_IN | {"in"}
 PREPOSITIONS = (
     STATIC_PREPOSITIONS
     | WEARING
