@@ -33,6 +33,7 @@ from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
 from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo
+from tasks.media.file_kinds import why_unreadable
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
 MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
@@ -236,7 +237,7 @@ def _opened(video: Path | bytes) -> Iterator[tuple[av.container.InputContainer, 
     except (av.error.FileNotFoundError, av.error.PermissionError) as error:
         raise RowFailed("missing_video", f"{name}: {error.strerror}", retryable=True) from error
     except av.FFmpegError as error:
-        raise UnreadableVideo(f"{name}: {error.strerror}") from error
+        raise UnreadableVideo(f"{name}: {why_unreadable(video, error.strerror)}") from error
 
 
 def _name_of(video: Path | bytes) -> str:
