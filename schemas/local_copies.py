@@ -21,12 +21,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from schemas.regular_files import open_regular
 from schemas.service import ServiceDown
 from schemas.storage import ObjectPath
 
 DEFAULT_GB = 50.0
 IN_USE_S = 600.0  # a stage may open a file several times while it works on it
 LEFT_OVER_S = 86_400.0
+BLOCK_BYTES = 2**20
 ASIDE = ".aside"
 
 
@@ -67,7 +69,7 @@ def fetch(path: ObjectPath, *, in_use: bool = False) -> Content:
         os.close(descriptor)
         aside = Path(name)
         path.download(aside)
-        content = Content(file_sha256(aside), aside.stat().st_size)
+        content = file_content(aside)
         _mark_used(aside, time.time() - (0 if in_use else IN_USE_S))
         _settle(aside, _place(content.sha256, path.name))
     except FileNotFoundError:
@@ -85,15 +87,25 @@ def fetch(path: ObjectPath, *, in_use: bool = False) -> Content:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, read again only when the file has changed."""
+    """SHA-256 of a regular file's bytes. Raises OSError."""
+    return file_content(path).sha256
+
+
+def file_content(path: Path) -> Content:
+    """Hash and size of a regular file, read again only when the file has changed. Raises OSError."""
     stat = path.stat()
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return _file_content(path, stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev)
 
 
 @lru_cache(maxsize=65536)
-def _file_sha256(path: Path, size: int, mtime_ns: int, inode: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _file_content(path: Path, *_: int) -> Content:
+    """The other arguments tell a changed file."""
+    digest, n_bytes = hashlib.sha256(), 0
+    with open_regular(path) as file:
+        while block := os.read(file.fileno(), BLOCK_BYTES):
+            digest.update(block)
+            n_bytes += len(block)
+    return Content(digest.hexdigest(), n_bytes)
 
 
 def cache_folder() -> Path:

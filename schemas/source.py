@@ -6,14 +6,22 @@ Source(source_id="src-5f0c...", video="dog.mp4", video_sha256="9b1e...", ...)  a
 
 from __future__ import annotations
 
-from typing import ClassVar
+from decimal import Decimal
+from typing import Any, ClassVar
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from schemas.outcome import Kind, Subject
 from schemas.record import Record, column, content_hash
 
 MAX_CAPTION_CHARS = 20_000
+
+
+def id_as_text(value: Any) -> Any:
+    """7 -> "7": a column of ids may hold integers. Raises ValueError for other numbers, of which no text is certain."""
+    if isinstance(value, bool | float | Decimal):
+        raise ValueError(f"{value!r} is no id; give text or an integer")
+    return str(value) if isinstance(value, int) else value
 
 
 class ManifestRow(Record):
@@ -28,6 +36,11 @@ class ManifestRow(Record):
     start_s: float | None = column("Use the video only from here", unit="s", default=None, ge=0)
     end_s: float | None = column("Use the video only up to here", unit="s", default=None, gt=0)
     id: str | None = column("The user's own name for the row; carried along, never a key", default=None, max_length=256)
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _integers_are_ids(cls, value: Any) -> Any:
+        return id_as_text(value)
 
     @model_validator(mode="after")
     def _span_runs_forward(self) -> ManifestRow:

@@ -47,29 +47,36 @@ class Inputs(BaseModel):
 
     def verified(self, video: str, sha256: str) -> Path:
         """A file with the bytes that the row was planned with: the located one, or a copy of the located object."""
-        path = self.locate(video)
         changed = RowFailed("input_changed", f"{video!r} was rewritten while it was curated; run again", retryable=True)
         try:
+            path = self.locate(video)
             if isinstance(path, ObjectPath):
                 return local_copy(path, sha256)
             if file_sha256(path) != sha256:
                 raise changed
         except ContentChanged as error:
             raise changed from error
+        except RowFailed as error:  # the row could be read when it was planned
+            raise RowFailed(error.reason, error.detail, retryable=True) from error
         except OSError as error:
             raise RowFailed("missing_file", f"{video!r}: {error.strerror}", retryable=True) from error
         return path
 
 
 def _locate_file(folder: Path, video: str) -> Path:
-    parts = urlsplit(video)
-    if parts.scheme == "file":
-        path = Path(unquote(parts.path))
-    elif "://" in video:
-        raise RowFailed("unsupported_uri", f"{video!r}: only paths and file:// URIs are read", retryable=False)
-    else:
-        path = Path(video)
-    return (folder.resolve() / path).resolve()
+    try:
+        parts = urlsplit(video)
+        if parts.scheme == "file":
+            path = Path(unquote(parts.path))
+        elif "://" in video:
+            raise RowFailed("unsupported_uri", f"{video!r}: only paths and file:// URIs are read", retryable=False)
+        else:
+            path = Path(video)
+        return (folder.resolve() / path).resolve()
+    except RuntimeError as error:
+        raise RowFailed("bad_path", f"{video!r}: its links lead in a circle", retryable=False) from error
+    except (ValueError, OSError) as error:  # also a name that this machine's encoding cannot write
+        raise RowFailed("bad_path", f"{video!r} is no path: {error}", retryable=False) from error
 
 
 def _locate_object(folder: ObjectPath, video: str) -> ObjectPath:

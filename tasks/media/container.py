@@ -19,6 +19,7 @@ import av
 from av.stream import Disposition
 
 from schemas.outcome import RowFailed
+from tasks.media.file_kinds import why_unreadable
 
 MAX_FRAME_PIXELS = 2**26  # 8192 x 8192: a header is free to claim more than a machine can hold
 
@@ -58,7 +59,7 @@ def opened(video: Path | bytes) -> Iterator[tuple[av.container.InputContainer, a
     except (av.error.FileNotFoundError, av.error.PermissionError) as error:
         raise RowFailed("missing_video", f"{name}: {error.strerror}", retryable=True) from error
     except av.FFmpegError as error:
-        raise UnreadableVideo(f"{name}: {error.strerror}") from error
+        raise UnreadableVideo(f"{name}: {why_unreadable(video, error.strerror)}") from error
 
 
 def name_of(video: Path | bytes) -> str:

@@ -3,13 +3,15 @@
     {"video": "dog.mp4", "caption": "A woman throws a red ball to a dog."}
         -> Source(source_id="src-5f0c...", video_sha256="9b1e...", line=1, ...)
 
-Manifests are JSON lines, CSV or Parquet with the columns of schemas.source.ManifestRow. In a folder,
-`dog.mp4` takes its caption from `dog.txt` beside it. An unusable line ends as an outcome that
-names the line; the others go on. Manifest and videos may lie in a store (s3://bucket/captions.jsonl).
+Manifests are JSON lines, CSV or Parquet with the columns of schemas.source.ManifestRow; other columns are left out. In
+a folder, `dog.mp4` takes its caption from `dog.txt` beside it. An unusable line ends as an outcome that names the line,
+whatever it holds; the others go on. Manifest and videos may lie in a store (s3://bucket/captions.jsonl).
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import os
@@ -19,25 +21,33 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from schemas.local_copies import Content, fetch, file_sha256
+from schemas.local_copies import Content, fetch, file_content
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column
+from schemas.regular_files import NotRegular, open_regular
 from schemas.source import ManifestRow, Source
-from schemas.storage import REQUESTS_AT_ONCE, AnyPath, ObjectPath, at_once, list_files, write_atomic
+from schemas.storage import REQUESTS_AT_ONCE, AnyPath, ObjectPath, at_once, write_atomic
 from tasks.engine.inputs import Inputs
 from tasks.engine.progress import counted
+from tasks.readers.columns import Columns
+from tasks.readers.folders import Folder, list_folder
 from tasks.readers.lines import (
     MANIFEST_SUFFIXES,
+    VIDEO_SUFFIXES,
     EndedLines,
     InputLine,
     ManifestError,
+    bad_line,
     parse_line,
     read_lines,
     require_manifest,
 )
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"})
 STAGE = "read_manifest"
+COLUMNS = Columns.of(ManifestRow)
+MAX_SIDECAR_BYTES = 2**20  # a caption is far shorter, and a file without end is not read to its end
+# What stays as it is until somebody changes it: to run again is no remedy.
+_LASTING = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +111,7 @@ def read_each(place: AnyPath, read: Callable[[T], U], items: Sequence[T], unit: 
 def content_of(path: AnyPath, known: AnyPath | None) -> Content:
     """A video's hash and size; `known` as in read_manifest. Raises OSError."""
     if isinstance(path, Path):
-        return Content(file_sha256(path), path.stat().st_size)
+        return file_content(path)
     note = known / f"{path.stamp()}.json" if known is not None else None
     if note is not None:
         try:
@@ -121,7 +131,7 @@ def _read_line(line: InputLine, inputs: Inputs, read_content: Callable[[AnyPath]
     except RowFailed as error:
         return RowFailed(error.reason, f"line {line.number}: {error.detail}", retryable=error.retryable)
     except OSError as error:
-        return RowFailed("missing_file", f"line {line.number}: {row.video!r}: {error.strerror}", retryable=True)
+        return unreadable(f"line {line.number}: {row.video!r}", error)
     return Source(
         source_id=Source.id_of(content.sha256, row.caption, row.start_s, row.end_s),
         external_id=row.id,
@@ -135,30 +145,80 @@ def _read_line(line: InputLine, inputs: Inputs, read_content: Callable[[AnyPath]
     )
 
 
+def unreadable(what: str, error: OSError) -> RowFailed:
+    """The end of a line whose file cannot be opened or read."""
+    if isinstance(error, NotRegular):
+        return RowFailed("not_a_file", f"{what}: {error.strerror}", retryable=False)
+    said = error.strerror or str(error)
+    return RowFailed("missing_file", f"{what}: {said}", retryable=error.errno not in _LASTING)
+
+
 # --- Kinds of manifest -----------------------------------------------------------------------
 
 
 def _lines(manifest: AnyPath) -> Iterator[InputLine]:
     require_manifest(manifest)
-    if manifest.is_dir():
-        yield from (InputLine(number, values) for number, values in enumerate(_folder_rows(manifest), start=1))
-    else:
-        yield from read_lines(manifest)
+    if not manifest.is_dir():
+        yield from read_lines(manifest, COLUMNS)
+        return
+    try:
+        folder = list_folder(manifest)
+    except OSError as error:
+        raise ManifestError(f"{manifest} cannot be listed: {error.strerror}") from error
+    yield from _folder_lines(manifest, folder)
 
 
-def _folder_rows(folder: AnyPath) -> list[dict[str, Any]]:
-    files = list_files(folder)
-    there = set(files)
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    if not videos:
-        raise ManifestError(f"{folder} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); give one that does")
+def _folder_lines(place: AnyPath, folder: Folder) -> Iterator[InputLine]:
+    """A line for each video; then one for all that may be a video, or hold some, and cannot be read."""
+    there = set(folder.files)
+    videos = [path for path in folder.files if path.suffix.lower() in VIDEO_SUFFIXES]
+    # A pipe or a link that does not end in .mp4 is none of ours; what cannot be looked at may hold videos.
+    others = {
+        path: error
+        for path, error in folder.others.items()
+        if path.suffix.lower() in VIDEO_SUFFIXES or not _leads_nowhere(error)
+    }
+    if not videos and not others:
+        manifests = [path.name for path in folder.files if path.suffix.lower() in MANIFEST_SUFFIXES]
+        remedy = f"give {manifests[0]} in it" if manifests else "give one that does"
+        raise ManifestError(f"{place} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}); {remedy}")
 
-    def row(video: Any) -> dict[str, Any]:
-        sidecar = video.with_suffix(".txt")
-        caption = sidecar.read_text("utf-8", errors="replace").strip() if sidecar in there else None
-        return {"video": os.fspath(video.relative_to(folder)), "caption": caption or None}
+    def line(numbered: tuple[int, Any]) -> InputLine:
+        number, video = numbered
+        values = {"video": os.fspath(video.relative_to(place)), "caption": None}
+        try:
+            values["caption"] = _caption_beside(video, there)
+        except RowFailed as error:
+            return InputLine.of(number, values, error)
+        return InputLine.of(number, values, values)
 
-    return at_once(folder, row, videos)
+    yield from at_once(place, line, list(enumerate(videos, start=1)))
+    for number, (path, error) in enumerate(others.items(), start=len(videos) + 1):
+        name = os.fspath(path.relative_to(place))
+        yield InputLine.of(number, {"video": name}, unreadable(repr(name), error))
 
 
-# --- Lines of a table ------------------------------------------------------------------------
+def _leads_nowhere(error: OSError) -> bool:
+    return isinstance(error, NotRegular | FileNotFoundError) or error.errno == errno.ELOOP
+
+
+def _caption_beside(video: Any, there: set[Any]) -> str | None:
+    """The text of `dog.txt` beside `dog.mp4`, None if there is none. Raises RowFailed if it cannot be read."""
+    sidecar = video.with_suffix(".txt")
+    try:
+        if isinstance(sidecar, ObjectPath):
+            data = sidecar.read_bytes() if sidecar in there else b""
+        elif os.path.lexists(sidecar):  # not `there`: a pipe and a link to nothing are no files, but meant as captions
+            with open_regular(sidecar) as file:
+                data = file.read(MAX_SIDECAR_BYTES + 1)
+        else:
+            return None
+    except OSError as error:
+        end = unreadable(f"its caption {sidecar.name!r}", error)
+        raise RowFailed("unreadable_caption", end.detail, retryable=end.retryable) from error
+    if len(data) > MAX_SIDECAR_BYTES:
+        raise bad_line(f"its caption {sidecar.name!r} has more than {MAX_SIDECAR_BYTES} bytes")
+    if b"\0" in data:
+        raise bad_line(f"its caption {sidecar.name!r} is no text in UTF-8: it holds zero bytes; save it as UTF-8")
+    # Line ends as text files have them.
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace").read().strip() or None

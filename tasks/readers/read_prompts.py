@@ -7,8 +7,8 @@
         -> DsrPrompt(prompt_id="LR_3f9c2a71b0de", form="from_to", ...)
 
 JSON lines, CSV or Parquet with columns of schemas.dsr.DsrPrompt, under these or the authors' names; only the text is
-required. Labels are read from the text (parse_prompts.py); given labels must agree. A free wording needs all its labels
-and must keep them (tasks/datasets/dsr/rewording.py).
+required, and other columns are left out. Labels are read from the text (parse_prompts.py); given labels must agree. A
+free wording needs all its labels and must keep them (tasks/datasets/dsr/rewording.py).
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from pydantic import AliasChoices, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, ValidationError, field_validator
 
 from schemas.dsr import DsrLabels, DsrPrompt, Form
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column
 from schemas.scene import Split
+from schemas.source import id_as_text
 from schemas.storage import AnyPath
 from tasks.datasets.dsr.rewording import keeps_labels
 from tasks.datasets.dsr.wording import from_to_text, structured_text
+from tasks.readers.columns import Columns
 from tasks.readers.lines import (
     EndedLines,
     InputLine,
@@ -38,7 +40,7 @@ from tasks.readers.parse_prompts import MAX_PROMPT_CHARACTERS, PromptRefused, pa
 
 STAGE = "read_prompts"
 
-# Result columns of our tables and of the authors' files: ignored.
+# Result columns of our tables and of the authors' files.
 _OF_RESULTS = ("seeds", "rewards", "n_pairs", "video", "reward", "prompt_from_to")
 
 
@@ -52,9 +54,7 @@ class PromptLine(Record):
     text: str = column(
         "The prompt", min_length=1, max_length=MAX_PROMPT_CHARACTERS, validation_alias=_either("text", "prompt")
     )
-    prompt_id: str | None = column(
-        "It names the prompt's videos; derived from the labels if empty", default=None, coerce_numbers_to_str=True
-    )
+    prompt_id: str | None = column("It names the prompt's videos; derived from the labels if empty", default=None)
     split: Split | None = column("train or test", default=None)
     form: Form | None = column("How it is worded", default=None)
     type: str | None = column("The change of relation in the authors' letters: 'LT'", default=None)
@@ -69,12 +69,10 @@ class PromptLine(Record):
         "Relation at the end: 'right' or 'to the right of'", default=None, validation_alias=_either("final", "final_SR")
     )
 
-    @model_validator(mode="before")
+    @field_validator("prompt_id", mode="before")
     @classmethod
-    def _results_are_not_read(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {name: value for name, value in values.items() if name not in _OF_RESULTS}
+    def _integers_are_ids(cls, value: Any) -> Any:
+        return id_as_text(value)
 
     @field_validator("scene", "animal", "object", "verb")
     @classmethod
@@ -98,6 +96,9 @@ class PromptLine(Record):
         return {name: value for name, value in given.items() if value is not None}
 
 
+COLUMNS = Columns.of(PromptLine, passed_over=_OF_RESULTS)
+
+
 class PromptListing(Record):
     """A file of prompts, read: every line is a prompt or an outcome."""
 
@@ -117,7 +118,7 @@ def read_prompts(path: AnyPath, split: Split = "train", limit: int | None = None
     line_of_id: dict[str, int] = {}
     line_of_text: dict[str, int] = {}
     ended = EndedLines(STAGE)
-    for line in islice(read_lines(path), limit):
+    for line in islice(read_lines(path, COLUMNS), limit):
         try:
             prompt = _read_line(line, split)
             _reject_repetition(prompt, line_of_id, line_of_text)

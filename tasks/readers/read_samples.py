@@ -18,11 +18,13 @@ from typing import NamedTuple
 from schemas.dsr import DsrPrompt, DsrSample
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column, content_hash
+from schemas.regular_files import NotRegular
 from schemas.scene import Split
-from schemas.storage import AnyPath, list_files
+from schemas.storage import AnyPath
 from tasks.engine.inputs import Inputs
-from tasks.readers.lines import ManifestError, input_outcome
-from tasks.readers.read_manifest import VIDEO_SUFFIXES, content_of, read_each
+from tasks.readers.folders import list_folder
+from tasks.readers.lines import VIDEO_SUFFIXES, ManifestError, input_outcome
+from tasks.readers.read_manifest import content_of, read_each
 
 STAGE = "read_samples"
 NAMING = "{prompt_id}_F{frames}_seed{NN}.mp4"
@@ -69,8 +71,14 @@ def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, kn
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder; give the one that holds the videos")
+    try:
+        files, others = list_folder(folder)
+    except OSError as error:
+        raise ManifestError(f"{folder} cannot be listed: {error.strerror}") from error
+    # A link to nothing is no file: its sample fails where its video is needed.
+    there = files + [path for path, error in others.items() if not isinstance(error, FileNotFoundError)]
     asked = {SampleKey(prompt.prompt_id, seed): prompt for prompt in prompts for seed in seeds[prompt.split]}
-    chosen, ends = choose_files([os.fspath(path.relative_to(folder)) for path in list_files(folder)], set(asked))
+    chosen, ends = choose_files([os.fspath(path.relative_to(folder)) for path in there], set(asked))
     inputs = Inputs(folder=folder)
     read = read_each(folder, lambda name: _read_file(inputs, name, known), list(chosen.values()), "files")
     videos = {sample: found for sample, found in zip(chosen, read, strict=True) if isinstance(found, Video)}
@@ -129,4 +137,4 @@ def _read_file(inputs: Inputs, name: str, known: AnyPath | None) -> Video | RowF
     except RowFailed as error:  # a link out of the folder
         return error
     except OSError as error:
-        return RowFailed("unreadable_file", f"{name!r}: {error.strerror}", retryable=True)
+        return RowFailed("unreadable_file", f"{name!r}: {error.strerror}", retryable=not isinstance(error, NotRegular))

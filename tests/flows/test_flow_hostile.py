@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -71,7 +72,11 @@ BAD_LINES = [
     Line({"video": "good.mp4", "caption": CAPTION, "start_s": 5, "end_s": 1}, manifest_end("bad_line")),
     Line({"video": "good.mp4", "caption": CAPTION, "start_s": -1}, manifest_end("bad_line")),
     Line({"video": "good.mp4", "caption": ["a", "list"]}, manifest_end("bad_line")),
-    Line({"video": "good.mp4", "caption": CAPTION, "__class__": "os.system"}, manifest_end("bad_line")),
+    Line(GOOD | {"__class__": "os.system"}, manifest_end("duplicate_row", "rejected")),
+    Line({"video": "good.mp4", "Caption": CAPTION}, manifest_end("bad_line")),
+    Line({"video": "pipe.mp4", "caption": CAPTION}, manifest_end("not_a_file")),
+    Line({"video": "loop.mp4", "caption": CAPTION}, manifest_end("bad_path")),
+    Line({"video": "v" * 1_000_000 + ".mp4", "caption": CAPTION}, manifest_end("missing_file")),
     Line({"caption": CAPTION}, manifest_end("bad_line")),
     Line(b'{"video": "good.mp4", "caption": "\xff\xfe caf\xe9"}', manifest_end("bad_line")),
     Line(b'{"video": "good.mp4", "caption": "\\ud800"}', manifest_end("bad_line")),
@@ -124,6 +129,8 @@ def lines(folder: Path) -> list[Line]:
     draw_video(folder.parent / "secret.mp4", [("yellow", "red")])
     (folder / "link.mp4").symlink_to(folder.parent / "secret.mp4")
     (folder / "folder.mp4").mkdir()
+    (folder / "loop.mp4").symlink_to("loop.mp4")
+    os.mkfifo(folder / "pipe.mp4")
     lines = [Line(GOOD, ("accepted", "check_tracks", None)), *BAD_LINES, *odd_captions(folder), *absurd_spans()]
     for name, make in hostile.BROKEN.items():
         make(folder / f"{name}.mp4")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import socket
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.local_copies import file_sha256
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.storage import AnyPath, parse_path
 from tasks.engine.inputs import Inputs
 from tasks.readers.lines import ManifestError, require_manifest
-from tasks.readers.read_manifest import file_sha256, read_manifest
+from tasks.readers.read_manifest import read_manifest
 from tests.support.s3_server import S3Server, bucket, s3, s3_server  # noqa: F401 - fixtures
 from tests.support.told import told_by
 
@@ -25,6 +31,17 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / "in" / f"{name}.mp4").write_bytes(name.encode())
     (tmp_path / "secret.mp4").write_bytes(b"secret")
     return tmp_path / "in"
+
+
+@pytest.fixture
+def odd(folder: Path) -> Path:
+    """The folder, with names in it that are no files."""
+    (folder / "loop.mp4").symlink_to("loop.mp4")
+    (folder / "lost.mp4").symlink_to("gone.mp4")
+    os.mkfifo(folder / "pipe.mp4")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(os.path.relpath(folder / "socket.mp4"))  # a socket's path may have 108 characters
+    return folder
 
 
 def write_jsonl(folder: Path, *lines: object) -> Path:
@@ -64,7 +81,9 @@ def test_a_folder_with_side_car_captions(folder: Path) -> None:
     [
         ('{"video": "a.mp4"', "bad_line", "not a JSON object"),
         ({"caption": "no video"}, "bad_line", "video: Field required"),
-        ({"video": "a.mp4", "colour": "red"}, "bad_line", "colour: Extra inputs"),
+        ({"video": "a.mp4", "Caption": "A dog barks."}, "bad_line", "column 'Caption': is 'caption' meant?"),
+        ({"video": "a.mp4", "id": True}, "bad_line", "id: Value error, True is no id"),
+        ({"video": "a.mp4", "id": 1.0}, "bad_line", "id: Value error, 1.0 is no id"),
         ({"video": "a.mp4", "start_s": 3, "end_s": 2}, "bad_line", "end_s 2"),
         ({"video": "a.mp4", "start_s": "nan"}, "bad_line", "start_s"),
         ({"video": "a.mp4", "caption": "x" * 100_000}, "bad_line", "caption"),
@@ -77,19 +96,142 @@ def test_a_folder_with_side_car_captions(folder: Path) -> None:
         ({"video": "s3://bucket/a.mp4"}, "unsupported_uri", "file://"),
         ({"video": "a\0.mp4"}, "bad_path", "zero byte"),
         ({"video": "x" * 5000}, "missing_file", "too long"),
+        ({"video": "x" * 5_000_000}, "missing_file", "[... 5000"),
+        ({"video": "x" * 5_000_000, "start_s": -1}, "bad_line", "start_s"),
+        ({"video": "a.mp4", "x" * 5_000_000: 1, "id": []}, "bad_line", "id"),
+        ({"video": "x/" * 50_000}, "missing_file", "too long"),
+        ({"video": "a.mp4/b.mp4"}, "missing_file", "Not a directory"),
+        ({"video": "loop.mp4"}, "bad_path", "its links lead in a circle"),
+        ({"video": "loop.mp4/a.mp4"}, "bad_path", "its links lead in a circle"),
+        ({"video": "file:loop.mp4"}, "bad_path", "its links lead in a circle"),
+        ({"video": "//[a.mp4"}, "bad_path", "is no path: Invalid IPv6 URL"),
+        ({"video": "file:///a%00.mp4"}, "bad_path", "null byte"),
+        ({"video": "pipe.mp4"}, "not_a_file", "it is a named pipe; only regular files are read"),
+        ({"video": "socket.mp4"}, "not_a_file", "it is a socket"),
     ],
 )
-def test_a_bad_line_ends_with_a_reason_and_loses_nothing_else(
-    folder: Path, line: object, reason: str, says: str
-) -> None:
-    listing = read_manifest(write_jsonl(folder, {"video": "b.mp4"}, "", line, {"video": "a.mp4"}))
+def test_a_bad_line_ends_with_a_reason_and_loses_nothing_else(odd: Path, line: object, reason: str, says: str) -> None:
+    listing = read_manifest(write_jsonl(odd, {"video": "b.mp4"}, "", line, {"video": "a.mp4"}))
     assert [s.video for s in listing.sources] == ["b.mp4", "a.mp4"]
     [outcome] = listing.outcomes
     assert (outcome.status, outcome.reason) == ("failed", reason)
     assert outcome.detail is not None
     assert outcome.detail.startswith("line 3: ")
     assert says in outcome.detail
+    assert len(outcome.detail) < 1000
     outcome.to_json()  # whatever was in the line, the outcome can be stored
+
+
+@pytest.mark.parametrize(
+    ("name", "retryable"), [("gone.mp4", True), ("loop.mp4", False), ("pipe.mp4", False), (".", False)]
+)
+def test_only_what_may_come_back_is_tried_again(odd: Path, name: str, retryable: bool) -> None:
+    [outcome] = read_manifest(write_jsonl(odd, {"video": name})).outcomes
+    assert outcome.retryable is retryable
+
+
+def test_a_device_is_no_video(folder: Path) -> None:
+    manifest = write_jsonl(folder, {"video": "/dev/zero"}, {"video": "a.mp4"})
+    listing = read_manifest(manifest, allow_outside=True)
+    assert [(outcome.reason, outcome.retryable) for outcome in listing.outcomes] == [("not_a_file", False)]
+    assert [source.video for source in listing.sources] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("video", ["\ud800.mp4", "a/\udfff/b.mp4", "file:\ud800"])
+def test_a_name_that_this_machine_cannot_write(folder: Path, video: str) -> None:
+    """As in a locale without the name's letters."""
+    for inputs in (Inputs(folder=folder), Inputs(folder=parse_path("s3://videos/in"))):
+        with pytest.raises(RowFailed, match="bad_path"):
+            inputs.locate(video)
+
+
+def test_a_video_that_became_a_pipe_meanwhile(folder: Path) -> None:
+    inputs = Inputs(folder=folder)
+    sha256 = file_sha256(folder / "a.mp4")
+    (folder / "a.mp4").unlink()
+    os.mkfifo(folder / "a.mp4")
+    with pytest.raises(RowFailed, match="it is a named pipe") as raised:
+        inputs.verified("a.mp4", sha256)
+    assert raised.value.retryable
+    (folder / "a.mp4").unlink()
+    (folder / "a.mp4").symlink_to("a.mp4")
+    with pytest.raises(RowFailed, match="its links lead in a circle") as raised:
+        inputs.verified("a.mp4", sha256)
+    assert raised.value.retryable
+
+
+def test_what_is_no_file_in_a_folder_of_videos(odd: Path) -> None:
+    (odd / "sub").mkdir()
+    (odd / "sub" / "up").symlink_to("..")
+    (odd / "notes").symlink_to("gone")
+    listing = read_manifest(odd)
+    assert [(source.line, source.video) for source in listing.sources] == [(1, "a.mp4"), (2, "b.mp4")]
+    told = [(outcome.reason, (outcome.detail or "")[:20]) for outcome in listing.outcomes]
+    assert told == [
+        ("missing_file", "line 3: 'loop.mp4': "),
+        ("missing_file", "line 4: 'lost.mp4': "),
+        ("not_a_file", "line 5: 'pipe.mp4': "),
+        ("not_a_file", "line 6: 'socket.mp4'"),
+    ]
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to("gone.txt")
+
+
+def utf16(path: Path) -> None:
+    path.write_text("A dog barks.", "utf-16")
+
+
+def endless(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason", "says"),
+    [
+        (pipe, "unreadable_caption", "it is a named pipe"),
+        (loop, "unreadable_caption", "symbolic links"),
+        (link_to_nothing, "unreadable_caption", "No such file"),
+        (Path.mkdir, "unreadable_caption", "Is a directory"),
+        (utf16, "bad_line", "save it as UTF-8"),
+        (endless, "bad_line", "more than 1048576 bytes"),
+    ],
+)
+def test_a_caption_beside_a_video_that_cannot_be_read(
+    folder: Path, make: Callable[[Path], None], reason: str, says: str
+) -> None:
+    make(folder / "a.txt")
+    listing = read_manifest(folder)
+    assert [source.video for source in listing.sources] == ["b.mp4"]
+    [outcome] = listing.outcomes
+    assert outcome.reason == reason
+    assert (outcome.detail or "").startswith("line 1: its caption 'a.txt'")
+    assert says in (outcome.detail or "")
+
+
+def test_folders_in_each_other_without_end(folder: Path) -> None:
+    deep, place = 1200, os.open(folder, os.O_RDONLY)
+    for _ in range(deep):  # step by step, as no path may be so long
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    try:
+        assert [source.video for source in read_manifest(folder).sources] == ["a.mp4", "b.mp4"]
+    finally:  # pytest would remove them by recursion
+        for n in range(deep, 0, -1):
+            os.rmdir(folder / "/".join("d" * n))
 
 
 def test_a_link_out_of_the_folder_is_followed_and_refused(folder: Path) -> None:
@@ -124,6 +266,48 @@ def test_what_is_no_manifest_says_what_would_be(folder: Path, name: str) -> None
     (folder / "empty").mkdir()
     with pytest.raises(ManifestError, match=r"jsonl|\.mp4"):
         read_manifest(folder / name)
+
+
+def workbook(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("[Content_Types].xml", "docProps/app.xml", "xl/workbook.xml"):
+            archive.writestr(name, "x" * 5000)
+
+
+def nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "says"),
+    [
+        ("m.txt", nothing, "is text .* make CSV, .*; use .jsonl, .csv or .parquet"),
+        ("m.xlsx", workbook, "is an Excel workbook .save its sheet as CSV in UTF-8., not a manifest"),
+        ("m.csv.gz", lambda path: path.write_bytes(gzip.compress(b"video")), "is a gzip archive .unpack it."),
+        ("m.tsv", nothing, "is separated by tabs .save it with commas"),
+        ("m.json", nothing, "is JSON .write one object a line and call it .jsonl."),
+        ("dog.mp4", nothing, "is a video .give the folder"),
+        ("m", nothing, "no suffix is not a manifest"),
+        ("m.csv", pipe, "cannot be read: it is a named pipe"),
+        ("m.csv", loop, "cannot be read: Too many levels of symbolic links"),
+        ("m.csv/m.csv", lambda path: path.parent.write_bytes(b""), "cannot be read: Not a directory"),
+        ("x" * 300 + ".csv", lambda path: None, "File name too long"),
+        ("m\0.csv", lambda path: None, "null byte"),
+    ],
+)
+def test_what_cannot_be_a_manifest_says_what_it_is(
+    folder: Path, name: str, make: Callable[[Path], object], says: str
+) -> None:
+    make(folder / name)
+    with pytest.raises(ManifestError, match=says) as raised:
+        require_manifest(folder / name)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_only_holds_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("video\n")
+    with pytest.raises(ManifestError, match=r"holds no video .*; give m\.csv in it"):
+        read_manifest(tmp_path)
 
 
 def test_a_file_rewritten_meanwhile_is_noticed(folder: Path) -> None:

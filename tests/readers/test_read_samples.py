@@ -156,6 +156,24 @@ def test_a_link_to_nothing_is_no_file(tmp_path: Path) -> None:
     assert listing.outcomes == []
 
 
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    folder = write(tmp_path / "videos", "1099_RL_F81_seed01.mp4")
+    os.mkfifo(folder / "1099_RL_F81_seed00.mp4")
+    (folder / "testLRFBT_LR.0_F81_seed07.mp4").symlink_to("testLRFBT_LR.0_F81_seed07.mp4")
+    os.mkfifo(folder / "notes")
+    (folder / "again").symlink_to(".")
+    listing = read_samples(folder, PROMPTS, SEEDS, None)
+    assert [sample.video is None for sample in listing.samples] == [True, False, True]
+    told = {(outcome.status, outcome.reason, outcome.retryable): outcome.detail or "" for outcome in listing.outcomes}
+    assert told.keys() == {
+        ("failed", "unreadable_file", False),
+        ("failed", "bad_path", False),
+        ("rejected", "not_named_as_video", False),
+    }
+    assert "it is a named pipe" in told["failed", "unreadable_file", False]
+    assert "links lead in a circle" in told["failed", "bad_path", False]
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: AnyPath, known: AnyPath | None) -> None:
         raise PermissionError(13, "Permission denied", str(path))
