@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from prefect import flow
 from pydantic import Field, field_validator, model_validator
@@ -54,7 +54,7 @@ from tasks.datasets.dsr.ledger import PromptLedger
 from tasks.datasets.dsr.pairs import PairConfig, pair_samples, prompt_rows
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
-from tasks.engine.shards import plan_shards
+from tasks.engine.shards import Shard, plan_shards
 from tasks.engine.stage import AnyStage
 from tasks.engine.work import Work
 from tasks.media.footage import FootageOf
@@ -183,7 +183,7 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
     given = run_step("plan_prompts", plan_prompts, config)
     worded, lost = word_prompts(config, given.prompts, log)
     plan = run_step("plan_samples", plan_videos, config, worded)
-    shards = curate_shards(config, curate_dsr_shard, plan_shards(plan.samples, config.shard_size), log)
+    shards = curate_shards(config, curate_dsr_shard, plan_sample_shards(plan.samples, config.shard_size), log)
     pairs, rows = run_step("pair_samples", pair_up, config, worded, shards)
     ledger = PromptLedger(
         n_lines=len(given.prompts) + len(given.outcomes),
@@ -264,6 +264,12 @@ def plan_videos(config: CurateDsr, prompts: list[DsrPrompt]) -> SamplePlan:
     log.info("%s: %d samples, %d of them with a video", config.videos, len(listing.samples), n_found)
     warn_of(listing.outcomes, log)
     return SamplePlan(listing.samples, listing.outcomes, n_found + len(listing.outcomes))
+
+
+def plan_sample_shards(samples: Sequence[DsrSample], size: int) -> list[Shard[DsrSample]]:
+    """Samples in their order, split by split: published files hold rows of one split."""
+    splits: tuple[Split, ...] = get_args(Split)
+    return [s for split in splits for s in plan_shards([x for x in samples if x.split == split], size)]
 
 
 # --- Pairs -----------------------------------------------------------------------------------
