@@ -58,12 +58,13 @@ from tasks.engine.shards import Shard, plan_shards
 from tasks.engine.stage import AnyStage
 from tasks.engine.work import Work
 from tasks.media.footage import FootageOf
+from tasks.metrics.dsr_validity import unsearched
 from tasks.readers.lines import require_manifest
 from tasks.readers.read_prompts import read_prompts
 from tasks.readers.read_samples import plan_samples, read_samples
 
 # What each profile sets where nothing else is asked for. The paper's: Wan2.1, then GroundingDINO on every frame with
-# the threshold of the authors' code, nobody who verifies its boxes, and SAM2.
+# the threshold of the authors' code, nobody who verifies its boxes, SAM2, and validity as the authors' code has it.
 PROFILES: Profiles = {
     "embedded": {},
     "paper": {
@@ -71,6 +72,7 @@ PROFILES: Profiles = {
         "ground": {"grounding": "groundingdino", "vlm": "none", "n_frames": 81},
         "dino": {"box_threshold": 0.4},
         "propagate": {"masks": "sam2"},
+        "score": {"validity": "official"},
     },
 }
 
@@ -141,6 +143,16 @@ class CurateDsr(CurationConfig):
     def _videos_are_for_the_folder(self) -> CurateDsr:
         if (self.generate.generator == "folder") != (self.videos is not None):
             raise ValueError("videos and generate.generator folder go together: name both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _official_validity_sees_every_box(self) -> CurateDsr:
+        if self.score.validity == "official":
+            # Videos of a folder are as long as they are: score_dsr looks at each.
+            if self.videos is None and self.ground.n_frames < self.generate.n_frames:
+                raise ValueError(f"score.{unsearched(self.ground.n_frames, self.generate.n_frames)}")
+            if self.ground.max_candidates < 2:
+                raise ValueError("score.validity official counts second boxes: set ground.max_candidates to 2 or more")
         return self
 
     @property
