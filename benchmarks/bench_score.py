@@ -86,20 +86,27 @@ class PlainScores(NamedTuple):
     score: float | None
 
 
-def plain_ssr(animal: Box | None, object_: Box | None, direction: tuple[float, float, float]) -> float | None:
+def plain_ssr(
+    animal: Box | None, object_: Box | None, direction: tuple[float, float, float], variant: Variant = "official"
+) -> float | None:
     """The SSR-Score of one frame."""
     if animal is None or object_ is None:
         return None
     width_a, height_a = animal[2] - animal[0], animal[3] - animal[1]
     width_o, height_o = object_[2] - object_[0], object_[3] - object_[1]
-    if not all(0 < size < math.inf for size in (width_a, height_a, width_o, height_o)):
+    mean_width, mean_height = abs(width_a + width_o) / 2, abs(height_a + height_o) / 2
+    if not all(map(math.isfinite, (*animal, *object_))):
+        return None
+    if 0 in (width_a, width_o, mean_width, mean_height):
+        return None
+    if variant == "paper" and min(width_a, height_a, width_o, height_o) <= 0:
         return None
     dx = (animal[0] + animal[2]) / 2 - (object_[0] + object_[2]) / 2
     dy = (animal[1] + animal[3]) / 2 - (object_[1] + object_[3]) / 2
     length = math.hypot(dx, dy)
     if length == 0:
         return 0.0
-    distance = abs(dx) / ((width_a + width_o) / 2) if direction[0] else abs(dy) / ((height_a + height_o) / 2)
+    distance = abs(dx) / mean_width if direction[0] else abs(dy) / mean_height
     return min(distance, 1.0) * (dx * direction[0] + dy * direction[1]) / length
 
 
@@ -108,8 +115,8 @@ def plain_clip(animal: Boxes, object_: Boxes, initial: str, final: str, variant:
     direction_initial, direction_final = RELATIONS[initial].direction, RELATIONS[final].direction
     ssr_initial, ssr_final = [], []
     for a, o in zip(animal, object_, strict=True):
-        ssr_initial.append(plain_ssr(a, o, direction_initial))
-        ssr_final.append(plain_ssr(a, o, direction_final))
+        ssr_initial.append(plain_ssr(a, o, direction_initial, variant))
+        ssr_final.append(plain_ssr(a, o, direction_final, variant))
     found_initial = [value for value in ssr_initial if value is not None]
     found_final = [value for value in ssr_final if value is not None]
     if not found_initial:

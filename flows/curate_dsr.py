@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from prefect import flow
 from pydantic import Field, field_validator, model_validator
@@ -54,16 +54,17 @@ from tasks.datasets.dsr.ledger import PromptLedger
 from tasks.datasets.dsr.pairs import PairConfig, pair_samples, prompt_rows
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
-from tasks.engine.shards import plan_shards
+from tasks.engine.shards import Shard, plan_shards
 from tasks.engine.stage import AnyStage
 from tasks.engine.work import Work
 from tasks.media.footage import FootageOf
+from tasks.metrics.dsr_validity import unsearched
 from tasks.readers.lines import require_manifest
 from tasks.readers.read_prompts import read_prompts
 from tasks.readers.read_samples import plan_samples, read_samples
 
 # What each profile sets where nothing else is asked for. The paper's: Wan2.1, then GroundingDINO on every frame with
-# the threshold of the authors' code, nobody who verifies its boxes, and SAM2.
+# the threshold of the authors' code, nobody who verifies its boxes, SAM2, and validity as the authors' code has it.
 PROFILES: Profiles = {
     "embedded": {},
     "paper": {
@@ -71,6 +72,7 @@ PROFILES: Profiles = {
         "ground": {"grounding": "groundingdino", "vlm": "none", "n_frames": 81},
         "dino": {"box_threshold": 0.4},
         "propagate": {"masks": "sam2"},
+        "score": {"validity": "official"},
     },
 }
 
@@ -143,6 +145,16 @@ class CurateDsr(CurationConfig):
             raise ValueError("videos and generate.generator folder go together: name both or neither")
         return self
 
+    @model_validator(mode="after")
+    def _official_validity_sees_every_box(self) -> CurateDsr:
+        if self.score.validity == "official":
+            # Videos of a folder are as long as they are: score_dsr looks at each.
+            if self.videos is None and self.ground.n_frames < self.generate.n_frames:
+                raise ValueError(f"score.{unsearched(self.ground.n_frames, self.generate.n_frames)}")
+            if self.ground.max_candidates < 2:
+                raise ValueError("score.validity official counts second boxes: set ground.max_candidates to 2 or more")
+        return self
+
     @property
     def work(self) -> Work:
         work = self.root / "work"
@@ -183,7 +195,7 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
     given = run_step("plan_prompts", plan_prompts, config)
     worded, lost = word_prompts(config, given.prompts, log)
     plan = run_step("plan_samples", plan_videos, config, worded)
-    shards = curate_shards(config, curate_dsr_shard, plan_shards(plan.samples, config.shard_size), log)
+    shards = curate_shards(config, curate_dsr_shard, plan_sample_shards(plan.samples, config.shard_size), log)
     pairs, rows = run_step("pair_samples", pair_up, config, worded, shards)
     if not pairs and config.seeds_train and any(prompt.split == "train" for prompt in worded):
         log.warning("there is no pair: no training prompt has both a winner and a loser; the samples are published")
@@ -266,6 +278,12 @@ def plan_videos(config: CurateDsr, prompts: list[DsrPrompt]) -> SamplePlan:
     log.info("%s: %d samples, %d of them with a video", config.videos, len(listing.samples), n_found)
     warn_of(listing.outcomes, log)
     return SamplePlan(listing.samples, listing.outcomes, n_found + len(listing.outcomes))
+
+
+def plan_sample_shards(samples: Sequence[DsrSample], size: int) -> list[Shard[DsrSample]]:
+    """Samples in their order, split by split: published files hold rows of one split."""
+    splits: tuple[Split, ...] = get_args(Split)
+    return [s for split in splits for s in plan_shards([x for x in samples if x.split == split], size)]
 
 
 # --- Pairs -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from schemas.provenance import MadeBy
 from schemas.record import Record, StageResult, column
 
 Variant = Literal["official", "paper"]
+Validity = Literal["rivals", "official"]
 
 
 class RivalCount(Record):
@@ -20,6 +21,13 @@ class RivalCount(Record):
     role: Role = column("animal or object")
     frames: list[int] = column("Sampled frames on which there is another one, whether one or several")
     share: float = column("Of all sampled frames", unit="0..1", ge=0, le=1)
+
+
+class DetectedFrames(Record):
+    """What the authors' code counts: frames by the boxes that the detector finds on them."""
+
+    valid: list[int] = column("Frames with two boxes: the animal's and the object's")
+    redundant: list[int] = column("Frames with more boxes, or with two of another kind")
 
 
 class Scored(StageResult):
@@ -40,6 +48,7 @@ class Scored(StageResult):
     rivals: list[RivalCount] = column("Where a second animal or object is seen: the evidence for `exactly one of each`")
     true_score: float | None = column("The score of the boxes that the generator drew, by the same formula")
     box_iou: float | None = column("Mean IoU of the tracked boxes with those that it drew", unit="0..1")
+    detected: DetectedFrames | None = column("What validity `official` is judged by; null: another rule", default=None)
 
 
 class Judgement(NamedTuple):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +24,7 @@ from schemas.outcome import RowFailed, RowRejected
 from schemas.record import Record
 from schemas.relation import RELATIONS, SpatialRelation
 from schemas.scores import Scored, Variant
+from schemas.tables import CandidateRow
 from tasks.datasets.dsr.rescore import read_boxes, score_snapshot
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, Shard, load_shard
@@ -29,9 +33,16 @@ from tasks.engine.stage import run_stage
 from tasks.engine.work import Made, Work
 from tasks.generate_samples import wanted_instances
 from tasks.ground_instances import GroundConfig
-from tasks.metrics.dsr_score import ClipScores, directions_of, dsr_scores, score_clips, ssr_scores
+from tasks.metrics.dsr_score import (
+    ClipScores,
+    directions_of,
+    dsr_scores,
+    score_clips,
+    ssr_scores,
+    with_inclusive_edges,
+)
+from tasks.metrics.dsr_validity import detected_frames, has_rival, longest_run
 from tasks.score_dsr import ScoreConfig, score_sample, stage
-from tasks.score_dsr.validity import has_rival
 from tests.support.builders import HEIGHT, WIDTH, make_track
 from tests.support.snapshots import write_snapshot
 
@@ -42,16 +53,22 @@ LEFT, RIGHT, ABOVE = (70, 100, 90, 140), (130, 100, 150, 140), (100, 40, 120, 80
 RAISED = (80, 60, 100, 100)  # up and to the left: (-20, -40) between centres
 
 
+BOXES = st.tuples(*[st.floats(-500, 500)] * 2, *[st.floats(0.5, 300)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+RELATION = st.sampled_from(sorted(RELATIONS))
+
+
 def at(dx: float, dy: float, width: float = 20, height: float = 40) -> Box:
     """A box whose centre is so far right of, and below, the stump's."""
     x, y = 110 + dx, 120 + dy
     return (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
-def ssr(animal: Any, relation: str, object_: Any = STUMP) -> float:
+def ssr(animal: Any, relation: str, object_: Any = STUMP, variant: Variant = "official") -> float:
     """SSR-Score of one frame."""
     boxes = np.array([[animal]], float), np.array([[object_]], float)
-    return float(ssr_scores(*boxes, np.array([[True]]), directions_of([relation]))[0, 0])
+    return float(ssr_scores(*boxes, np.array([[True]]), directions_of([relation]), variant)[0, 0])
 
 
 def clip(animal: list[Any], initial: str = "left", final: str = "right", **how: Any) -> ClipScores:
@@ -101,10 +118,66 @@ def test_each_relation(animal: Box, left: float, right: float, top: float) -> No
         (-1e308, 100, 1.5e308, 140),
     ],
 )
-def test_a_degenerate_box_has_no_score_in_any_relation(box: Box) -> None:
+def test_a_degenerate_box_has_no_score_in_any_relation_by_the_paper(box: Box) -> None:
     for relation in RELATIONS:
-        assert math.isnan(ssr(box, relation))
-        assert math.isnan(ssr(LEFT, relation, object_=box))
+        assert math.isnan(ssr(box, relation, variant="paper"))
+        assert math.isnan(ssr(LEFT, relation, object_=box, variant="paper"))
+
+
+FLAT_STUMP = (100, 120, 120, 120)
+
+
+@pytest.mark.parametrize(
+    ("animal", "object_", "left", "top"),
+    [
+        # Of the stump's centre (110, 120), 6 px to the left and 8 px up: the cosines are 0.6 and 0.8. Mean sizes are
+        # signed, (w + 20) / 2 and (h + 40) / 2; distances are cut to 1.
+        (at(-6, -8), STUMP, 0.6 * 6 / 20, 0.8 * 8 / 40),  # as any box
+        (at(-6, -8, height=0), STUMP, 0.6 * 6 / 20, 0.8 * 8 / 20),
+        (at(-6, -8), FLAT_STUMP, 0.6 * 6 / 20, 0.8 * 8 / 20),
+        (at(-6, -8, height=0), FLAT_STUMP, NAN, NAN),  # mean height 0
+        (at(-6, -8, width=0), STUMP, NAN, NAN),  # no width
+        (at(-6, -8), (110, 100, 110, 140), NAN, NAN),
+        (at(-6, -8, width=-20), STUMP, NAN, NAN),  # mean width 0
+        (at(-6, -8, width=-10), STUMP, 0.6, 0.8 * 8 / 40),  # inverted: mean width 5
+        (at(-6, -8, width=-60), STUMP, 0.6 * 6 / 20, 0.8 * 8 / 40),  # mean width -20
+        (at(-6, -8, height=-20), STUMP, 0.6 * 6 / 20, 0.8 * 8 / 10),
+        (at(-6, -8, height=-40), STUMP, NAN, NAN),
+        (at(-6, -8, width=-60, height=-120), STUMP, 0.6 * 6 / 20, 0.8 * 8 / 40),
+        (at(0, 0, height=0), STUMP, 0, 0),  # equal centres
+        ((90, 100, INF, 140), STUMP, NAN, NAN),
+        ((-INF, 100, INF, 140), STUMP, NAN, NAN),
+        ((90, NAN, 100, 140), STUMP, NAN, NAN),
+        (at(-6, -8), (100, 100, 120, NAN), NAN, NAN),
+    ],
+)
+def test_a_degenerate_box_has_the_score_of_the_authors_code(animal: Box, object_: Box, left: float, top: float) -> None:
+    got = [ssr(animal, name, object_) for name in ("left", "right", "top")]
+    assert got == pytest.approx([left, -left, top], nan_ok=True)
+
+
+SMALL_BOXES = st.tuples(*[st.integers(0, 4)] * 4).map(lambda box: tuple(map(float, box)))
+
+
+@given(SMALL_BOXES, SMALL_BOXES, RELATION)
+def test_boxes_of_any_shape_equal_a_plain_loop_and_whole_ones_are_scored_alike(
+    animal: Box, object_: Box, relation: str
+) -> None:
+    direction = RELATIONS[relation].direction
+    for variant in ("official", "paper"):
+        plain = bench_score.plain_ssr(animal, object_, direction, variant)
+        assert ssr(animal, relation, object_, variant) == pytest.approx(NAN if plain is None else plain, nan_ok=True)
+    if all(box[2] > box[0] and box[3] > box[1] for box in (animal, object_)):
+        assert ssr(animal, relation, object_) == ssr(animal, relation, object_, "paper")
+
+
+def test_inclusive_edges_make_a_box_a_pixel_smaller() -> None:
+    animal, object_ = (with_inclusive_edges(np.array(box, float)) for box in (at(-6, -8), STUMP))
+    # 20 x 40 px become 19 x 39 between first and last pixel; the centres move together.
+    assert ssr(animal, "left", object_) == pytest.approx(0.6 * 6 / 19)
+    assert ssr(animal, "top", object_) == pytest.approx(0.8 * 8 / 39)
+    assert math.isnan(ssr(with_inclusive_edges(np.array([90, 100, 91, 140])), "left", object_)), "one pixel wide"
+    assert ssr(with_inclusive_edges(np.array([70, 120, 90, 121])), "left", object_) > 0.9, "one pixel high"
 
 
 def test_what_a_box_holds_where_nothing_was_found_does_not_matter() -> None:
@@ -118,12 +191,6 @@ def test_what_a_box_holds_where_nothing_was_found_does_not_matter() -> None:
 def test_a_frame_of_whole_pixels_is_taken_too() -> None:
     boxes = np.array([[LEFT]], np.int32), np.array([[STUMP]], np.int32)
     assert ssr_scores(*boxes, np.array([[True]]), directions_of(["left"]))[0, 0] == 1
-
-
-BOXES = st.tuples(*[st.floats(-500, 500)] * 2, *[st.floats(0.5, 300)] * 2).map(
-    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
-)
-RELATION = st.sampled_from(sorted(RELATIONS))
 
 
 @given(BOXES, BOXES, RELATION, st.floats(0.01, 100), st.floats(-1000, 1000), st.floats(-1000, 1000))
@@ -469,6 +536,116 @@ def test_where_the_track_is_absent_the_best_candidate_stands_in_for_it() -> None
     assert judge(*unordered, tracks=absent_at_first).rivals[0].frames == [0]
 
 
+def pictures(n_frames: int, *others: Candidate, without: Collection[int] = ()) -> list[Candidate]:
+    """The fox and the stump, each once on every frame, and what else is detected."""
+    both = [candidate(box, f, i) for f in range(n_frames) for i, box in ((ANIMAL, FOX), (OBJECT, TREE))]
+    return [c for c in both if c.frame not in without] + list(others)
+
+
+def judge_officially(candidates: Sequence[Candidate], n_frames: int = N, **how: Any) -> Scored:
+    tracks = make_tracks([FOX] * n_frames, [TREE] * n_frames)
+    generated, config = make_generated(n_frames), ScoreConfig(validity="official", **how)
+    return score_sample(generated, make_grounding(*candidates), tracks, make_sample(), config, n_frames)
+
+
+def official_reason(candidates: Sequence[Candidate], n_frames: int = N, **how: Any) -> str | None:
+    try:
+        judge_officially(candidates, n_frames, **how)
+    except RowRejected as error:
+        return f"{error.reason}: {error.detail}"
+    return None
+
+
+def test_a_frame_is_valid_by_the_authors_code_with_one_box_of_each() -> None:
+    cases = [
+        [candidate(FOX, 0), candidate(TREE, 0, OBJECT)],  # valid
+        [candidate(FOX, 1)],  # too little
+        [candidate(FOX, 2), candidate(FAR, 2)],  # two foxes, no stump
+        [candidate(FOX, 3), candidate(TREE, 3, OBJECT), candidate(FAR, 3)],  # three boxes
+        [candidate(FOX, 4), candidate(TREE, 4, OBJECT), candidate(FAR, 4, score=0.39)],  # valid: the third is unlikely
+        [candidate(FOX, 5), candidate(FOX, 5, OBJECT)],  # one box, named after both: too little
+        [candidate(FOX, 6), candidate(FOX, 6, OBJECT), candidate(TREE, 6, OBJECT)],  # two boxes, one named after both
+        [candidate((11, 21, 21, 31), 7), candidate(FOX, 7), candidate(TREE, 7, OBJECT)],  # the fox twice: three boxes
+    ]
+    found = detected_frames([c for case in reversed(cases) for c in case], 0.4)
+    assert (found.valid, found.redundant) == ([0, 4], [2, 3, 6, 7])
+
+
+def test_the_authors_thresholds_at_their_edges() -> None:
+    def rivals(n: int) -> list[Candidate]:
+        return [candidate(FAR, frame) for frame in range(n)]
+
+    assert official_reason(pictures(81, *rivals(16)), 81) is None
+    reason = official_reason(pictures(81, *rivals(17)), 81)
+    assert reason == f"redundant_frames: other boxes than one fox and one stump on 17 of 81 frames: {[*range(17)]}"
+    assert official_reason(pictures(81, *rivals(17)), 81, max_redundant=17) is None
+    assert official_reason(pictures(20), 81) is None
+    reason = official_reason(pictures(19), 81)
+    assert reason == "too_few_valid_frames: one fox and one stump alone on 19 of 81 frames, of 20 asked for"
+    threes = range(3, 81, 4)  # the stump is missed on every fourth frame
+    reason = official_reason(pictures(81, without=threes), 81)
+    assert reason == "no_valid_run: one fox and one stump alone on 3 successive frames, of 4 asked for"
+    assert official_reason(pictures(81, without=[*threes][1:]), 81) is None
+
+
+def test_the_longest_run_of_successive_frames() -> None:
+    assert [longest_run(frames) for frames in ([], [7], [0, 2, 4], [3, 4, 5, 9], [1, 3, 4, 6, 7, 8, 9])] == [
+        *(0, 1, 1, 3, 4)
+    ]
+
+
+def test_official_validity_scores_boxes_with_inclusive_edges() -> None:
+    scored = judge_officially(pictures(N))
+    assert (scored.rivals, scored.n_found) == ([], N)
+    assert scored.detected is not None
+    assert scored.detected.valid == [*range(N)]
+    thin = make_tracks([(10, 20, 11, 30)] * N, [TREE] * N)
+    low = make_tracks([(10, 20, 20, 21)] * N, [TREE] * N)
+    grounding, official = make_grounding(*pictures(N)), ScoreConfig(validity="official")
+    with pytest.raises(RowRejected, match="both found in 0 of 24 frames"):
+        score_sample(make_generated(), grounding, thin, make_sample(), official, N)
+    assert score_sample(make_generated(), grounding, low, make_sample(), official, N).n_found == N
+    assert score_sample(make_generated(), grounding, thin, make_sample(), ScoreConfig(), N).n_found == N
+    # Beside each other: 6 px apart and 8 px up. The truth is scored alike.
+    near: Box = (34, 2, 54, 42)
+    beside = make_tracks([near] * N)
+    truth = make_generated(true_boxes={ANIMAL: [near] * N, OBJECT: [TREE] * N})
+    got = score_sample(truth, grounding, beside, make_sample(), official, N)
+    assert got.r_initial == pytest.approx(0.6 * 6 / 19)
+    assert got.true_score == got.dsr_score
+    assert judge(tracks=beside).r_initial == pytest.approx(0.6 * 6 / 20)
+
+
+def test_official_validity_is_not_guessed_from_some_frames() -> None:
+    with pytest.raises(RowFailed, match=r"frames_not_searched.* 8 of 24 were searched: set ground.n_frames to 24") as e:
+        judge(*pictures(N), validity="official")
+    assert not e.value.retryable
+
+
+@given(st.sets(st.integers(0, N - 1)), st.sets(st.integers(0, N - 1)))
+def test_both_rules_agree_where_boxes_are_the_tracked_things_or_far_from_them(second: set[int], lost: set[int]) -> None:
+    """Of N frames, all searched. `lost` is missed by detector and tracker; with a share of 16/24 both allow as much."""
+    others = [candidate(FAR, frame) for frame in second - lost]
+    tracks = make_tracks(
+        [None if f in lost else FOX for f in range(N)], [None if f in lost else TREE for f in range(N)]
+    )
+
+    def is_valid(**rule: Any) -> bool:
+        config = ScoreConfig(min_found=4, min_run=1, **rule)
+        grounding = make_grounding(*pictures(N, *others, without=lost))
+        try:
+            score_sample(make_generated(), grounding, tracks, make_sample(), config, N)
+        except RowRejected:
+            return False
+        return True
+
+    n_alone = N - len(lost | second)
+    if n_alone >= 4:  # official alone asks that so many frames show nothing else
+        assert is_valid(validity="official") == is_valid(max_rival_share=16 / N)
+    else:
+        assert not is_valid(validity="official")
+
+
 def test_a_missing_or_shorter_track_fails_the_row_with_what_was_found() -> None:
     with pytest.raises(RowFailed, match=r"track_missing: object id2 has no track; there are id1") as error:
         judge(tracks=Tracks(tracks=make_tracks().tracks[:1], made_by=[]))
@@ -560,6 +737,7 @@ def test_a_row_is_scored_again_when_what_it_is_scored_by_changes(work: Work) -> 
     changed = {
         key(),
         key(ScoreConfig(score="paper")),
+        key(ScoreConfig(validity="official")),
         key(n_sampled=5),
         key(sample={"final": "top"}),
         key(sample={"initial": "top"}),
@@ -567,7 +745,7 @@ def test_a_row_is_scored_again_when_what_it_is_scored_by_changes(work: Work) -> 
         key(ground_instances=make_grounding(candidate(FAR))),
         key(propagate_masks=make_tracks(animal=[FOX] * 23 + [None])),
     }
-    assert len(changed) == 8
+    assert len(changed) == 9
     made_elsewhere = make_generated().model_copy(update={"video": b"other bytes", "drawn": "reversed"})
     assert key(generate_samples=made_elsewhere, sample={"clip_id": "clip-2", "seed": 9}) == key()
 
@@ -606,6 +784,47 @@ def test_a_snapshot_is_scored_again_by_either_variant(tmp_path: Path, variant: V
             curve = getattr(plain, name)
             assert [value is None for value in row[name]] == [value is None for value in curve]
             np.testing.assert_allclose(np.array(row[name], float), np.array(curve, float), rtol=0, atol=1e-9)
+
+
+def judged_again(folder: Path, boxes: list[Box], others: Sequence[Candidate], **configs: Any) -> pl.DataFrame:
+    """A published sample whose fox is at some boxes, beside a stump; scored again by `official`."""
+    sample = make_sample()
+    grounding = pictures(N, *others)
+    tables = {
+        "samples": (SampleRow, [bench_score.make_row(sample, N)]),
+        "tracks": (
+            TrackRow,
+            [bench_score.make_track(sample, i, b) for i, b in ((ANIMAL, boxes), (OBJECT, [STUMP] * N))],
+        ),
+        "candidates": (CandidateRow, [CandidateRow(clip_id=sample.clip_id, **c.model_dump()) for c in grounding]),
+    }
+    made_with = {"ground_instances": {"n_frames": N}} | configs
+    snapshot = write_snapshot(folder / "dsr-1", "curate-dsr", tables, configs=json.dumps(made_with))
+    return score_snapshot(snapshot, validity="official")
+
+
+def test_a_snapshot_is_judged_again_by_the_other_rule(tmp_path: Path) -> None:
+    boxes = [at(-6, -8)] * N
+    [valid] = judged_again(tmp_path / "1", boxes, []).to_dicts()
+    assert (valid["invalid"], valid["n_found"], valid["r_initial"]) == (None, N, pytest.approx(0.6 * 6 / 19))
+    crowded = [candidate(FAR, frame) for frame in range(17)]
+    [invalid] = judged_again(tmp_path / "2", boxes, crowded).to_dicts()
+    assert (invalid["invalid"], invalid["dsr_score"], invalid["r_initial"]) == ("redundant_frames", None, None)
+    assert invalid["ssr_initial"][0] == pytest.approx(0.6 * 6 / 19)
+    [lenient] = judged_again(tmp_path / "3", boxes, crowded, score_dsr={"max_redundant": 17, "min_found": 7}).to_dicts()
+    assert lenient["invalid"] is None, "thresholds are those that the snapshot was made with"
+    with pytest.raises(SnapshotError, match=r"4 of 24 were searched: set ground.n_frames to 24"):
+        judged_again(tmp_path / "4", boxes, [], ground_instances={"n_frames": 4})
+
+
+def test_a_snapshot_is_scored_again_by_its_own_rule_unless_another_is_named(tmp_path: Path) -> None:
+    made_with = {"score_dsr": {"validity": "official", "score": "official"}, "ground_instances": {"n_frames": N}}
+    judged_again(tmp_path, [at(-6, -8)] * N, [], **made_with)
+    snapshot = Snapshot(tmp_path / "dsr-1")
+    [own], [other] = (score_snapshot(snapshot, validity=rule).to_dicts() for rule in (None, "rivals"))
+    assert (own["invalid"], own["ssr_initial"][0]) == (None, pytest.approx(0.6 * 6 / 19))
+    # The detector's fox is not where the tracked one is.
+    assert (other["invalid"], other["ssr_initial"][0]) == ("several_animals", pytest.approx(0.6 * 6 / 20))
 
 
 def test_a_snapshot_without_valid_samples_has_no_scores(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from tasks.engine.shards import Row
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Work
 
+SPLITS = ("train", "test", "other")  # other: rows of the audit that belong to neither, such as lines that are no prompt
+
 Ways = Counter[tuple[Kind, str, str]]  # (kind, stage, status) -> how many rows ended so
 
 
@@ -53,12 +55,18 @@ class Dataset:
     reading: str  # for the dataset card: how its tables hang together
     row_kind: Kind = "clip"  # of the rows that shards hold
     row_unit: str = "clips"  # what the yield calls them
+    # A row of a shard, of `outcomes` or of a whole table -> train, test, or None for neither. No file holds two splits
+    split_of: Callable[[Any], str | None] | None = None
     # (snapshot, folder, most rows) -> what was written
     export: Callable[[Snapshot, Path, int | None], str] | None = None
 
     @property
     def flow(self) -> str:
         return f"curate-{self.name}"
+
+    def split_name(self, row: Any) -> str | None:
+        """One of SPLITS; None for every row of a dataset without splits."""
+        return (self.split_of(row) or SPLITS[-1]) if self.split_of else None
 
 
 class Ledger(Protocol):

@@ -24,11 +24,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from schemas.provenance import MadeBy
-from schemas.record import content_hash, write_table
+from schemas.record import Record, content_hash, write_table
 from schemas.snapshot import Count, DataFile, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.storage import AnyPath, Draft, open_draft, write_atomic
 from schemas.tables import Named
-from tasks.engine.dataset import Dataset, Ledger, funnel_step, read_columns
+from tasks.engine.dataset import SPLITS, Dataset, Ledger, funnel_step, read_columns
 from tasks.engine.progress import counted
 from tasks.engine.shards import Shard
 from tasks.engine.snapshots import LATEST, MANIFEST, Snapshot
@@ -96,12 +96,12 @@ def _assemble(
     folder = draft.folder
     whole_tables = ledger.tables()
     for table, (record, rows) in whole_tables.items():
-        write_table(record, rows, folder / table / f"{table}.parquet")
+        write_by_split(dataset, record, rows, folder / table, table)
     if early := ledger.early_outcomes():
-        write_table(dataset.shard_tables["outcomes"], early, folder / "outcomes" / "early.parquet")
+        write_by_split(dataset, dataset.shard_tables["outcomes"], early, folder / "outcomes", "early")
     draft.link(
         [
-            (f"{table}/{s.shard_id}.parquet", work.shard_path(s.shard_id, f"{done.folder}/{table}.parquet"))
+            (f"{table}/{shard_file(dataset, s)}", work.shard_path(s.shard_id, f"{done.folder}/{table}.parquet"))
             for s, done in shards
             for table, n_rows in done.tables.items()
             if n_rows  # `datasets` cannot read a file with rows behind one without
@@ -137,6 +137,27 @@ def _assemble(
     write_atomic(folder / "README.md", dataset_card(manifest, dataset).encode())
     write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
     return manifest
+
+
+def write_by_split(dataset: Dataset, record: type[Record], rows: Sequence[Any], folder: Path, stem: str) -> None:
+    """A file a split: train-prompts.parquet, test-prompts.parquet. One where there are no splits, or no rows."""
+    by_split: dict[str | None, list[Any]] = {}
+    for row in rows:
+        by_split.setdefault(dataset.split_name(row), []).append(row)
+    for split, of_split in by_split.items() or [(None, [])]:
+        write_table(record, of_split, folder / _file_name(split, stem))
+
+
+def shard_file(dataset: Dataset, shard: Shard[Any]) -> str:
+    """The name of a shard's files. Raises LedgerError if it holds rows of two splits, which one file cannot."""
+    split, *others = {dataset.split_name(row.payload) for row in shard.rows}
+    if others:
+        raise LedgerError(f"{shard.shard_id} holds rows of several splits: plan shards for each split apart")
+    return _file_name(split, shard.shard_id)
+
+
+def _file_name(split: str | None, stem: str) -> str:
+    return f"{split}-{stem}.parquet" if split else f"{stem}.parquet"
 
 
 def _data_file(path: Path, folder: Path) -> DataFile:
@@ -247,7 +268,7 @@ def dataset_card(manifest: SnapshotManifest, dataset: Dataset) -> str:
     header = ["---", "configs:"]
     for table in [version.name for version in manifest.record_versions]:
         default = ["  default: true"] if table == dataset.main_table else []
-        header += [f"- config_name: {table}", f"  data_files: {table}/*.parquet", *default]
+        header += [f"- config_name: {table}", *_data_files(manifest, table), *default]
     tables = [f"| `{table}` | {rows[table]} |" for table in sorted(rows)]
     steps = [f"| {s.stage} | {s.unit} | {s.given} | {s.rejected} | {s.failed} | {s.passed} |" for s in manifest.funnel]
     makers = [f"| {m.stage} | {m.backend} | {m.model} |" for m in manifest.made_by]
@@ -277,3 +298,13 @@ def dataset_card(manifest: SnapshotManifest, dataset: Dataset) -> str:
             "",
         ]
     )
+
+
+def _data_files(manifest: SnapshotManifest, table: str) -> list[str]:
+    """The splits that a table has rows of: `datasets` cannot load one without. All of its files if it has no splits."""
+    names = [Path(file.path).name for file in manifest.files if file.table == table]
+    splits = [split for split in SPLITS if any(name.startswith(f"{split}-") for name in names)]
+    if not splits:
+        return [f"  data_files: {table}/*.parquet"]
+    entries = ((f"  - split: {split}", f"    path: {table}/{split}-*.parquet") for split in splits)
+    return ["  data_files:", *(line for entry in entries for line in entry)]

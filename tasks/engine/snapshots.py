@@ -148,7 +148,9 @@ class Snapshot:
         named = [file for file in self.manifest.files if file.table == table]
         if clip_ids is not None:
             others = self._shard_ids - {self._shard_of[clip_id] for clip_id in clip_ids if clip_id in self._shard_of}
-            named = [file for file in named if Path(file.path).stem not in others]  # what is no shard's may hold any
+            # Named shard-... or SPLIT-shard-...; what is no shard's may hold any.
+            stems = [Path(file.path).stem for file in named]
+            named = [f for f, s in zip(named, stems, strict=True) if others.isdisjoint((s, s.partition("-")[2]))]
         if isinstance(self.folder, Path):
             paths = [self.folder / file.path for file in named]
             if missing := [path for path in paths if not path.is_file()]:

@@ -68,7 +68,7 @@ def score_clips(
     step = max(1, _BLOCK_FRAMES // n_frames)
     for start in range(0, n_clips, step):
         block = slice(start, start + step)
-        scores = axis_scores(animal[block], object_[block], found[block])
+        scores = axis_scores(animal[block], object_[block], found[block], variant)
         ssr_initial[block] = project_scores(scores, initial[block])
         ssr_final[block] = project_scores(scores, final[block])
     return ClipScores(ssr_initial, ssr_final, dsr_scores(ssr_initial, ssr_final, variant, end_frames))
@@ -77,19 +77,23 @@ def score_clips(
 # --- A frame ---------------------------------------------------------------------------------
 
 
-def ssr_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def ssr_scores(
+    animal: np.ndarray, object_: np.ndarray, found: np.ndarray, directions: np.ndarray, variant: Variant = "official"
+) -> np.ndarray:
     """(B, N) SSR-Scores in [-1, 1]: how well each frame shows its clip's relation (SpatialAlign 3.2, equation 2).
 
     animal, object_: (B, N, 2D) boxes
     found:           (B, N) bool: both are found
     directions:      (B, D) the relations
 
-    NaN where the two are not both found, or a box is degenerate: without extent along an axis, or not finite.
+    NaN where the two are not both found, or their boxes have no score (`axis_scores`).
     """
-    return project_scores(axis_scores(animal, object_, found), directions)
+    return project_scores(axis_scores(animal, object_, found, variant), directions)
 
 
-def axis_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray) -> np.ndarray:
+def axis_scores(
+    animal: np.ndarray, object_: np.ndarray, found: np.ndarray, variant: Variant = "official"
+) -> np.ndarray:
     """(D, B, N) SSR-Scores of the relation that points along each axis: to the right, down.
 
     The score is the distance of the two centres along the axis, in mean sizes of the two boxes and at most 1, times the
@@ -97,6 +101,11 @@ def axis_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray) -> n
     printed divides by the mean of the centres' coordinates, which depends on the place in the image. The sentence below
     it defines the boxes' width and height, which occur nowhere else, and the authors' code divides by their mean. Both
     variants here do so too.
+
+    NaN, in all axes, where the two are not both found or a coordinate is not finite, and:
+    official: where either box has no width, or the two sizes along an axis add up to 0. A box without height is scored
+              beside one that has one, and an inverted one (right < left) by its signed sizes: so in the authors' code
+    paper:    where either box has no extent along some axis, or is inverted: the paper knows no such boxes
     """
     # Axes first, each contiguous: NumPy is several times faster than on every fourth number.
     near_a, far_a = np.split(np.moveaxis(np.asarray(animal, float), -1, 0), 2)
@@ -105,20 +114,31 @@ def axis_scores(animal: np.ndarray, object_: np.ndarray, found: np.ndarray) -> n
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         size_a = np.subtract(far_a, near_a, order="C")
         size_o = np.subtract(far_o, near_o, order="C")
+        whole = (
+            (size_a[0] != 0) & (size_o[0] != 0) if variant == "official" else (np.minimum(size_a, size_o) > 0).all(0)
+        )
         # Both are twice the named value: the factors cancel.
-        smaller = np.minimum(size_a, size_o)
-        mean_sizes = np.add(size_a, size_o, out=size_a)
+        mean_sizes = np.abs(np.add(size_a, size_o, out=size_a), out=size_a)
         ways = np.add(near_a, far_a, order="C")
         ways -= np.add(near_o, far_o, order="C")
         lengths = np.sqrt(np.einsum("dbn,dbn->bn", ways, ways))
         # A coordinate that is not finite makes the length infinite or NaN: both fail `< inf`.
-        scored = found & (lengths < np.inf) & (smaller > 0).all(axis=0)
+        scored = found & (lengths < np.inf) & whole & (mean_sizes != 0).all(axis=0)
         lengths = np.where(scored, np.maximum(lengths, _NEARLY_NOTHING), np.nan)  # equal centres: 0, not 0/0
         # min(|way| / mean size, 1) * way / length, in place and with a single division, the slowest operation.
         scores: np.ndarray = np.minimum(np.abs(ways), mean_sizes)
         scores *= ways
         scores /= np.multiply(mean_sizes, lengths, out=mean_sizes)
         return scores
+
+
+def with_inclusive_edges(boxes: np.ndarray) -> np.ndarray:
+    """(..., 2D) boxes in px whose far edges are exclusive -> inclusive ones, as the authors' code takes from masks.
+
+    (10, 20, 14, 21), one pixel high, becomes (10, 20, 13, 20), which has no height.
+    """
+    near, far = np.split(boxes, 2, axis=-1)
+    return np.concatenate([near, far - 1], axis=-1)
 
 
 def project_scores(axis_scores: np.ndarray, directions: np.ndarray) -> np.ndarray:

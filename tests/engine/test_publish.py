@@ -21,14 +21,16 @@ from schemas.interaction import Interaction
 from schemas.mask_track import Tracks, decode_mask
 from schemas.matrix11k import TABLES, MaskTrackRow, MatrixStatistics
 from schemas.outcome import Outcome
+from schemas.scene import SceneSeed
 from schemas.snapshot import SnapshotManifest
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
 from schemas.track_check import Checked, TrackCheck
+from tasks.datasets.kinemask.dataset import KINEMASK
 from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.ledger import VideoLedger
 from tasks.engine.inputs import Inputs
-from tasks.engine.publish import LedgerError, dataset_card, publish_snapshot, shortfall, yield_too_low
+from tasks.engine.publish import LedgerError, dataset_card, publish_snapshot, shard_file, shortfall, yield_too_low
 from tasks.engine.shards import Row, Shard, plan_clip_shards, plan_shards
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Made, Work
@@ -250,6 +252,13 @@ def test_datasets_reads_past_a_shard_without_rows(case: Case, tmp_path: Path) ->
     case.shards.reverse()  # the rejected clip's, of no accepted row, comes first
     snapshot = case.publish()
     assert len(datasets.load_dataset(str(snapshot), split="train", cache_dir=str(tmp_path / "hf"))) == 1
+
+
+def test_a_shard_of_two_splits_is_not_published() -> None:
+    seeds = [SceneSeed.of([], "interactions", split, 0) for split in ("train", "test")]
+    assert shard_file(KINEMASK, Shard.of(seeds[:1])) == f"train-{Shard.id_of(seeds[:1])}.parquet"
+    with pytest.raises(LedgerError, match="holds rows of several splits"):
+        shard_file(KINEMASK, Shard.of(seeds))
 
 
 def test_accepted_tables_hold_nothing_of_other_clips(case: Case) -> None:

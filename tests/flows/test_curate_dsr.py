@@ -34,8 +34,16 @@ def test_profiles_fill_what_is_not_asked_for(tmp_path: Path) -> None:
     assert (paper.generate.generator, paper.propagate.masks) == ("diffusers", "sam2")
     assert (paper.ground.grounding, paper.ground.vlm, paper.ground.n_frames) == ("groundingdino", "none", 81)
     assert paper.dino.box_threshold == 0.4
+    assert (paper.score.score, paper.score.validity) == ("official", "official")
+    assert CurateDsr(root=tmp_path).score.validity == "rivals"
+    assert CurateDsr(root=tmp_path, profile="paper", score={"validity": "rivals"}).score.validity == "rivals"
     mixed = CurateDsr(root=tmp_path, profile="paper", ground={"vlm": "openai"})
     assert (mixed.ground.grounding, mixed.ground.vlm) == ("groundingdino", "openai")
+
+
+def test_given_videos_may_be_shorter_than_generated_ones(tmp_path: Path) -> None:
+    given = {"videos": tmp_path, "generate": {"generator": "folder"}, "ground": {"n_frames": 49}}
+    assert CurateDsr(root=tmp_path, score={"validity": "official"}, **given).ground.n_frames == 49
 
 
 def test_every_stage_is_named_as_it_is_called(tmp_path: Path) -> None:
@@ -68,6 +76,11 @@ def test_a_route_names_a_stage(tmp_path: Path) -> None:
         ({"grammar": {"n_train": 10_000_000}}, "the grammar holds .* ask for at most"),
         ({"pair": {"tau": "high"}}, "tau"),
         ({"generate": {"width": 417}}, "multiple of 16"),
+        (
+            {"score": {"validity": "official"}},
+            "16 of 81 were searched: set ground.n_frames to 81, or score.validity to",
+        ),
+        ({"profile": "paper", "ground": {"max_candidates": 1}}, "set ground.max_candidates to 2 or more"),
         ({"root": ""}, "the root is empty"),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],

@@ -35,7 +35,15 @@ from tasks.metrics.correctness import TAUS
 from tasks.score_dsr import ScoreConfig
 from tests.support.dsr_runs import TINY, sample_here, tiny_samples
 from tests.support.endpoint import LocalEndpoint
-from tests.support.flow_runs import REPOSITORY, assert_same_snapshot, point_at, run_in_vain, table, watch
+from tests.support.flow_runs import (
+    REPOSITORY,
+    assert_same_snapshot,
+    point_at,
+    rows_by_split,
+    run_in_vain,
+    table,
+    watch,
+)
 from tests.support.stages import DSR_STAGES
 
 
@@ -87,8 +95,55 @@ def test_polars_duckdb_and_datasets_read_every_table(run: tuple[CurateDsr, Path]
             loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "hf"))
             assert loaded.column_names == columns
             assert loaded.num_rows == len(in_polars)
-    by_card = datasets.load_dataset(str(run[1]), split="train", cache_dir=str(tmp_path / "hf2"))
-    assert by_card.num_rows == n_valid(run[1])
+
+
+def test_datasets_finds_training_and_test_rows_apart(run: tuple[CurateDsr, Path], tmp_path: Path) -> None:
+    found = rows_by_split(run[1], tmp_path)
+    assert set(found["prompts"]) == set(found["samples"]) == set(found["outcomes"]) == {"train", "test"}
+    assert {sample["split"] for sample in found["samples"]["train"]} == {"train"}
+    assert set(found["pairs"]) == {"train"}
+
+
+@pytest.mark.parametrize("n", [{"n_train": 0}, {"n_test": 0}])
+def test_a_split_without_rows_is_not_in_the_card(
+    n: dict[str, int], run: tuple[CurateDsr, Path], tmp_path: Path
+) -> None:
+    config, _ = run
+    shutil.copytree(config.root, tmp_path / "root")
+    grammar = config.grammar.model_copy(update=n)
+    found = rows_by_split(
+        sample_here(config.model_copy(update={"root": tmp_path / "root", "grammar": grammar})), tmp_path
+    )
+    there = "test" if "n_train" in n else "train"
+    assert {split for table in found.values() for split in table} == {there}
+
+
+def test_lines_that_are_no_prompt_are_in_neither_split(again: tuple[CurateDsr, Path], tmp_path: Path) -> None:
+    """Splits that change from line to line: shards hold two samples, and never of two splits."""
+    config, _ = again
+    lines = [
+        {
+            "prompt_id": "a",
+            "prompt": "a fox is on the left of a stump, then the fox walks to the right of the stump.",
+            "split": "train",
+        },
+        {
+            "prompt_id": "b",
+            "prompt": "a cat is on the left of a crate, then the cat walks to the right of the crate.",
+            "split": "test",
+        },
+        {
+            "prompt_id": "c",
+            "prompt": "a dog is on the left of a rock, then the dog walks to the right of the rock.",
+            "split": "train",
+        },
+        {"prompt_id": "d", "prompt": "nothing moves"},
+    ]
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = rows_by_split(sample_here(config.model_copy(update={"prompts": prompts, "seeds_train": 1})), tmp_path)
+    assert {split: len(rows) for split, rows in found["outcomes"].items()} == {"train": 2, "test": 1, "other": 1}
+    assert [row["prompt_id"] for row in found["prompts"]["test"]] == ["b"]
 
 
 def test_a_sample_has_a_video_two_tracks_and_a_curve_over_its_frames(run: tuple[CurateDsr, Path]) -> None:

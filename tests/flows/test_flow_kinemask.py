@@ -29,7 +29,7 @@ from tasks.backends.raster import RasterRenderer
 from tasks.engine.snapshots import Snapshot
 from tasks.media.velocity_masks import velocity_masks_of
 from tasks.render_clips import RenderConfig
-from tests.support.flow_runs import REPOSITORY, assert_same_snapshot, table, watch
+from tests.support.flow_runs import REPOSITORY, assert_same_snapshot, rows_by_split, table, watch
 from tests.support.scene_runs import TINY, simulate_here, tiny_scenes
 from tests.support.stages import KINEMASK_STAGES
 
@@ -78,8 +78,30 @@ def test_polars_duckdb_and_datasets_read_every_table(run: tuple[CurateKinemask, 
         loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "hf"))
         assert loaded.column_names == columns
         assert loaded.num_rows == len(in_polars)
-    by_card = datasets.load_dataset(str(run[1]), split="train", cache_dir=str(tmp_path / "hf2"))
-    assert by_card.num_rows == 6
+
+
+def test_datasets_finds_training_and_test_rows_apart(run: tuple[CurateKinemask, Path], tmp_path: Path) -> None:
+    found = rows_by_split(run[1], tmp_path)
+    assert {split: len(rows) for split, rows in found["clips"].items()} == {"train": 4, "test": 2}
+    assert {clip["split"] for clip in found["clips"]["train"]} == {"train"}
+    assert {name for name, table in found.items() if set(table) == {"train", "test"}} >= {
+        "videos",
+        "objects",
+        "outcomes",
+    }
+
+
+def test_a_split_without_rows_is_not_in_the_card(again: tuple[CurateKinemask, Path], tmp_path: Path) -> None:
+    found = rows_by_split(simulate_here(again[0].model_copy(update={"n_test": 0})), tmp_path)
+    assert {split for table in found.values() for split in table} == {"train"}
+
+
+def test_a_clips_rows_are_looked_for_in_its_shards_file_alone(run: tuple[CurateKinemask, Path]) -> None:
+    snapshot = Snapshot(run[1])
+    split_of = dict(table(run[1], "clips").select("clip_id", "split").iter_rows())
+    for shard in snapshot.manifest.shards:
+        [clips] = snapshot.files("clips", shard.clip_ids[:1])
+        assert clips.name == f"{split_of[shard.clip_ids[0]]}-{shard.shard_id}.parquet"
 
 
 def test_the_asked_velocity_is_the_measured_one_to_the_last_bit(run: tuple[CurateKinemask, Path]) -> None:

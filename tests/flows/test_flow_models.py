@@ -129,7 +129,7 @@ def test_generated_videos_are_tracked_and_scored(networks, tmp_path) -> None:
         grammar={"n_train": 1, "n_test": 1},
         generate={"n_frames": 9, "width": 64, "height": 64},
         ground={"n_frames": 3},
-        score={"min_found": 1, "min_rival_score": 1},
+        score={"validity": "rivals", "min_found": 1, "min_rival_score": 1},
         seeds_train=2,
         seeds_test=1,
         **networks,

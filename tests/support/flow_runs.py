@@ -269,6 +269,31 @@ def table(snapshot: Path, name: str) -> pl.DataFrame:
     return pl.read_parquet(sorted((snapshot / name).glob("*.parquet")))
 
 
+def rows_by_split(snapshot: Path, folder: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """{table: {split: rows}} as `datasets` loads them by the card; fails unless each row is in its own split, once.
+
+    Rows hold what says whose they are. folder: for the cache of `datasets`
+    """
+    import datasets
+
+    outcomes = table(snapshot, "outcomes")
+    split_of = dict(outcomes.select("row_id", pl.col("split").fill_null("other")).iter_rows())
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name in Snapshot(snapshot).tables:
+        if table(snapshot, name).is_empty():  # `datasets` refuses it: "corresponds to no data"
+            found[name] = {}
+            continue
+        loaded = datasets.load_dataset(str(snapshot), name, cache_dir=str(folder / "datasets"))
+        whose = {"row_id", "clip_id", "winner_id", "prompt_id", "split"}
+        found[name] = {s: p.select_columns(sorted(whose & {*p.column_names})).to_list() for s, p in loaded.items()}
+        assert sum(map(len, found[name].values())) == len(table(snapshot, name))
+        for split, rows in found[name].items():
+            for row in rows:
+                id_ = row.get("row_id") or row.get("clip_id") or row.get("winner_id")
+                assert (split_of[id_] if id_ else row["split"]) == split, (name, row)
+    return found
+
+
 def ends(snapshot: Path) -> dict[str, tuple[str, str, str | None]]:
     """{row_id: (status, stage, reason)} of every input; fails unless they add up to the inputs."""
     rows = table(snapshot, "outcomes").to_dicts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.dsr import SHARD_TABLES
+from schemas.dsr import SHARD_TABLES, PairRow
 from tasks.datasets.dsr.export import export_snapshot
 from tasks.datasets.dsr.report import write_report
 from tasks.datasets.dsr.statistics import headline, statistics
@@ -20,6 +20,7 @@ DSR = Dataset(
     story=STORY,
     write_report=write_report,
     export=export_snapshot,
+    split_of=lambda row: "train" if isinstance(row, PairRow) else row.split,
     about="Prompts in which an animal changes its place relative to a thing, videos generated for them, how well each\n"
     "video shows the change (DSR-Score), and winner and loser pairs for DPO: curated with Triptych after SpatialAlign\n"
     "(sections 3.2, 3.3, A1).",

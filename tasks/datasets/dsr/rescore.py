@@ -1,15 +1,17 @@
 """a published snapshot -> its boxes as arrays, and the scores of either variant, without generating anything again.
 
     score_snapshot(Snapshot.open("data/dsr"), "paper")
-        clip_id        ssr_initial          ssr_final             r_initial  ...  dsr_score  n_found
-        clip-81b2...   [1.0, 0.98, ...]     [-1.0, -0.98, ...]    0.98       ...  1.22       81
+        clip_id        ssr_initial          ssr_final             r_initial  ...  dsr_score  n_found  invalid
+        clip-81b2...   [1.0, 0.98, ...]     [-1.0, -0.98, ...]    0.98       ...  1.22       81       null
 
-Columns as the table `samples` has them, which hold the scores of the variant that the snapshot was made with.
+Columns as the table `samples` has them, which hold the scores of the variant that the snapshot was made with; `invalid`
+is a reason by the rule that is asked for. What was invalid by the snapshot's own rule has no tracks in it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,10 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.dsr import Role
-from schemas.scores import Variant
+from schemas.dsr import Role, SampleRow, TrackRow
+from schemas.scores import Validity, Variant
+from schemas.tables import CandidateRow
 from tasks.engine.snapshots import Snapshot, SnapshotError
-from tasks.metrics.dsr_score import END_FRAMES, directions_of, score_clips
+from tasks.media.video import sample_indices
+from tasks.metrics.dsr_score import END_FRAMES, directions_of, score_clips, with_inclusive_edges
+from tasks.metrics.dsr_validity import ValidityConfig, find_faults, gather_evidence
 
 
 class ClipBoxes(NamedTuple):
@@ -35,14 +40,25 @@ class ClipBoxes(NamedTuple):
     final: np.ndarray  # (B, 2) that of the final one
 
 
-def score_snapshot(snapshot: Snapshot, variant: Variant = "official", end_frames: int = END_FRAMES) -> pl.DataFrame:
-    """One row a valid sample, in the order of the table `samples`. Raises SnapshotError as `read_boxes` does."""
+def score_snapshot(
+    snapshot: Snapshot,
+    variant: Variant = "official",
+    end_frames: int = END_FRAMES,
+    validity: Validity | None = None,
+) -> pl.DataFrame:
+    """One row a published sample, in the order of the table `samples`.
+
+    validity: the rule; None: the one that the snapshot was made with, by which all its samples are valid
+    Raises SnapshotError as `read_boxes` does, or if `official` is asked for and the detector was not given every frame.
+    """
     boxes = read_boxes(snapshot)
-    scores = score_clips(
-        boxes.animal, boxes.object_, boxes.found, boxes.initial, boxes.final, variant, end_frames=end_frames
-    )
+    rule = rule_of(snapshot, validity)
+    animal, object_ = boxes.animal, boxes.object_
+    if rule.validity == "official":
+        animal, object_ = with_inclusive_edges(animal), with_inclusive_edges(object_)
+    scores = score_clips(animal, object_, boxes.found, boxes.initial, boxes.final, variant, end_frames=end_frames)
     dsr = scores.dsr
-    return pl.DataFrame(
+    scored = pl.DataFrame(
         {
             "clip_id": pl.Series(boxes.clip_ids, dtype=pl.String),
             "ssr_initial": _curves(scores.ssr_initial, boxes.n_frames),
@@ -53,8 +69,18 @@ def score_snapshot(snapshot: Snapshot, variant: Variant = "official", end_frames
             "g_final": dsr.g_final,
             "dsr_score": dsr.score,
             "n_found": dsr.n_found,
+            "invalid": _reasons(snapshot, boxes, dsr.n_found, rule),
         }
     )
+    parts = ("r_initial", "r_final", "g_initial", "g_final", "dsr_score")
+    return scored.with_columns(pl.when(pl.col("invalid").is_null()).then(pl.col(name)).alias(name) for name in parts)
+
+
+def rule_of(snapshot: Snapshot, validity: Validity | None = None) -> ValidityConfig:
+    """The snapshot's own rule and thresholds, with another rule if one is named."""
+    own = _configs(snapshot, "score_dsr")
+    fields = {name: value for name, value in own.items() if name in ValidityConfig.model_fields}
+    return ValidityConfig(**fields | ({"validity": validity} if validity else {}))
 
 
 def read_boxes(snapshot: Snapshot) -> ClipBoxes:
@@ -105,3 +131,30 @@ def _curves(ssr: np.ndarray, n_frames: np.ndarray) -> pl.Series:
     padded = pl.Series(ssr.ravel(), dtype=pl.Float64).fill_nan(None).reshape(ssr.shape)
     curves = pl.DataFrame({"padded": padded, "n_frames": n_frames})
     return curves.select(pl.col("padded").arr.to_list().list.head(pl.col("n_frames"))).to_series()
+
+
+def _reasons(snapshot: Snapshot, boxes: ClipBoxes, n_found: np.ndarray, rule: ValidityConfig) -> pl.Series:
+    """(B,) why each published sample is invalid by a rule; null: it is valid."""
+    reasons: list[str | None] = [None] * len(boxes.clip_ids)
+    if rule.validity != rule_of(snapshot).validity:
+        samples = {sample.clip_id: sample for sample in snapshot.rows(SampleRow)}
+        candidates = snapshot.rows_by_clip(CandidateRow, boxes.clip_ids)
+        tracks = snapshot.rows_by_clip(TrackRow, boxes.clip_ids)
+        n_searched = _configs(snapshot, "ground_instances")["n_frames"]
+        for place, clip_id in enumerate(boxes.clip_ids):
+            n_frames = samples[clip_id].n_frames
+            tracked = {track.instance_id: track.box_xyxy for track in tracks[clip_id]}
+            n_sampled = len(sample_indices(n_frames, n_searched))
+            try:
+                evidence = gather_evidence(candidates[clip_id], tracked, n_frames, n_sampled, rule)
+            except ValueError as error:
+                raise SnapshotError(f"{snapshot.id}, {clip_id}: {error}") from error
+            faults = find_faults(evidence, int(n_found[place]), samples[clip_id], rule)
+            reasons[place] = faults[0][0] if faults else None
+    return pl.Series(reasons, dtype=pl.String)
+
+
+def _configs(snapshot: Snapshot, stage: str) -> dict[str, Any]:
+    """A stage's settings, as the snapshot was made with them."""
+    settings: dict[str, Any] = json.loads(snapshot.manifest.configs).get(stage, {})
+    return settings

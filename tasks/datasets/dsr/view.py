@@ -17,7 +17,7 @@ from typing import Any
 
 from schemas.dsr import ANIMAL, OBJECT, ROLES, SampleRow, TrackRow
 from schemas.relation import DSR_TYPES
-from schemas.scores import Variant
+from schemas.scores import Validity, Variant
 from schemas.snapshot import SnapshotManifest
 from schemas.storage import AnyPath
 from tasks.datasets.dsr.pairs import PairConfig
@@ -37,6 +37,7 @@ class Settings:
     """What the snapshot's videos, scores, answers and pairs were made with."""
 
     variant: Variant
+    validity: Validity
     end_frames: int  # found frames at either end that a score's means are over
     pairing: PairConfig
     generator: str
@@ -51,6 +52,7 @@ class Settings:
         generator, judge = makers.get("generate_samples"), makers.get("ask_relations")
         return cls(
             variant=scoring.get("score", "official"),
+            validity=scoring.get("validity", "rivals"),
             end_frames=scoring.get("end_frames", END_FRAMES),
             pairing=PairConfig.model_validate(configs.get("pair_samples", {})),
             generator=generator.model if generator else "not told",

@@ -20,6 +20,7 @@ KINEMASK = Dataset(
     story=STORY,
     write_report=write_report,
     export=export_snapshot,
+    split_of=lambda seed: seed.split,
     about="Rigid bodies that are pushed across textured floors and what they hit: rendered clips with exact masks\n"
     "and velocities of every object in every frame, simulated with Triptych after KineMask (sections 3.2, 3.3, 4.1).",
     reading="All tables join on `clip_id`; all but `outcomes` and `draws` hold accepted clips only. `outcomes` has a\n"

@@ -336,6 +336,7 @@ def test_the_variant_of_the_score_and_the_generator_are_named(world: World, scor
     assert told in page.text
     assert "Videos by drawn 1 ." in page.text
     assert "−0.25 to 1.25" in page.text
+    assert "Samples are valid by the rule rivals : nothing else" in page.text
 
 
 def test_types_are_told_by_split_in_the_order_of_the_paper(world: World) -> None:
@@ -661,7 +662,7 @@ def test_what_is_shown_of_a_sample_can_be_written_as_json(world: World) -> None:
 
 
 def ssr_chart_of(sample: SampleRow) -> str:
-    settings = Settings("official", END_FRAMES, PairConfig(), "a generator", "a judge", judged_by_boxes=False)
+    settings = Settings("official", "rivals", END_FRAMES, PairConfig(), "a generator", "a judge", judged_by_boxes=False)
     return ssr_chart(sample_view(sample, settings))
 
 

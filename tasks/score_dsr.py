@@ -6,9 +6,13 @@
 
 Two variants of the DSR-Score, since the paper's text and its authors' code differ. `official`, the default, is the
 code's: the two gaps are halved, and scores span [0, 1]. `paper` is equation 3 as printed, and spans [-0.25, 1.25].
-Thresholds such as 0.7 were chosen on the former. All else is the same in both (scores.py).
+Thresholds such as 0.7 were chosen on the former. They also differ in boxes without extent (tasks/metrics/dsr_score.py).
 
-An invalid sample has a reason, never a score. Published samples are scored by the other variant in snapshot.py.
+Two rules say which samples are valid, `rivals` and `official` (tasks/metrics/dsr_validity.py). The latter looks at the
+detector's boxes on every frame, so that it needs `ground.n_frames` to be at least the videos' length.
+
+An invalid sample has a reason, never a score. Published samples are scored by the other variant and judged by the other
+rule in tasks/datasets/dsr/rescore.py.
 """
 
 from __future__ import annotations
@@ -20,7 +24,6 @@ import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Box, box_iou
-from schemas.config import StageConfig
 from schemas.dsr import ANIMAL, OBJECT, ROLES, DsrLabels, DsrSample
 from schemas.generation import Generated
 from schemas.grounding import Grounding
@@ -33,40 +36,24 @@ from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.ground_instances import GroundConfig
 from tasks.media.video import sample_indices
-from tasks.metrics.dsr_score import END_FRAMES, ClipScores, directions_of, score_clips
-from tasks.score_dsr.validity import SEVERAL, count_rivals
+from tasks.metrics.dsr_score import END_FRAMES, ClipScores, directions_of, score_clips, with_inclusive_edges
+from tasks.metrics.dsr_validity import ValidityConfig, find_faults, gather_evidence
 
 __all__ = ["ScoreConfig", "result_of", "score_clips", "score_sample", "stage"]
 
 InstanceBoxes = dict[str, list[Box | None]]  # {instance_id: one a frame}
 
 
-class ScoreConfig(StageConfig):
+class ScoreConfig(ValidityConfig):
     """Which samples are valid, and how they are scored."""
 
     score: Variant = Field(
         "official",
-        description="official: as the authors' code, which halves the gaps, 0..1; paper: equation 3 as printed, "
-        "-0.25..1.25",
+        description="official: as the authors' code, which halves the gaps, 0..1, and scores boxes without height; "
+        "paper: equation 3 as printed, -0.25..1.25",
     )
     end_frames: int = Field(
         END_FRAMES, ge=1, description="m: first and last found frames that are averaged (3 in the authors' code)"
-    )
-    min_found: int = Field(20, ge=1, description="Frames in which both must be found (SpatialAlign 3.3)")
-    max_rival_share: float = Field(
-        16 / 81,
-        ge=0,
-        le=1,
-        description="Share of sampled frames that may show a second one (the authors' 16 of 81)",
-    )
-    min_rival_score: float = Field(
-        0.4, ge=0, le=1, description="Candidates below this are no rivals (the authors' threshold for boxes)"
-    )
-    same_iou: float = Field(
-        0.5, gt=0, le=1, description="From this IoU on, two boxes show the same thing: ours, as is the next"
-    )
-    same_inside: float = Field(
-        0.8, gt=0, le=1, description="From this share of the smaller box inside the larger on, they do, too"
     )
 
 
@@ -82,10 +69,15 @@ def score_sample(
 
     n_sampled: frames that ground_instances looked at
 
-    Raises RowRejected("several_animals", "several_objects", "too_few_frames") with every measure as evidence, RowFailed
-    for tracks that are not those of this video.
+    Raises RowRejected("several_animals", "several_objects", "too_few_frames"; official: "redundant_frames",
+    "too_few_valid_frames", "no_valid_run") with every measure as evidence; RowFailed for tracks that are not those of
+    this video, or for frames that `official` needs and the detector was not given.
     """
     tracked = tracked_boxes(tracks, generated.n_frames)
+    try:
+        evidence = gather_evidence(grounding.candidates, tracked, generated.n_frames, n_sampled, config)
+    except ValueError as error:
+        raise RowFailed("frames_not_searched", str(error), retryable=False) from error
     drawn: InstanceBoxes = {b.instance_id: b.box_xyxy for b in generated.true_boxes}
     has_truth = drawn.keys() >= ROLES.keys()
     scores = _score_boxes(tracked, labels, config)
@@ -99,18 +91,12 @@ def score_sample(
         n_found=int(scores.dsr.n_found[0]),
         ssr_initial=[_number(value) for value in scores.ssr_initial[0]],
         ssr_final=[_number(value) for value in scores.ssr_final[0]],
-        rivals=count_rivals(
-            grounding.candidates,
-            tracked,
-            n_sampled,
-            min_score=config.min_rival_score,
-            same_iou=config.same_iou,
-            same_inside=config.same_inside,
-        ),
+        rivals=evidence.rivals,
         true_score=_number(_score_boxes(drawn, labels, config).dsr.score[0]) if has_truth else None,
         box_iou=mean_box_iou(tracked, drawn) if has_truth else None,
+        detected=evidence.detected,
     )
-    if faults := find_faults(scored, labels, config, n_sampled):
+    if faults := find_faults(evidence, scored.n_found, labels, config):
         nothing = dict.fromkeys(("dsr_score", "r_initial", "r_final", "g_initial", "g_final"))
         reasons, details = zip(*faults, strict=True)
         raise RowRejected(reasons[0], "; ".join(details), evidence=scored.model_copy(update=nothing))
@@ -129,20 +115,6 @@ def tracked_boxes(tracks: Tracks, n_frames: int) -> InstanceBoxes:
     return boxes
 
 
-def find_faults(scored: Scored, labels: DsrLabels, config: ScoreConfig, n_sampled: int) -> list[tuple[str, str]]:
-    """Why a sample is not valid: (reason, detail) of each criterion that it fails (SpatialAlign 3.3)."""
-    nouns = {"animal": labels.animal, "object": labels.object}
-    faults = [
-        (SEVERAL[r.role], f"another {nouns[r.role]} on {len(r.frames)} of {n_sampled} sampled frames: {r.frames}")
-        for r in scored.rivals
-        if r.share > config.max_rival_share
-    ]
-    if scored.n_found < config.min_found:
-        detail = f"both found in {scored.n_found} of {len(scored.ssr_initial)} frames, of {config.min_found} asked for"
-        faults.append(("too_few_frames", detail))
-    return faults
-
-
 def mean_box_iou(tracked: InstanceBoxes, drawn: InstanceBoxes) -> float | None:
     """Mean IoU over both things and the frames in which they are tracked or drawn; None if they never are."""
     overlaps = [
@@ -156,6 +128,8 @@ def mean_box_iou(tracked: InstanceBoxes, drawn: InstanceBoxes) -> float | None:
 
 def _score_boxes(boxes: InstanceBoxes, labels: DsrLabels, config: ScoreConfig) -> ClipScores:
     animal, object_ = (_as_batch(boxes[instance_id]) for instance_id in (ANIMAL, OBJECT))
+    if config.validity == "official":
+        animal, object_ = with_inclusive_edges(animal), with_inclusive_edges(object_)
     found = np.ones(animal.shape[:2], bool)  # as far as boxes go: what is absent is NaN, and has no score
     initial, final = directions_of([labels.initial]), directions_of([labels.final])
     return score_clips(animal, object_, found, initial, final, config.score, config.end_frames)
@@ -201,7 +175,7 @@ def stage(work: Work, config: ScoreConfig, ground: GroundConfig) -> Stage[DsrSam
         ]
 
     return Stage(
-        version=1,
+        version=2,
         result=Scored,
         config=config,
         made_by=[],
