@@ -6,6 +6,7 @@ Outcome(row_id="clip-81b2...", kind="clip", status="rejected", stage="ground_ins
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from schemas.record import Record, column
@@ -53,12 +54,27 @@ class RowRejected(Exception):
         self.reason, self.detail, self.evidence = reason, detail, evidence
 
 
+@dataclass(frozen=True)
+class Suspicion:
+    """What a failed row says of a service if the first rows of a shard all fail like it.
+
+    alike:    the kind of failure, the same for rows that fail alike: "LLM not_json"
+    max_rows: after so many, before any row was answered, the service counts as down
+    told:     which service, what is wrong and what to do
+    """
+
+    alike: str
+    max_rows: int
+    told: str
+
+
 class RowFailed(Exception):
     """Raised by a stage that could not judge a row. The shard goes on without it.
 
     retryable: True if another try may succeed (a server's error), False if not (a broken file)
+    suspicion: None if it is a matter of this row alone
     """
 
-    def __init__(self, reason: str, detail: str = "", *, retryable: bool) -> None:
+    def __init__(self, reason: str, detail: str = "", *, retryable: bool, suspicion: Suspicion | None = None) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail, self.retryable = reason, detail, retryable
+        self.reason, self.detail, self.retryable, self.suspicion = reason, detail, retryable, suspicion

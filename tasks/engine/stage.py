@@ -18,12 +18,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from schemas.config import StageConfig
-from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject
+from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject, Suspicion
 from schemas.provenance import MadeBy
 from schemas.record import StageResult, content_hash
 from schemas.storage import AnyPath, is_full_disk
@@ -102,13 +102,13 @@ def run_stage(
 
     listener: told how far the stage is; None: lines in the log
     A row that cannot be done ends as an outcome and the others go on. ServiceDown (and a full disk)
-    ends the stage at once; what was done by then stays done.
+    ends the stage at once; what was done by then stays done. So do first rows that fail alike.
     """
     rows = list(shard.rows)
     waiting = [place for place, row in enumerate(rows) if row.outcome is None]
     tally = Tally(f"{stage.name} {shard.shard_id}", total=len(waiting))
     waiting.reverse()
-    unexpected: list[Exception] = []
+    failures = Failures(stage.name, tally)
     with (
         full_disk_is_a_service_down(stage.name, work.root),
         (listener or LogLines(log)).follow(tally) as look,
@@ -127,16 +127,13 @@ def run_stage(
                 end = future.result()
                 rows[place] = end.row
                 tally.end(at_work, end.how, end.spent)
+                failures.add(end)
                 if end.error is not None:
-                    unexpected.append(end.error)
                     log.error("%s %s: %r", stage.name, end.row.payload.row_id, end.error, exc_info=end.error)
             look()
+            failures.judge_first_rows()
         log.info("%s: %s", tally.name, tally.line())
-        if len(unexpected) > 1 and len(unexpected) == tally.total - tally.counts["reused"]:
-            raise ServiceDown(
-                f"{stage.name}: all {len(unexpected)} rows failed, the first with {unexpected[0]!r}. "
-                "This is no matter of single rows: see the log, mend the cause and retry the shard."
-            )
+        failures.judge_all_rows()
         chain = extend_chain(shard.chain, stage)
         return work.save_shard(shard.model_copy(update={"rows": rows, "step": shard.step + 1, "chain": chain}))
 
@@ -155,6 +152,52 @@ class RowEnd(NamedTuple):
     how: str
     error: Exception | None = None  # what surprised
     spent: Sequence[ModelUsage] = ()
+    suspicion: Suspicion | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """True if a model server, where the stage asks one, has answered what was asked for this row.
+
+        A row that goes on was asked for; one that is rejected may have been rejected before.
+        """
+        return self.row.outcome is None or (self.how == "rejected" and len(self.spent) > 0)
+
+
+@dataclass
+class Failures:
+    """Tells a service that no row can do without from bad rows, by the ways in which a stage's rows ended."""
+
+    stage_name: str
+    tally: Tally
+    unexpected: list[Exception] = field(default_factory=list)
+    alike: dict[str, list[Suspicion]] = field(default_factory=dict)  # by kind
+    answered: bool = False
+
+    def add(self, end: RowEnd) -> None:
+        self.answered |= end.is_answered
+        if end.error is not None:
+            self.unexpected.append(end.error)
+        if end.suspicion is not None:
+            self.alike.setdefault(end.suspicion.alike, []).append(end.suspicion)
+
+    def judge_first_rows(self) -> None:
+        """Raises ServiceDown if enough rows failed alike before any was answered: the others would be paid in vain.
+
+        Rows that failed by themselves (a bad video) count neither way. A shard with fewer rows has nothing to save.
+        """
+        for first, *more in () if self.answered else self.alike.values():
+            if 1 + len(more) >= first.max_rows:
+                raise ServiceDown(
+                    f"{self.stage_name}: {1 + len(more)} rows failed alike before any was answered. {first.told}"
+                )
+
+    def judge_all_rows(self) -> None:
+        """Raises ServiceDown if every row surprised; those that were reused say nothing of today."""
+        if len(self.unexpected) > 1 and len(self.unexpected) == self.tally.total - self.tally.counts["reused"]:
+            raise ServiceDown(
+                f"{self.stage_name}: all {len(self.unexpected)} rows failed, the first with {self.unexpected[0]!r}. "
+                "This is no matter of single rows: see the log, mend the cause and retry the shard."
+            )
 
 
 def _run_row(work: Work, stage: Stage[P, X, R], row: Row[P]) -> RowEnd:
@@ -173,7 +216,7 @@ def _run_row(work: Work, stage: Stage[P, X, R], row: Row[P]) -> RowEnd:
     except RowFailed as error:
         # Not kept: the same question may be answered when it is asked again.
         ended = _ended(stage.name, row, "failed", error.reason, error.detail, retryable=True)
-        return RowEnd(ended, "failed", spent=meter.spent)
+        return RowEnd(ended, "failed", spent=meter.spent, suspicion=error.suspicion)
     except ServiceDown:
         raise
     except Exception as error:

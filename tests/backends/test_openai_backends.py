@@ -15,9 +15,10 @@ import pytest
 from schemas.extraction import Listing, Mention, Relation, Subjects
 from schemas.instance import Instance
 from schemas.outcome import RowFailed, ServiceDown
-from tasks.backends.openai.api import EndpointConfig, Reply
+from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.openai.captions import CountReply, DescribeReply, ListReply, OpenAICaptions, RatingReply
 from tasks.backends.openai.relations import RelationReply
+from tasks.backends.openai.replies import Reply
 from tasks.backends.openai.rewriter import RewriteReply
 from tasks.backends.openai.scene_captions import SceneCaptionReply
 from tasks.backends.openai.vlm import MAX_SIDE_PX, OpenAIVerifier, VerifyReply, crop_with_context, with_box

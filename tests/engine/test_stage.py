@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 
 from schemas.config import StageConfig
-from schemas.outcome import RowFailed, RowRejected, ServiceDown
+from schemas.outcome import RowFailed, RowRejected, ServiceDown, Suspicion
 from schemas.provenance import MadeBy
 from schemas.record import StageResult, column, content_hash
 from schemas.source import Source
@@ -367,3 +367,91 @@ def test_the_log_tells_what_was_spent_now(work: Work, caplog: pytest.LogCaptureF
     run(work, Counter(), "ab")
     assert "1 done, 1 reused" in caplog.text
     assert "calls" not in caplog.text
+
+
+# --- First rows that fail alike ------------------------------------------------------------------
+
+
+def unread(alike: str = "LLM not_json", max_rows: int = 3) -> RowFailed:
+    """A row whose model server sent nothing that could be read."""
+    return RowFailed("invalid_reply", "no JSON", retryable=True, suspicion=Suspicion(alike, max_rows, "Mend the LLM."))
+
+
+def all_of(captions: str, error: BaseException) -> dict[str, Any]:
+    return dict.fromkeys(captions, error)
+
+
+def test_first_rows_that_fail_alike_stop_the_shard_and_are_tried_again(work: Work) -> None:
+    counter = Counter(**all_of("abcdefgh", unread()))
+    with pytest.raises(ServiceDown, match=r"measure: 3 rows failed alike before any was answered\. Mend the LLM\."):
+        run(work, counter, "abcdefgh")
+    assert counter.calls == list("abc")
+    again = Counter()
+    assert [row.outcome for row in run(work, again, "abcdefgh").rows] == [None] * 8
+    assert again.calls == list("abcdefgh")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_answered_row_tells_that_the_server_can_be_read(work: Work, place: int) -> None:
+    captions = "abcdefgh"
+    counter = Counter(**all_of(captions.replace(captions[place], ""), unread()))
+    shard = run(work, counter, captions)
+    assert [row.outcome is None for row in shard.rows].count(True) == 1
+    assert counter.calls == list(captions)
+
+
+def test_rows_that_fail_by_themselves_count_neither_way(work: Work) -> None:
+    bad = RowFailed("unreadable_video", "no index", retryable=False)
+    assert len(run(work, Counter(**all_of("mnopqrst", bad)), "mnopqrst").rows) == 8
+    mixed = Counter(**all_of("abcdefgh", unread()), **all_of("ijkl", bad))
+    with pytest.raises(ServiceDown, match="3 rows failed alike"):
+        run(work, mixed, "ijaklbcdefgh")
+    assert mixed.calls == list("ijaklbc")
+
+
+def test_other_kinds_of_failures_are_counted_apart(work: Work) -> None:
+    cut = unread("LLM cut_off")
+    counter = Counter(**all_of("aceg", unread()), **all_of("bdfh", cut))
+    with pytest.raises(ServiceDown, match="3 rows failed alike"):
+        run(work, counter, "abcdefgh")
+    assert counter.calls == list("abcde")
+    assert run(work, Counter(**all_of("xy", unread()), **all_of("zw", cut)), "xyzw").retryable == 4
+
+
+def test_a_small_shard_has_nothing_to_save(work: Work) -> None:
+    assert run(work, Counter(**all_of("ab", unread())), "ab").retryable == 2
+
+
+def test_a_row_rejected_unasked_says_nothing_and_one_that_was_asked_about_does(work: Work) -> None:
+    dull = RowRejected("dull")
+    with pytest.raises(ServiceDown):
+        run(work, Counter(a=dull, **all_of("bcdef", unread())), "abcdef")
+    counter = Counter(g=paying(dull), **all_of("bcdef", unread()))
+    assert len(run(work, counter, "gbcdef").rows) == 6
+
+
+def test_rows_that_were_answered_before_keep_bad_rows_from_sinking_their_shard(work: Work) -> None:
+    first = run(work, Counter(**all_of("efgh", unread())), "abcdefgh")
+    again = run(work, Counter(**all_of("efgh", unread())), "abcdefgh")
+    assert first.retryable == again.retryable == 4
+
+
+def test_a_rerun_that_mends_nothing_stops_as_early(work: Work) -> None:
+    for _ in range(2):
+        counter = Counter(a=RowRejected("dull"), **all_of("bcdefgh", unread()))
+        with pytest.raises(ServiceDown):
+            run(work, counter, "abcdefgh")
+        assert counter.calls[-3:] == list("bcd")
+
+
+def test_with_many_threads_only_the_rows_at_work_are_paid_for(work: Work) -> None:
+    captions = [chr(ord("A") + n) for n in range(40)]
+
+    def fail() -> None:
+        time.sleep(0.01)
+        raise unread(max_rows=5)
+
+    counter = Counter(concurrency=8, **dict.fromkeys(captions, fail))
+    with pytest.raises(ServiceDown, match="rows failed alike"):
+        run(work, counter, "".join(captions))
+    assert 5 <= len(counter.calls) <= 5 + 2 * 8

@@ -438,6 +438,40 @@ def test_a_server_that_fails_every_row_counts_as_down(
     assert_same_snapshot(run_here(asking(config)), asked.snapshot)
 
 
+@pytest.mark.parametrize("role", ["LLM", "VLM"])
+def test_a_model_whose_first_replies_are_unreadable_alike_counts_as_down(
+    config: CurateMatrix11k, asked: Asked, healthy: Any, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    def answer(request: dict[str, Any]) -> Any:
+        told = answer_of(request)
+        return f"Sure! {told}\x1b[2J" if request["model"] == f"tiny-{role.lower()}" else told
+
+    impatient = QUICK.model_copy(update={"max_failed_rows": 2, "concurrency": 1})
+    with LocalEndpoint(answers=answer) as server:
+        point_at(server, monkeypatch)
+        with pytest.raises(ShardsFailed, match="2 rows failed alike before any was answered") as failed:
+            run_here(asking(config, impatient))
+        assert asked_of(server, f"tiny-{role.lower()}") == 2 * (1 + QUICK.max_retries), "two rows, and no other"
+        for part in (f"{role} 'tiny-{role.lower()}'", server.base_url, "Invalid JSON", '"Sure! {', "json_schema"):
+            assert part in str(failed.value)
+        assert "\x1b" not in str(failed.value)
+    assert Snapshot.latest(config.snapshots) is None
+    healthy()
+    assert_same_snapshot(run_here(asking(config)), asked.snapshot)
+
+
+def test_a_reasoning_model_gives_the_same_snapshot(
+    config: CurateMatrix11k, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def think(text: str) -> str:
+        return f"A dog. </think>\nHere it is:\n```json\n{text}\n```\nHope this helps."
+
+    with LocalEndpoint(answers=answer_of, dress=think) as server:
+        point_at(server, monkeypatch)
+        assert_same_snapshot(run_here(asking(config)), asked.snapshot)
+        assert server.calls == asked.n_llm + asked.n_vlm
+
+
 @pytest.mark.parametrize("missing", ["TRIPTYCH_LLM_BASE_URL", "TRIPTYCH_LLM_MODEL", "TRIPTYCH_VLM_BASE_URL"])
 def test_a_server_that_is_not_configured_is_told_by_its_variables_name(
     config: CurateMatrix11k, healthy: Any, monkeypatch: pytest.MonkeyPatch, missing: str

@@ -4,6 +4,7 @@
         server.base_url                                      "http://127.0.0.1:40123/v1"
     LocalEndpoint(always="hang"), LocalEndpoint(chance=("429", 0.3, 7))
     LocalEndpoint(answers=lambda request: {"count": 1})      a meaningful reply; None: a sampled one
+    LocalEndpoint(dress=lambda text: f"<think>Hm.</think>{text}")    what the model says around it
 
     python -m tests.support.endpoint --port 8000 --fail 500
 
@@ -35,6 +36,7 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 Answers = Callable[[dict[str, Any]], dict[str, Any] | str | None]
+Dress = Callable[[str], str | dict[str, Any] | bytes]
 
 # Answers that are no chat completion: status, error body.
 STATUS_FAULTS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -65,6 +67,7 @@ class LocalEndpoint:
     always:        the fault of every further request, or "ok"
     chance:        (fault, probability, seed): drawn from the request's content and how often it came
     answers:       the reply to a request as a JSON object or, word for word, as text; None for a sampled one
+    dress:         makes of a reply's text the content, or the message's fields (finish_reason too), or the whole body
     delay_s:       time that each answer takes
     retry_after:   the header's value with 429 and 503
     drip_s:        time between two bytes of a dripping answer
@@ -78,6 +81,7 @@ class LocalEndpoint:
         always: str = "ok",
         chance: tuple[str, float, int] | None = None,
         answers: Answers | None = None,
+        dress: Dress = str,
         delay_s: float = 0.0,
         retry_after: str | None = None,
         drip_s: float = 0.02,
@@ -85,6 +89,7 @@ class LocalEndpoint:
         port: int = 0,
     ) -> None:
         self.script, self.always, self.chance, self.answers = list(faults), always, chance, answers
+        self.dress = dress
         self.delay_s, self.retry_after, self.drip_s, self.usage = delay_s, retry_after, drip_s, usage
         if unknown := {*self.script, always, chance[0] if chance else "ok"} - {*FAULTS, "ok"}:
             raise ValueError(f"unknown faults {sorted(unknown)}; known: {', '.join(FAULTS)}")
@@ -206,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
                 body = _completion(request, reply(request), usage)
                 self._send(body[: len(body) // 2])
             case _:
-                self._send(_completion(request, reply(request), usage, fault))
+                self._send(_completion(request, reply(request), usage, fault, self.server.endpoint.dress))
 
     def _send(
         self, body: bytes, *, status: int = 200, content_type: str = "application/json", length: int | None = None
@@ -247,11 +252,15 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(format, *args)
 
 
-def _completion(request: dict[str, Any], reply: Any, usage: Any, fault: str = "ok") -> bytes:
+def _completion(request: dict[str, Any], reply: Any, usage: Any, fault: str = "ok", dress: Dress = str) -> bytes:
     """A chat completion that holds the reply, or the fault."""
     text = reply if isinstance(reply, str) else json.dumps(reply)
-    content: str | None = text
-    refusal, finish_reason = None, "stop"
+    dressed = dress(text)
+    if isinstance(dressed, bytes):
+        return dressed
+    fields = dressed if isinstance(dressed, dict) else {"content": dressed}
+    content, finish_reason = fields.get("content"), fields.get("finish_reason", "stop")
+    refusal = None
     match fault:
         case "fenced":
             content = f"```json\n{text}\n```"
@@ -265,7 +274,7 @@ def _completion(request: dict[str, Any], reply: Any, usage: Any, fault: str = "o
             content, finish_reason = text[: len(text) // 2], "length"
         case "content_filter":
             content, finish_reason = "", "content_filter"
-    message = {"role": "assistant", "content": content, "refusal": refusal}
+    message = {"role": "assistant", **fields, "content": content, "refusal": refusal}
     choices = [] if fault == "empty_choices" else [{"index": 0, "finish_reason": finish_reason, "message": message}]
     return json.dumps(
         {

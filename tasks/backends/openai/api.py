@@ -13,7 +13,7 @@ A reply is returned only if it validates strictly; a fault is always an exceptio
         endpoint_timeout          no complete answer within the deadline (hanging, too slow)
         connection_lost           reset, closed or truncated
         rate_limited, server_error, invalid_response (no chat completion: HTML, no choices, half a JSON)
-        invalid_reply             the model's words do not fit the reply model or its check
+        invalid_reply             the model's words hold no answer, or none that fits the reply model and its check
         content_filtered          the server's filter cut the reply
         refused, request_refused, request_too_large: not asked again
 """
@@ -22,37 +22,42 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import email.utils
 import functools
 import json
 import logging
-import math
-import os
 import random
-import re
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import httpx2
 import openai
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field
 
 from schemas.config import StageConfig
-from schemas.outcome import RowFailed, ServiceDown
+from schemas.outcome import RowFailed, ServiceDown, Suspicion
 from schemas.record import content_hash
 from schemas.storage import AnyPath, write_atomic
-from schemas.usage import ModelRole, Usage, count_usage
+from schemas.usage import Usage, count_usage
+from tasks.backends.openai.endpoint import Endpoint, variable
+from tasks.backends.openai.faults import RequestFault, one_line, status_fault, unreachable
+from tasks.backends.openai.replies import (
+    Check,
+    Completion,
+    Reply,
+    ReplyT,
+    read_completion,
+    read_reply,
+    tokens_of,
+    validate,
+)
 from tasks.prompts import Prompt
 
 logger = logging.getLogger(__name__)
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
-ReplyT = TypeVar("ReplyT", bound="Reply")
 
 MAX_RETRIES = 99  # each attempt has its own seeds for this many retries
 
@@ -82,84 +87,11 @@ class EndpointConfig(StageConfig):
     seed: int | None = Field(0, description="Sampling seed; null: none is sent")
     max_tokens: int = Field(2048, ge=1, description="Longest reply")
     max_failed_rows: int = Field(
-        5, ge=1, description="Rows in a row that may fail by the server's fault before it counts as down"
+        5,
+        ge=1,
+        description="Rows that may fail before the server counts as down: in a row by its fault, or first in a shard "
+        "with replies unreadable alike",
     )
-
-
-class Reply(BaseModel):
-    """A model's answer. Subclasses have required fields only, and neither dict nor set: strict schemas know none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank")
-    return text
-
-
-# Checked here and not in the schema: strict schemas know no minLength.
-Text = Annotated[str, AfterValidator(_not_blank)]
-
-
-class InvalidReply(ValueError):
-    """Raised by a check: the reply fits its model, but contradicts itself or the question."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A server and a model on it. No repr shows the key."""
-
-    role: ModelRole
-    base_url: str
-    model: str
-    key: SecretStr | None = None
-
-    @classmethod
-    def from_env(cls, role: ModelRole) -> Endpoint:
-        """From TRIPTYCH_<role>_BASE_URL, _MODEL and _API_KEY; the key may be unset: local servers need none.
-
-        Raises ServiceDown that names the missing or wrong variable.
-        """
-        base_url, model = (os.environ.get(_variable(role, what), "").strip() for what in ("BASE_URL", "MODEL"))
-        key = os.environ.get(_variable(role, "API_KEY"), "").strip()
-        for what, value, example in (
-            ("BASE_URL", base_url, "https://api.openai.com/v1"),
-            ("MODEL", model, "gpt-4o-2024-08-06"),
-        ):
-            if not value:
-                raise ServiceDown(f"no {role} is configured: export {_variable(role, what)}, for example {example}")
-        url = urlsplit(base_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ServiceDown(f"{_variable(role, 'BASE_URL')} is not an http(s) URL; export one that ends with /v1")
-        if url.username is not None or url.query:
-            # They would show in messages and logs.
-            raise ServiceDown(
-                f"{_variable(role, 'BASE_URL')} holds a user or a query; export the key in {_variable(role, 'API_KEY')}"
-            )
-        if not (key.isascii() and key.isprintable()):
-            raise ServiceDown(f"{_variable(role, 'API_KEY')} holds characters that no key has; export it again")
-        return cls(role, base_url, model, SecretStr(key) if key else None)
-
-
-def _variable(role: ModelRole, what: str) -> str:
-    return f"TRIPTYCH_{role}_{what}"
-
-
-@dataclass(frozen=True)
-class RequestFault:
-    """Why a request gave no reply.
-
-    at_fault:      service: no row can succeed. transport: the server failed this request. reply: the model's reply
-    again:         True if asking again now may help
-    retry_after_s: the wait that the server asks for
-    """
-
-    reason: str
-    detail: str
-    at_fault: Literal["service", "transport", "reply"]
-    again: bool = True
-    retry_after_s: float | None = None
 
 
 class ChatClient:
@@ -210,7 +142,7 @@ class ChatClient:
         *,
         images: Sequence[bytes] = (),
         attempt: int = 0,
-        check: Callable[[ReplyT], None] | None = None,
+        check: Check[ReplyT] | None = None,
     ) -> ReplyT:
         """The model's reply, from the cache if the same question was answered before.
 
@@ -240,7 +172,7 @@ class ChatClient:
         name: str,
         request: dict[str, Any],
         attempt: int,
-        check: Callable[[ReplyT], None] | None,
+        check: Check[ReplyT] | None,
     ) -> ReplyT:
         """Ask until a reply validates or the retries are used up."""
         # A server that failed the last rows gets one try: the shard shall end soon.
@@ -249,7 +181,7 @@ class ChatClient:
         while True:
             number += 1
             answer = self._exchange(request | self._sampling(attempt, invalid))
-            reply = answer if isinstance(answer, RequestFault) else _read_reply(answer, reply_model, check)
+            reply = answer if isinstance(answer, RequestFault) else read_reply(answer, reply_model, check)
             if not isinstance(reply, RequestFault):
                 self._breaker.record(failed=False)
                 return reply
@@ -285,17 +217,30 @@ class ChatClient:
         if self._breaker.record(failed=fault.at_fault == "transport"):
             return ServiceDown(
                 f"{role} endpoint {base_url}: {self.config.max_failed_rows} rows failed in a row, the last "
-                f"with {told}. Check the server (or export another {_variable(role, 'BASE_URL')}) "
+                f"with {told}. Check the server (or export another {variable(role, 'BASE_URL')}) "
                 "and rerun the shard."
             )
         detail = f"{told} ({n_tries} tries)" if n_tries > 1 else told
         # The same request to the same model is refused again, and costs again.
         final = fault.at_fault == "reply" and not fault.again
-        return RowFailed(fault.reason, detail, retryable=not final)
+        return RowFailed(fault.reason, detail, retryable=not final, suspicion=self._suspicion(fault))
+
+    def _suspicion(self, fault: RequestFault) -> Suspicion | None:
+        """What an unreadable reply says of the server if all rows get such ones."""
+        if fault.alike is None:
+            return None
+        asked, max_rows = self.endpoint, self.config.max_failed_rows
+        return Suspicion(
+            alike=f"{asked.role} {fault.alike}",
+            max_rows=max_rows,
+            told=f"{asked.role} {asked.model!r} (backend openai) at {asked.base_url}: {self._told(fault)}. Then retry "
+            "the shard; if these rows are at fault and not the server, raise --endpoint.max-failed-rows (now "
+            f"{max_rows}).",
+        )
 
     def _told(self, fault: RequestFault) -> str:
         """A fault in one line, without the key: servers quote it in their errors."""
-        return _one_line(self._without_key(f"{fault.reason}: {fault.detail}"))
+        return one_line(self._without_key(f"{fault.reason}: {fault.detail}"))
 
     def _without_key(self, text: str) -> str:
         # Shorter keys are placeholders ("none", "EMPTY") and may be words of a reply.
@@ -303,7 +248,7 @@ class ChatClient:
 
     # --- One request ---------------------------------------------------------------------------
 
-    def _exchange(self, body: dict[str, Any]) -> _Completion | RequestFault:
+    def _exchange(self, body: dict[str, Any]) -> Completion | RequestFault:
         """Send one request and wait at most `deadline_s` for the complete answer."""
         with self._slots:
             self._bucket.take()
@@ -313,8 +258,8 @@ class ChatClient:
             except BaseException:
                 future.cancel()  # on Ctrl-C, close the connection
                 raise
-        completion = answer if isinstance(answer, RequestFault) else _read_completion(self._without_key(answer))
-        self._count(Usage(calls=1, unanswered=1) if isinstance(completion, RequestFault) else _tokens_of(completion))
+        completion = answer if isinstance(answer, RequestFault) else read_completion(self._without_key(answer))
+        self._count(Usage(calls=1, unanswered=1) if isinstance(completion, RequestFault) else tokens_of(completion))
         return completion
 
     def _count(self, usage: Usage) -> None:
@@ -329,24 +274,24 @@ class ChatClient:
                 return response.http_response.content.decode("utf-8", "replace")
         except (TimeoutError, openai.APITimeoutError) as error:
             if isinstance(error.__cause__, httpx2.ConnectTimeout):
-                return _unreachable(endpoint, f"no connection within {self.config.connect_timeout_s:g} s")
+                return unreachable(endpoint, f"no connection within {self.config.connect_timeout_s:g} s")
             return RequestFault("endpoint_timeout", f"no whole answer within {self.config.deadline_s:g} s", "transport")
         except openai.APIConnectionError as error:
             cause = error.__cause__
             if isinstance(cause, (httpx2.ConnectError, httpx2.ProxyError)):
-                return _unreachable(endpoint, str(cause))
+                return unreachable(endpoint, str(cause))
             return RequestFault("connection_lost", f"{type(cause).__name__}: {cause}", "transport")
         except openai.APIStatusError as error:
-            return _status_fault(error, endpoint)
+            return status_fault(error, endpoint)
 
     # --- Cache ---------------------------------------------------------------------------------
 
-    def _cached(self, path: AnyPath, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | None:
+    def _cached(self, path: AnyPath, model: type[ReplyT], check: Check[ReplyT] | None) -> ReplyT | None:
         try:
             text = path.read_bytes()
         except FileNotFoundError:
             return None
-        reply = _validate(text, model, check)
+        reply = validate(text, model, check)
         if isinstance(reply, RequestFault):
             logger.warning("cached reply %s is asked again: %s", path.name, self._told(reply))
             return None
@@ -405,157 +350,6 @@ def _as_data(data: Mapping[str, Json]) -> str:
 def _schema(reply_model: type[Reply]) -> dict[str, object]:
     """The reply's strict JSON schema, by the public function that reaches the library's own conversion."""
     return openai.pydantic_function_tool(reply_model)["function"]["parameters"]
-
-
-# --- The answer ----------------------------------------------------------------------------------
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Tokens(BaseModel):
-    prompt_tokens: int = Field(ge=0)
-    completion_tokens: int = Field(ge=0)
-
-
-class _Completion(BaseModel):
-    """The fields of a chat completion that are read; servers send many more."""
-
-    choices: list[_Choice] = Field(min_length=1)
-    usage: Any = None  # not validated: wrong counts must not cost the reply
-
-
-def _read_completion(text: str) -> _Completion | RequestFault:
-    try:
-        return _Completion.model_validate_json(text)
-    except ValidationError as error:
-        return RequestFault(
-            "invalid_response", f"no chat completion: {_summary(error)}; got {text[:80]!r}", "transport"
-        )
-
-
-def _tokens_of(completion: _Completion) -> Usage:
-    """The usage of one answered call; tokens that the server does not report are not guessed."""
-    try:
-        tokens = _Tokens.model_validate(completion.usage, strict=True)
-    except ValidationError:
-        return Usage(calls=1, uncounted=1)
-    return Usage(calls=1, prompt_tokens=tokens.prompt_tokens, completion_tokens=tokens.completion_tokens)
-
-
-def _read_reply(
-    completion: _Completion, model: type[ReplyT], check: Callable[[ReplyT], None] | None
-) -> ReplyT | RequestFault:
-    choice = completion.choices[0]
-    if choice.message.refusal:
-        return RequestFault("refused", choice.message.refusal, "reply", again=False)
-    match choice.finish_reason:
-        case "length":
-            return RequestFault("invalid_reply", "the reply was cut off at max_tokens", "reply")
-        case "content_filter":
-            return RequestFault("content_filtered", "the server's filter cut the reply", "reply")
-    if choice.message.content is None:
-        return RequestFault("invalid_reply", f"no content, finish_reason {choice.finish_reason!r}", "reply")
-    return _validate(_unfenced(choice.message.content).encode("utf-8", "replace"), model, check)
-
-
-def _unfenced(text: str) -> str:
-    """The content of a reply that is just one fenced code block."""
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", text, re.DOTALL)
-    return fenced[1] if fenced else text
-
-
-def _validate(text: bytes, model: type[ReplyT], check: Callable[[ReplyT], None] | None) -> ReplyT | RequestFault:
-    """Validate strictly: "5" is not 5, 1 is not true."""
-    try:
-        reply = model.model_validate_json(text, strict=True)
-        if check:
-            check(reply)
-    except ValidationError as error:
-        return RequestFault("invalid_reply", _summary(error), "reply")
-    except InvalidReply as error:
-        return RequestFault("invalid_reply", str(error), "reply")
-    return reply
-
-
-def _summary(error: ValidationError) -> str:
-    """The first three errors, without the values."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'reply'}: {e['msg']}" for e in errors[:3])
-
-
-# --- Faults --------------------------------------------------------------------------------------
-
-
-def _unreachable(endpoint: Endpoint, cause: str) -> RequestFault:
-    variable = _variable(endpoint.role, "BASE_URL")
-    return RequestFault(
-        "unreachable",
-        f"{cause}. Start the server or export its address in {variable}, then rerun the shard.",
-        "service",
-    )
-
-
-def _status_fault(error: openai.APIStatusError, endpoint: Endpoint) -> RequestFault:
-    """A 4xx or 5xx answer."""
-    status, code, told = error.status_code, error.code or "", f"HTTP {error.status_code}: {_error_text(error)}"
-    key, model, base_url = (_variable(endpoint.role, what) for what in ("API_KEY", "MODEL", "BASE_URL"))
-    if status in (401, 403):
-        return RequestFault("key_refused", f"Export a valid {key} and rerun the shard. {told}", "service", again=False)
-    if status == 402 or "insufficient_quota" in (code, error.type):
-        return RequestFault(
-            "quota_used_up", f"Top up the account or export another {key}, then rerun. {told}", "service", again=False
-        )
-    if status in (404, 405):
-        return RequestFault(
-            "no_such_model",
-            f"No {endpoint.model!r} here. Check {model}, and that {base_url} has the path that the server needs "
-            f"(often /v1), then rerun. {told}",
-            "service",
-            again=False,
-        )
-    if status == 429:
-        return RequestFault("rate_limited", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
-    if status >= 500 or status in (408, 409, 425):
-        return RequestFault("server_error", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
-    if status == 413 or code == "context_length_exceeded":
-        return RequestFault("request_too_large", told, "reply", again=False)
-    if code == "content_filter":
-        return RequestFault("refused", told, "reply", again=False)
-    # The cause may be this row or an unknown parameter: if every row fails, the breaker opens.
-    return RequestFault("request_refused", told, "transport", again=False)
-
-
-def _error_text(error: openai.APIStatusError) -> str:
-    message = error.body.get("message") if isinstance(error.body, dict) else None
-    return str(message or error.response.text)
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Retry-After in seconds, from either of its forms; None if it is missing or invalid."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _one_line(text: str, max_chars: int = 400) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= max_chars else f"{line[: max_chars - 3]}..."
 
 
 # --- Limits --------------------------------------------------------------------------------------

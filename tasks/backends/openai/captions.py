@@ -17,7 +17,9 @@ from schemas.extraction import Listing, Mention, Rating, Relation, Subjects, lis
 from schemas.instance import Instance
 from schemas.interaction import InteractionType
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply, Text
+from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
+from tasks.backends.openai.endpoint import Endpoint
+from tasks.backends.openai.replies import InvalidReply, Reply, Text
 from tasks.prompts import load_prompt
 
 Id = Annotated[str, Field(pattern=r"^id[1-9][0-9]*$")]

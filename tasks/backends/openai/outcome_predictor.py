@@ -16,7 +16,9 @@ from pydantic import Field
 
 from schemas.push import Example, Push
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, InvalidReply, Json, Reply
+from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
+from tasks.backends.openai.endpoint import Endpoint
+from tasks.backends.openai.replies import InvalidReply, Reply
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.prompts import load_prompt
 

@@ -17,7 +17,9 @@ from pydantic import AfterValidator, Field
 
 from schemas.simulation import Rendered, Simulation
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Json, Reply
+from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
+from tasks.backends.openai.endpoint import Endpoint
+from tasks.backends.openai.replies import Reply
 from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
 from tasks.prompts import load_prompt

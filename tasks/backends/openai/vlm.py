@@ -18,7 +18,9 @@ from schemas.grounding import Answer
 from schemas.instance import Instance
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, Endpoint, EndpointConfig, Reply
+from tasks.backends.openai.api import ChatClient, EndpointConfig
+from tasks.backends.openai.endpoint import Endpoint
+from tasks.backends.openai.replies import Reply
 from tasks.prompts import load_prompt
 
 MAX_SIDE_PX = 1024

@@ -1,0 +1,109 @@
+"""Why a request gave no reply, and how that is told.
+
+RequestFault("rate_limited", "HTTP 429: Rate limit reached", "transport", retry_after_s=2.0)
+RequestFault("invalid_reply", "reply: Invalid JSON: ...; it begins with \"Sure!\"", "reply", alike="not_json")
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import openai
+
+from tasks.backends.openai.endpoint import Endpoint, variable
+
+
+@dataclass(frozen=True)
+class RequestFault:
+    """Why a request gave no reply.
+
+    at_fault:      service: no row can succeed. transport: the server failed this request. reply: the model's reply
+    again:         True if asking again now may help
+    retry_after_s: the wait that the server asks for
+    alike:         the kind of an unreadable reply: if the first rows of a shard all fail like this, the server is at
+                   fault; None for what says nothing of other rows
+    """
+
+    reason: str
+    detail: str
+    at_fault: Literal["service", "transport", "reply"]
+    again: bool = True
+    retry_after_s: float | None = None
+    alike: str | None = None
+
+
+def unreachable(endpoint: Endpoint, cause: str) -> RequestFault:
+    address = variable(endpoint.role, "BASE_URL")
+    return RequestFault(
+        "unreachable",
+        f"{cause}. Start the server or export its address in {address}, then rerun the shard.",
+        "service",
+    )
+
+
+def status_fault(error: openai.APIStatusError, endpoint: Endpoint) -> RequestFault:
+    """A 4xx or 5xx answer."""
+    status, code, told = error.status_code, error.code or "", f"HTTP {error.status_code}: {_error_text(error)}"
+    key, model, base_url = (variable(endpoint.role, what) for what in ("API_KEY", "MODEL", "BASE_URL"))
+    if status in (401, 403):
+        return RequestFault("key_refused", f"Export a valid {key} and rerun the shard. {told}", "service", again=False)
+    if status == 402 or "insufficient_quota" in (code, error.type):
+        return RequestFault(
+            "quota_used_up", f"Top up the account or export another {key}, then rerun. {told}", "service", again=False
+        )
+    if status in (404, 405):
+        return RequestFault(
+            "no_such_model",
+            f"No {endpoint.model!r} here. Check {model}, and that {base_url} has the path that the server needs "
+            f"(often /v1), then rerun. {told}",
+            "service",
+            again=False,
+        )
+    if status == 429:
+        return RequestFault("rate_limited", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
+    if status >= 500 or status in (408, 409, 425):
+        return RequestFault("server_error", told, "transport", retry_after_s=_retry_after_s(error.response.headers))
+    if status == 413 or code == "context_length_exceeded":
+        return RequestFault("request_too_large", told, "reply", again=False)
+    if code == "content_filter":
+        return RequestFault("refused", told, "reply", again=False)
+    # The cause may be this row or an unknown parameter: if every row fails, the breaker opens.
+    return RequestFault("request_refused", told, "transport", again=False)
+
+
+def _error_text(error: openai.APIStatusError) -> str:
+    message = error.body.get("message") if isinstance(error.body, dict) else None
+    return str(message or error.response.text)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Retry-After in seconds, from either of its forms; None if it is missing or invalid."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def one_line(text: str, max_chars: int = 400) -> str:
+    """White space as single blanks, and no character that a terminal obeys (ESC, text direction): it is escaped."""
+    line = " ".join(text.split())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return line if len(line) <= max_chars else f"{line[: max_chars - 3]}..."
+
+
+def beginning(text: str, n_chars: int = 80) -> str:
+    """A text's first characters in quotes: "Sure! Here is..." """
+    line = one_line(text.strip()[: 2 * n_chars])
+    return f'"{line[:n_chars]}..."' if len(line) > n_chars else f'"{line}"'
