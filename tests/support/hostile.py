@@ -58,11 +58,16 @@ def make_video(
     container_options: dict[str, str] | None = None,
     gop_size: int = 12,
     rotation: int = 0,
+    matrix: Sequence[int] | None = None,
     pts: Callable[[int], int] | None = None,
     time_base: Fraction | None = None,
     with_audio: bool = False,
+    sound_s: Fraction | None = None,
 ) -> Path:
-    """Encode (H, W, 3) uint8 RGB frames; the suffix names the container. pts: each frame's, in time_base."""
+    """Encode (H, W, 3) uint8 RGB frames; the suffix names the container.
+
+    pts: each frame's, in time_base; matrix: the nine numbers of FFmpeg's display matrix; sound_s: length of the audio
+    """
     frames = list(frames)
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -73,6 +78,8 @@ def make_video(
         stream.options, stream.gop_size = _options(codec, options or {}), gop_size
         if rotation:
             stream.set_display_rotation(rotation)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
         if time_base is not None:
             stream.codec_context.time_base = time_base
         audio = container.add_stream("aac", rate=48_000) if with_audio else None
@@ -83,7 +90,7 @@ def make_video(
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
         if audio is not None:
-            _add_silence(container, audio, seconds=Fraction(len(frames)) / Fraction(fps))
+            _add_silence(container, audio, seconds=sound_s or Fraction(len(frames)) / Fraction(fps))
     return path
 
 
@@ -197,6 +204,12 @@ def variable_rate(path: Path) -> Path:
 
 def odd_size(path: Path) -> Path:
     return make_video(path, shots([30], width=161, height=97))
+
+
+def joined(path: Path, parts: Sequence[Path]) -> Path:
+    """Files one after another, byte by byte, as `cat` joins them."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
 
 
 def _cut(path: Path, size: float) -> Path:
