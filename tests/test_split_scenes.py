@@ -9,8 +9,10 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from av.video.reformatter import ColorTrc
 from hypothesis import given
 from hypothesis import strategies as st
@@ -362,3 +364,88 @@ def test_a_crowded_clip_is_cut_into_parts_that_hold_every_frame(tmp_path: Path) 
     assert len({clip.clip_id, *(p.clip_id for p in parts)}) == 3
     for part in parts:
         assert len(read_clip(path, part)) == part.n_frames
+
+
+# --- The container's clock, and files that are not plain --------------------------------------
+
+
+def late_picture(path: Path) -> Path:
+    """Sound from 0, the picture from half a second on: two seconds of a shot, two of another."""
+    return hostile.make_video(
+        path, hostile.shots([60, 60]), pts=lambda i: i + 15, time_base=Fraction(1, 30), with_audio=True
+    )
+
+
+@pytest.mark.parametrize(("clock", "span"), [("picture", (1.0, 3.0)), ("container", (1.5, 3.5))])
+def test_a_span_counts_from_the_first_frame_or_on_the_containers_clock(tmp_path: Path, clock, span) -> None:
+    path = late_picture(tmp_path / "a.mp4")
+    config = SplitConfig(min_clip_s=0, clock=clock)
+    clips = split_scenes(path, source_of(path, start_s=span[0], end_s=span[1]), config).clips
+    assert [(c.start.fraction, c.end.fraction, c.n_frames) for c in clips] == [(1, 2, 30), (2, 3, 30)]
+    assert [(c.start_s + c.clock_offset_s, c.end_s + c.clock_offset_s) for c in clips] == [(1.5, 2.5), (2.5, 3.5)]
+
+
+def test_a_span_on_the_containers_clock_may_begin_before_the_picture(tmp_path: Path) -> None:
+    path = late_picture(tmp_path / "a.mp4")
+    config = SplitConfig(min_clip_s=0, clock="container")
+    (clip,) = split_scenes(path, source_of(path, start_s=0.1, end_s=1.5), config).clips
+    assert (clip.start.fraction, clip.end.fraction, clip.n_frames) == (0, 1, 30)
+    with pytest.raises(RowRejected, match="empty_span"):
+        split_scenes(path, source_of(path, start_s=0.1, end_s=0.4), config)
+
+
+@pytest.fixture
+def joined(tmp_path: Path) -> Path:
+    """Two transport streams of two seconds each, whose clocks begin anew."""
+    parts = [hostile.make_video(tmp_path / f"{n}.ts", hostile.shots([60], seed=n), fps=30) for n in range(2)]
+    return hostile.joined(tmp_path / "joined.ts", parts)
+
+
+def test_a_source_whose_clock_jumps_says_so(joined: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pieces = pieces_of(split_scenes(joined, source_of(joined), ANY_LENGTH))
+    assert sum(clip.n_frames for clip in pieces) == 120
+    assert (pieces[0].start.fraction, pieces[-1].end.fraction) == (0, 4)
+    assert {clip.n_clock_jumps for clip in pieces} == {1}
+    assert caplog.messages == ["joined.ts: its clock jumps at 2.000 s; times go on from the frame before"]
+    (clip,) = split_scenes(joined, source_of(joined, start_s=2.0), ANY_LENGTH).clips
+    assert (clip.start.fraction, clip.start_s + clip.clock_offset_s, clip.n_frames) == (2, 0, 60)
+    assert len(read_clip(joined, clip)) == 60
+
+
+def test_a_span_on_a_clock_that_jumps_fails_by_name(joined: Path) -> None:
+    config = SplitConfig(min_clip_s=0, clock="container")
+    assert len(pieces_of(split_scenes(joined, source_of(joined), config))) >= 1  # without a span nothing is ambiguous
+    with pytest.raises(RowFailed, match=r"jumps at 2\.000 s") as failure:
+        split_scenes(joined, source_of(joined, start_s=1.0), config)
+    assert (failure.value.reason, failure.value.retryable) == ("timestamps_jump", False)
+
+
+def test_a_source_with_several_video_streams_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parts = [hostile.make_video(tmp_path / f"{n}.mp4", hostile.shots([n, n])) for n in (30, 40)]
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as written, av.open(str(parts[0])) as first, av.open(str(parts[1])) as second:
+        streams = [written.add_stream_from_template(read.streams.video[0]) for read in (first, second)]
+        streams[0].disposition, streams[1].disposition = 0, Disposition.default
+        for stream, read in zip(streams, (first, second), strict=True):
+            for packet in read.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    written.mux(packet)
+    clips = split_scenes(path, source_of(path), ANY_LENGTH).clips
+    assert [(clip.stream_index, clip.n_frames) for clip in clips] == [(1, 40), (1, 40)]
+    assert caplog.messages == ["a.mp4: of 2 video streams, number 1 is read"]
+
+
+def test_a_plain_source_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([40]))
+    (clip,) = split_scenes(path, source_of(path), ANY_LENGTH).clips
+    assert (clip.stream_index, clip.orientation, clip.n_clock_jumps, clip.clock_offset_s) == (0, 1, 0, 0.0)
+    assert clip.video_span == [clip.video_sha256, clip.start, clip.end]
+    assert caplog.messages == []
+
+
+def test_parts_of_a_crowded_clip_know_the_clock_where_they_begin(joined: Path) -> None:
+    config = SplitConfig(min_clip_s=0, threshold=255, detector="content")
+    (clip,) = split_scenes(joined, source_of(joined), config).clips
+    parts = cut_parts(joined, clip, 4)
+    assert [(p.start_s, p.start_s + p.clock_offset_s) for p in parts] == [(0, 0), (1, 1), (2, 0), (3, 1)]

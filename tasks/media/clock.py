@@ -12,9 +12,10 @@ pictures' time goes on across a jump from the end of the last frame. A jump is
 
 - a stamp behind one that no decoder can still hold back (of more than 16 frames), or a keyframe more than 0.1 s
   behind a frame before it, in any container;
-- a stamp more than 3 s (and 16 frames) behind the end of the frame before it, in a container whose clock is known to
+- a stamp more than 3 s (and 16 frames) after the end of the frame before it, in a container whose clock is known to
   jump (transport and program streams, Ogg, FLV, ASF), unless the sound goes on meanwhile. Elsewhere a frame is shown
-  until the next one comes: a screen recording holds a still page for minutes.
+  until the next one comes: a screen recording holds a still page for minutes. A few stamps that jump ahead while the
+  others go on are broken: their frames follow the one before.
 
 **Slots.** An AVI has no stamps: its packets are time slots of equal length, and an empty one shows the last frame
 for one slot more.
@@ -29,8 +30,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import av
 
@@ -41,6 +42,7 @@ _MAY_JUMP = frozenset({"mpegts", "mpeg", "ogg", "flv", "asf"})
 # These store pictures without presentation times; what FFmpeg reports for them is decoding order.
 UNTIMED = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu"})
 SLOTTED = frozenset({"avi"})
+_INTERPOLATED = frozenset({"mpeg"})  # where FFmpeg makes up most stamps, it makes up others behind a seek
 
 MAX_REORDERED = 16  # frames that a decoder of H.264 or HEVC holds back at most
 _BACK_S = Fraction(1, 10)  # FFmpeg's own limit for discontinuous formats
@@ -57,11 +59,17 @@ class Stamp(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Successive packets between two jumps."""
+    """A stretch of the container's clock between two jumps."""
 
-    first_packet: int  # from 0
-    start: int  # ticks: the run's earliest stamp, after the shift
-    shift: int  # ticks to add to the run's stamps: times then go on from the run before
+    start: int  # ticks: its earliest stamp, after the shift
+    shift: int  # ticks to add to its stamps: times then go on from the run before
+
+
+class Change(NamedTuple):
+    """From a packet on, stamps are of another run."""
+
+    packet: int  # from 0, of the stream's packets that hold something
+    run: int | None  # None: broken stamps; their frames follow the one before
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,9 @@ class Clock:
     tick: Fraction  # s
     origin: int | None  # the first shown frame's stamp; None: there are no stamps
     zero_s: Fraction  # the container's clock starts where the stamps say this
-    runs: tuple[Run, ...] = (Run(0, 0, 0),)
-    seekable: bool = False  # every stamp can be relied on, so that a keyframe can be found by its time
+    runs: tuple[Run, ...] = (Run(0, 0),)
+    changes: tuple[Change, ...] = (Change(0, 0),)
+    stamps: frozenset[int] = frozenset()  # of all frames, if each has one of its own: then a seek can be trusted
     slots: tuple[int, ...] = ()  # ticks: of the packets that hold something, then the end of the last
 
     @property
@@ -84,9 +93,10 @@ class Clock:
         """The picture's times at which the container's clock jumps."""
         return [(run.start - (self.origin or 0)) * self.tick for run in self.runs[1:]]
 
-    def shift(self, packet: int) -> int:
-        """Ticks to add to the stamps of a packet, counted from 0 among the stream's packets that hold something."""
-        return self.runs[bisect_right(self.runs, packet, key=lambda run: run.first_packet) - 1].shift
+    def shift(self, packet: int) -> int | None:
+        """Ticks to add to the stamps of a packet; None: they are broken."""
+        run = self.changes[bisect_right(self.changes, packet, key=lambda change: change.packet) - 1].run
+        return None if run is None else self.runs[run].shift
 
     def offset_s(self, time: Fraction) -> Fraction:
         """What to add to a time of the picture to get the container's clock, in s."""
@@ -117,11 +127,11 @@ def read_clock(container: av.container.InputContainer, stream: av.VideoStream) -
     if origin is None:
         return Clock(tick, None, Fraction(0))
     frame = max(1, round(1 / (exact(stream.average_rate or stream.guessed_rate) or 25) / tick))
-    runs = find_runs(stamps, frame, tick, may_jump_ahead=kind in _MAY_JUMP)
-    times = {stamp.time for stamp in stamps}
-    seekable = len(runs) == 1 and None not in times and len(times) == len(stamps)
-    clock = Clock(tick, origin, _zero_s(container), tuple(runs), seekable)
-    return replace(clock, origin=origin + clock.shift(max(0, first.packet)))
+    runs, changes = find_runs(stamps, frame, tick, may_jump_ahead=kind in _MAY_JUMP)
+    times = frozenset(stamp.time for stamp in stamps if stamp.time is not None)
+    exact_stamps = len(changes) == 1 and len(times) == len(stamps) and kind not in _INTERPOLATED
+    clock = Clock(tick, origin, _zero_s(container), runs, changes, times if exact_stamps else frozenset())
+    return replace(clock, origin=origin + (clock.shift(max(0, first.packet)) or 0))
 
 
 class _FirstShown:
@@ -133,7 +143,7 @@ class _FirstShown:
         self._stream = stream
         self._looks = True
 
-    def look(self, packet: av.Packet[av.VideoStream] | None) -> None:
+    def look(self, packet: av.Packet[Any] | None) -> None:
         """packet: the next one; None behind the last."""
         if not self._looks:
             return
@@ -155,51 +165,114 @@ def _zero_s(container: av.container.InputContainer) -> Fraction:
     return nearest if abs(nearest - stated) <= Fraction(1, av.time_base) else stated
 
 
-def find_runs(stamps: Sequence[Stamp], frame: int, tick: Fraction, *, may_jump_ahead: bool) -> list[Run]:
+def find_runs(
+    stamps: Sequence[Stamp], frame: int, tick: Fraction, *, may_jump_ahead: bool
+) -> tuple[tuple[Run, ...], tuple[Change, ...]]:
     """Cut a stream at its jumps, and lay the runs end to end.
 
     stamps: of the packets in decoding order; frame: usual length of a frame, in ticks; tick: s
     """
-    starts = [0, *_jumps(stamps, frame, tick, may_jump_ahead)]
+    run_of = _number_runs(stamps, frame, tick, may_jump_ahead)
+    extents: dict[int, tuple[int, int]] = {}  # (start, end) of each run, in order, as stamped
+    for stamp, number in zip(stamps, run_of, strict=True):
+        if number is not None and stamp.time is not None:
+            start, end = extents.get(number, (stamp.time, stamp.time))
+            extents[number] = min(start, stamp.time), max(end, stamp.time + (stamp.duration or frame))
     runs: list[Run] = []
-    end: int | None = None  # of the run before, after its shift
-    for first, stop in pairwise([*starts, len(stamps)]):
-        times = [stamp.time for stamp in stamps[first:stop] if stamp.time is not None]
-        start = min(times, default=0)
-        shift = 0 if end is None else end - start
-        runs.append(Run(first, start + shift, shift))
-        last = max((s.time + (s.duration or frame) for s in stamps[first:stop] if s.time is not None), default=start)
-        end = last + shift
-    return runs
+    reached = None
+    for start, end in extents.values():
+        shift = 0 if reached is None else reached - start
+        runs.append(Run(start + shift, shift))
+        reached = end + shift
+    places = {number: place for place, number in enumerate(extents)}
+    run_of = [None if number is None else places.get(number) for number in run_of]
+    changes = [Change(i, run) for i, run in enumerate(run_of) if i == 0 or run != run_of[i - 1]]
+    return tuple(runs) or (Run(0, 0),), tuple(changes) or (Change(0, 0),)
 
 
-def _jumps(stamps: Sequence[Stamp], frame: int, tick: Fraction, may_jump_ahead: bool) -> Iterator[int]:
-    """Numbers of the packets that begin a run, but for the first one."""
-    back, ahead = _BACK_S / tick, max(_AHEAD_S / tick, MAX_REORDERED * frame)
-    held: list[int] = []  # the run's latest stamps: a decoder may still hold these frames back
-    floor: Fraction | int = 0  # no frame that is stamped before this can still be shown
-    latest, end = None, 0
-    for number, (time, duration, is_keyframe, sound_s) in enumerate(stamps):
+class _Reach:
+    """How far a run has come: the stamps that its next packet may have."""
+
+    def __init__(self, number: int, first: int, ahead: int) -> None:
+        self.number, self.n_packets = number, 0
+        self._first, self._ahead = first, ahead
+        self._latest = self._end = first
+        self._held: list[int] = []  # the latest stamps: a decoder may still hold these frames back
+        self._floor = first - ahead  # no frame that is stamped before this can still be shown
+
+    def add(self, stamp: Stamp, frame: int) -> None:
+        time = stamp.time or 0
+        self.n_packets += 1
+        heapq.heappush(self._held, time)
+        if len(self._held) > MAX_REORDERED:
+            self._floor = max(self._floor, heapq.heappop(self._held))
+        if time >= self._latest:
+            self._latest, self._end = time, time + (stamp.duration or frame)
+
+    def lies_behind(self, stamp: Stamp, back: int) -> bool:
+        time = stamp.time or 0
+        return time < self._latest - back and (stamp.is_keyframe or time < self._floor)
+
+    def is_far_behind(self, time: int) -> bool:
+        """Farther than ahead of the run's first stamp."""
+        return time < self._first - self._ahead
+
+    def gap(self, time: int) -> int:
+        """Ticks from the run's end."""
+        return time - self._end
+
+    def may_hold(self, time: int) -> bool:
+        return self._floor <= time <= self._end + self._ahead
+
+
+def _number_runs(stamps: Sequence[Stamp], frame: int, tick: Fraction, may_jump_ahead: bool) -> list[int | None]:
+    """Each packet's run, by a number that rises; None for broken stamps."""
+    back, ahead = int(_BACK_S / tick), max(int(_AHEAD_S / tick), MAX_REORDERED * frame)  # ticks
+    run_of: list[int | None] = []
+    now: _Reach | None = None
+    before: _Reach | None = None  # the run that `now` jumped ahead of, while frames of both may come
+    since = n_back = 0  # the packet that jumped ahead, and how many came of the run before it after that
+    sound_s = list(accumulate((stamp.sound_s for stamp in stamps), initial=0.0))
+    for number, stamp in enumerate(stamps):
+        time = stamp.time
         if time is None:
+            run_of.append(now.number if now else 0)
             continue
-        if latest is not None:
-            jumps_back = time < latest - back and (is_keyframe or time < floor)
-            jumps_ahead = may_jump_ahead and time > end + ahead and sound_s < (time - end) * tick / 2
-            if jumps_back or jumps_ahead:
-                yield number
-                held, latest = [], None
-        if latest is None:
-            floor = time - ahead
-        heapq.heappush(held, time)
-        if len(held) > MAX_REORDERED:
-            floor = max(floor, heapq.heappop(held))
-        if latest is None or time >= latest:
-            latest, end = time, time + (duration or frame)
+        if now is None:
+            now = _Reach(0, time, ahead)
+        into = now
+        if before is not None and now.is_far_behind(time) and before.may_hold(time):
+            into = before
+            n_back += 1
+        else:
+            gap = now.gap(time)
+            jumps_ahead = may_jump_ahead and gap > ahead
+            if jumps_ahead:
+                # Sound is stored by decoding time: of reordered frames, the gap's comes some packets later.
+                stop = min(number + MAX_REORDERED + 1, len(stamps))
+                meanwhile_s = sound_s[stop] - sound_s[number] - (stop - number) * frame * tick
+                jumps_ahead = meanwhile_s < gap * tick / 2
+            if jumps_ahead or now.lies_behind(stamp, back):
+                before, since, n_back = (now if jumps_ahead else None), number, 0
+                into = now = _Reach(now.number + 1, time, ahead)
+        into.add(stamp, frame)
+        run_of.append(into.number)
+        if before is not None and n_back > MAX_REORDERED:
+            now, before = before, None
+            _forget(run_of, since, now.number)
+        elif now.n_packets > MAX_REORDERED:
+            before = None
+    if before is not None and run_of[-1] == before.number:
+        _forget(run_of, since, before.number)
+    return run_of
 
 
-def _stamps(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[tuple[av.Packet[av.VideoStream], Stamp]]:
+def _forget(run_of: list[int | None], since: int, kept: int) -> None:
+    """The run before a jump ahead goes on: what jumped were broken stamps."""
+    run_of[since:] = [run if run == kept else None for run in run_of[since:]]
+
+
+def _stamps(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[av.Packet[Any], Stamp]]:
     """The stream's packets that hold something, and what they say of time."""
     slotted = container.format.name in SLOTTED
     ticks = {sound.index: float(exact(sound.time_base)) for sound in container.streams.audio}

@@ -9,14 +9,21 @@ and y downward, (x, y) goes to (a x + c y, b x + d y). Its scale is the pixels' 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.sidedata.sidedata import Type
 
 _LEVEL = 0.0175  # tangent of one degree: so far FFmpeg, too, takes an angle for a multiple of 90 degrees
+
+
+class OddMatrix(ValueError):
+    """A display matrix that none of the eight orientations is."""
 
 
 class Orientation(NamedTuple):
@@ -30,25 +37,27 @@ class Orientation(NamedTuple):
     def of(cls, matrix: Sequence[int]) -> Orientation:
         """matrix: a, b, u, c, d, v, x, y, w of FFmpeg's display matrix.
 
-        Raises ValueError for an angle that is no multiple of 90 degrees, a shear or a perspective.
+        Raises OddMatrix for an angle that is no multiple of 90 degrees, a shear or a perspective.
         """
         a, b, u, c, d, v, _, _, w = matrix
         if a == b == c == d == 0:  # some writers leave it empty: players show the picture as it is coded
             return cls()
         if u or v or w < 0:
-            raise ValueError(f"its display matrix {list(matrix)} has a perspective")
+            raise OddMatrix(f"its display matrix {list(matrix)} has a perspective")
         if a and d and abs(b) <= _LEVEL * abs(a) and abs(c) <= _LEVEL * abs(d):
             return cls(False, a < 0, d < 0)
         if b and c and abs(a) <= _LEVEL * abs(b) and abs(d) <= _LEVEL * abs(c):
             return cls(True, c < 0, b < 0)
         turn = np.degrees(np.arctan2(-b, a))
-        raise ValueError(f"its display matrix turns it by {turn:.1f} degrees, which is no multiple of 90")
+        raise OddMatrix(
+            f"its display matrix turns it by {turn:.1f} degrees or shears it, and only multiples of 90 are read"
+        )
 
     @classmethod
     def of_frame(cls, picture: av.VideoFrame) -> Orientation | None:
         """As the container says it, or else the stream: FFmpeg hands over what players follow. None: nothing said."""
-        data = next((data for data in picture.side_data if data.type == Type.DISPLAYMATRIX), None)
-        return None if data is None else cls.of(np.frombuffer(bytes(data), np.int32).tolist())
+        matrix = _display_matrix(picture)
+        return None if matrix is None else cls.of(matrix)
 
     @property
     def exif(self) -> int:
@@ -59,3 +68,28 @@ class Orientation(NamedTuple):
         """(H, W, ...) as coded -> a view of it as shown; (W, H, ...) if transposed."""
         turned = picture.swapaxes(0, 1) if self.transposed else picture
         return turned[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
+
+
+def _display_matrix(picture: av.VideoFrame) -> list[int] | None:
+    try:
+        side_data: Any = picture.side_data
+    except ValueError as error:
+        # PyAV lists nothing at all beside a kind that it does not know, as a camera's EXIF.
+        unknown = re.match(r"\d+", str(error))
+        if unknown is None:
+            raise
+        return _display_matrix(_without(picture, int(unknown[0])))
+    if Type.DISPLAYMATRIX not in side_data:
+        return None
+    return [int(number) for number in np.frombuffer(bytes(side_data[Type.DISPLAYMATRIX]), np.int32)]
+
+
+def _without(picture: av.VideoFrame, kind: int) -> av.VideoFrame:
+    """The frame without its side data of a kind, by FFmpeg's number."""
+    graph = Graph()
+    source = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format, time_base=Fraction(1, 1000)
+    )
+    graph.link_nodes(source, graph.add("sidedata", f"mode=delete:type={kind}"), graph.add("buffersink")).configure()
+    graph.vpush(picture)
+    return graph.vpull()

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
@@ -36,7 +36,7 @@ from tasks.engine.snapshots import ClipVideo
 from tasks.media.clock import SLOTTED, UNTIMED, Clock, Slots, read_clock
 from tasks.media.container import MAX_FRAME_PIXELS, exact, moving_streams, name_of, opened
 from tasks.media.container import UnreadableVideo as UnreadableVideo
-from tasks.media.orientation import Orientation
+from tasks.media.orientation import OddMatrix, Orientation
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
 MAX_SAMPLE_ASPECT = 16  # and 1/16: no camera's or disc's pixels are near; what is beyond is a broken header
@@ -113,8 +113,9 @@ def survey(video: Path | bytes) -> tuple[VideoInfo, int]:
     Raises UnreadableVideo for the first damaged frame, an early end, or a pixel format that cannot be converted;
     RowFailed if the frames would exceed MAX_CLIP_BYTES.
     """
+    clock = clock_of(video)
     with opened(video) as (container, stream):
-        decoding = _Decoding(container, stream)
+        decoding = _Decoding(container, stream, clock)
         frames = decoding.frames()
         first = next(frames).picture
         info = decoding.info(first)
@@ -207,8 +208,9 @@ def decode_bytes(data: bytes, indices: Sequence[int] | None = None) -> np.ndarra
     Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES; IndexError if the video ends before
     the last one.
     """
+    clock = clock_of(data)
     with opened(data) as (container, stream):
-        decoding = _Decoding(container, stream)
+        decoding = _Decoding(container, stream, clock)
         frames = decoding.frames()
         first = next(frames)
         return _paint(itertools.chain([first], frames), _Painter(decoding.info(first.picture), None), indices)
@@ -272,7 +274,7 @@ def _read_clock(video: Path | bytes) -> Clock:
 def _frames_from(video: Path | bytes, start: Fraction) -> Iterator[DecodedFrame]:
     """Frames from a keyframe at or before `start` on; from the first one where no seek can be relied on."""
     clock = clock_of(video)
-    for target in (start, start - _EARLIER_S) if clock.seekable else ():
+    for target in (start, start - _EARLIER_S) if clock.stamps else ():
         if target <= 0:
             break
         with opened(video) as (container, stream):
@@ -290,7 +292,7 @@ def _frames_from(video: Path | bytes, start: Fraction) -> Iterator[DecodedFrame]
 class _Decoding:
     """One pass over a stream's packets: gives the frames their times and notices what is missing.
 
-    clock: without it frames follow one another at their durations, for callers that do not look at times
+    clock: without it frames follow one another at their durations, for a caller that does not look at times
     """
 
     def __init__(
@@ -305,18 +307,18 @@ class _Decoding:
             raise UnreadableVideo("it states no frame rate")
         self.fps = exact(rate)
         self.announced_s: Fraction | None = None
-        self._must_reach_end = self._clock.n_jumps == 0
+        self._must_reach_end = len(self._clock.changes) == 1
         kind = container.format.name
-        if kind in SLOTTED:
-            n_held, n_slots = len(stream.index_entries), stream.duration or 0
-            self.announced_s = n_slots * self._tick or None
-            if n_held < n_slots:
-                self.fps = n_held / self.announced_s if n_held else self.fps
+        if kind in SLOTTED and stream.duration:
+            n_held, self.announced_s = len(stream.index_entries), stream.duration * self._tick
+            if 0 < n_held < stream.duration:
+                self.fps = n_held / self.announced_s
             # With its index the file is whole: what is announced behind the last frame are empty slots.
             self._must_reach_end = n_held == 0
-        elif kind not in UNTIMED and container.duration:  # without times it is only guessed from the bit rate
+        elif kind not in UNTIMED | SLOTTED and container.duration:  # without times it is guessed from the bit rate
             self.announced_s = Fraction(container.duration, av.time_base)
         self._orientation: Orientation | None = None
+        self._rotation = 0  # degrees that FFmpeg makes of the matrix: quickly read
         self._seeked = False
         self._first_dts: int | None = None
         self._n_packets = 0
@@ -348,7 +350,7 @@ class _Decoding:
     def seek(self, target: Fraction) -> tuple[DecodedFrame | None, Iterator[DecodedFrame]]:
         """Go to a keyframe at or before `target`, as far as the container can tell: (first frame, later ones).
 
-        There is no first frame where nothing can be decoded at that place, or the first frame there has no time.
+        There is no first frame where nothing can be decoded at that place, or its stamp is new.
         """
         self._seeked = True
         frames = self.frames()
@@ -356,7 +358,7 @@ class _Decoding:
             stamp = min((self._clock.origin or 0) + int(target / self._tick), _MAX_SEEK)
             self._container.seek(stamp, stream=self._stream)
             first = next(frames, None)
-            return None if first is None or first.picture.pts is None else first, frames
+            return first if first is not None and first.picture.pts in self._clock.stamps else None, frames
         except (av.FFmpegError, UnreadableVideo):
             return None, frames  # what is damaged is found again by decoding from the beginning
 
@@ -396,21 +398,23 @@ class _Decoding:
         except av.FFmpegError as error:
             raise UnreadableVideo(f"after packet {self._n_packets}: {error.strerror}; {self._tally()}") from error
 
-    def _timed(self, packet: av.Packet[av.VideoStream]) -> av.Packet[av.VideoStream]:
+    def _timed(self, packet: av.Packet[Any]) -> av.Packet[Any]:
         """The packet with the stamps that its frame is to come out with."""
         if self._first_dts is None:
             self._first_dts = packet.dts
         if self._slots is not None and packet.dts is not None:
             self._slots.sent(packet.dts)
         shift = self._clock.shift(self._n_packets)
-        if shift:
-            shown = av.Packet(bytes(packet)) if packet.is_discard else packet  # FFmpeg hides fragments that jump back
-            shown.stream, shown.time_base, shown.duration = packet.stream, packet.time_base, packet.duration or 0
-            shown.is_keyframe = packet.is_keyframe
-            shown.pts = None if packet.pts is None else packet.pts + shift
-            shown.dts = None if packet.dts is None else packet.dts + shift
-            return shown
-        return packet
+        if shift == 0:
+            return packet
+        shown: av.Packet[Any] = (
+            av.Packet(bytes(packet)) if packet.is_discard else packet
+        )  # FFmpeg hides fragments that jump back
+        shown.stream, shown.time_base, shown.duration = packet.stream, packet.time_base, packet.duration or 0
+        shown.is_keyframe = packet.is_keyframe
+        shown.pts = None if shift is None or packet.pts is None else packet.pts + shift
+        shown.dts = None if shift is None or packet.dts is None else packet.dts + shift
+        return shown
 
     def _dated(self, picture: av.VideoFrame, previous: DecodedFrame | None) -> DecodedFrame:
         origin = self._clock.origin
@@ -430,11 +434,14 @@ class _Decoding:
 
     def _orientation_of(self, picture: av.VideoFrame) -> Orientation:
         """Raises UnreadableVideo if it is none of the eight, or not that of the frame before."""
+        if self._orientation is not None and picture.rotation == self._rotation:
+            return self._orientation
         try:
             said = Orientation.of_frame(picture)
-        except ValueError as error:
+        except OddMatrix as error:
             raise UnreadableVideo(f"{error}; encode it upright", reason="odd_rotation") from error
         before, self._orientation = self._orientation, said or self._orientation or Orientation()
+        self._rotation = picture.rotation
         if before not in (None, self._orientation):
             raise UnreadableVideo(
                 f"after frame {self._n_frames} it is turned from {before} to {self._orientation}; cut it there",
@@ -465,10 +472,14 @@ class _Decoding:
             )
 
     def _length_s(self) -> Fraction:
-        """How far the packets reached: of any stream, as the container announces the length of its longest."""
+        """How far the packets reached: of any stream, as the container announces the length of its longest.
+
+        Matroska and FLV announce where it ends, not how long it takes.
+        """
         streams = self._container.streams
         end_s = max(ticks * exact(streams[index].time_base) for index, ticks in self._reached.items())
-        return end_s - Fraction(self._container.start_time or 0, av.time_base)
+        counts_from_0 = self._container.format.name in {"matroska,webm", "flv"}
+        return end_s - (0 if counts_from_0 else Fraction(self._container.start_time or 0, av.time_base))
 
     def _n_missing_packets(self) -> int:
         """Packets that the container's index lists and that did not come; 0 where it lists only some."""

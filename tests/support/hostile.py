@@ -61,15 +61,19 @@ def make_video(
     rotation: int = 0,
     sample_aspect: Fraction | None = None,
     transfer: int | None = None,
+    matrix: Sequence[int] | None = None,
     pts: Callable[[int], int] | None = None,
     time_base: Fraction | None = None,
     with_audio: bool = False,
+    sound_s: Fraction | None = None,
 ) -> Path:
     """Encode (H, W, 3) uint8 RGB frames; the suffix names the container.
 
     sample_aspect: width / height of a pixel, told and not applied
     transfer: av.video.reformatter.ColorTrc, told and not applied
+    matrix: the nine numbers of FFmpeg's display matrix
     pts: each frame's, in time_base
+    sound_s: length of the audio
     """
     frames = list(frames)
     height, width = frames[0].shape[:2]
@@ -85,6 +89,8 @@ def make_video(
             stream.codec_context.sample_aspect_ratio = sample_aspect
         if transfer is not None:
             stream.codec_context.color_trc = transfer
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
         if time_base is not None:
             stream.codec_context.time_base = time_base
         audio = container.add_stream("aac", rate=48_000) if with_audio else None
@@ -95,7 +101,7 @@ def make_video(
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
         if audio is not None:
-            _add_silence(container, audio, seconds=Fraction(len(frames)) / Fraction(fps))
+            _add_silence(container, audio, seconds=sound_s or Fraction(len(frames)) / Fraction(fps))
     return path
 
 
@@ -234,6 +240,12 @@ def interlaced_from(path: Path, n_progressive: int, n_interlaced: int) -> Path:
             packet.pts = packet.dts = number * 90_000 // FPS
             packet.time_base, packet.stream = Fraction(1, 90_000), stream
             container.mux(packet)
+    return path
+
+
+def joined(path: Path, parts: Sequence[Path]) -> Path:
+    """Files one after another, byte by byte, as `cat` joins them."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
 
 
