@@ -266,7 +266,7 @@ def test_the_manifest_and_card_tell_versions_and_hold_no_path(case: Case, tmp_pa
     text = (snapshot / "manifest.json").read_text() + (snapshot / "README.md").read_text()
     assert str(tmp_path) not in text
     manifest = Snapshot(snapshot).manifest
-    assert {v.name: v.n for v in manifest.record_versions}["clips"] == 1
+    assert {v.name: v.n for v in manifest.record_versions}["clips"] == 2
     assert json.loads(manifest.configs) == {"split": {"x": 1}}
     assert sum(f.rows for f in manifest.files if f.table == "outcomes") == manifest.n_inputs
     assert "config_name: mask_tracks" in dataset_card(manifest, MATRIX11K)
