@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -284,7 +284,7 @@ def clock_of(video: Path | bytes) -> Clock:
     return _known_clock(video, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _known_clock(path: Path, *_state: int) -> Clock:
     return _read_clock(path)
 
@@ -381,7 +381,7 @@ class _Decoding:
             stamp = min((self._clock.origin or 0) + int(target / self._tick), _MAX_SEEK)
             self._container.seek(stamp, stream=self._stream)
             first = next(frames, None)
-            return first if first is not None and first.picture.pts in self._clock.stamps else None, frames
+            return first if first is not None and self._clock.holds(first.picture.pts) else None, frames
         except (av.FFmpegError, UnreadableVideo):
             return None, frames  # what is damaged is found again by decoding from the beginning
 
