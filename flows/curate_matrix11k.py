@@ -43,6 +43,7 @@ from schemas.storage import AnyPath, DataPath, at_once
 from schemas.track_check import Checked
 from schemas.truth import read_truths
 from tasks import check_tracks, extract_triplets, ground_instances, propagate_masks, split_scenes
+from tasks.backends.frame_readers import ReaderName, frame_reader
 from tasks.backends.grounding_dino import DinoConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
@@ -101,6 +102,11 @@ class CurateMatrix11k(CurationConfig):
     )
     dataset: str = Field("matrix11k", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
     allow_outside: bool = Field(False, description="Let a manifest name files outside its own folder")
+    reader: ReaderName = Field(
+        "pyav",
+        description="Reads the frames of clips: pyav, or decord (the extra of that name), which gives the same bits or "
+        "fails the row as unsupported_by_decord; no part of any key",
+    )
 
     truth: Path | None = Field(
         None,
@@ -135,7 +141,8 @@ class CurateMatrix11k(CurationConfig):
 
     @property
     def footage(self) -> FootageOf:
-        return partial(ClipFootage, self.work)
+        # split_scenes has decoded every frame of a clip: one that is damaged became none.
+        return partial(ClipFootage, self.work, reader=frame_reader(self.reader, known_intact=True))
 
     def compare_truth(self, snapshot: Snapshot) -> TruthReport | None:
         return compare_snapshot(snapshot, read_truths(self.truth)) if self.truth else None

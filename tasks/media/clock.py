@@ -26,7 +26,8 @@ Everything follows from one pass over all packets, so that a frame's time is the
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -81,7 +82,7 @@ class Clock:
     zero_s: Fraction  # the container's clock starts where the stamps say this
     runs: tuple[Run, ...] = (Run(0, 0),)
     changes: tuple[Change, ...] = (Change(0, 0),)
-    stamps: frozenset[int] = frozenset()  # of all frames, if each has one of its own: then a seek can be trusted
+    stamps: Sequence[int] = ()  # of all frames, increasing, if each has one of its own: then a seek can be trusted
     slots: tuple[int, ...] = ()  # ticks: of the packets that hold something, then the end of the last
 
     @property
@@ -97,6 +98,11 @@ class Clock:
         """Ticks to add to the stamps of a packet; None: they are broken."""
         run = self.changes[bisect_right(self.changes, packet, key=lambda change: change.packet) - 1].run
         return None if run is None else self.runs[run].shift
+
+    def holds(self, stamp: int | None) -> bool:
+        """Is there a frame of this stamp?"""
+        place = 0 if stamp is None else bisect_left(self.stamps, stamp)
+        return place < len(self.stamps) and self.stamps[place] == stamp
 
     def offset_s(self, time: Fraction) -> Fraction:
         """What to add to a time of the picture to get the container's clock, in s."""
@@ -128,9 +134,10 @@ def read_clock(container: av.container.InputContainer, stream: av.VideoStream) -
         return Clock(tick, None, Fraction(0))
     frame = max(1, round(1 / (exact(stream.average_rate or stream.guessed_rate) or 25) / tick))
     runs, changes = find_runs(stamps, frame, tick, may_jump_ahead=kind in _MAY_JUMP)
-    times = frozenset(stamp.time for stamp in stamps if stamp.time is not None)
+    times = {stamp.time for stamp in stamps if stamp.time is not None}
     exact_stamps = len(changes) == 1 and len(times) == len(stamps) and kind not in _INTERPOLATED
-    clock = Clock(tick, origin, _zero_s(container), runs, changes, times if exact_stamps else frozenset())
+    kept = array("q", sorted(times) if exact_stamps else ())  # clocks are kept, and a film has 10**5 frames
+    clock = Clock(tick, origin, _zero_s(container), runs, changes, kept)
     return replace(clock, origin=origin + (clock.shift(max(0, first.packet)) or 0))
 
 

@@ -22,7 +22,8 @@ from schemas.extraction import Extraction
 from schemas.grounding import Wanted
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
-from tasks.media.video import read_clip, read_frames
+from tasks.media import video
+from tasks.media.video import FrameReader
 
 
 class Footage(Protocol):
@@ -53,6 +54,7 @@ class ClipFootage:
 
     work: Work
     row: Row[Clip]
+    reader: FrameReader = video  # no part of the span: readers give the same bits, or refuse
 
     @property
     def span(self) -> list[object]:
@@ -70,4 +72,4 @@ class ClipFootage:
     def frames(self, indices: Sequence[int] | None = None) -> np.ndarray:
         clip = self.row.payload
         path = self.work.inputs.verified(clip.video, clip.video_sha256)
-        return read_clip(path, clip) if indices is None else read_frames(path, clip, indices)
+        return self.reader.read_frames(path, clip, range(clip.n_frames) if indices is None else indices)

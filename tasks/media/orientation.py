@@ -64,6 +64,11 @@ class Orientation(NamedTuple):
         """Its number in EXIF, 1 to 8."""
         return (1, 4, 2, 3, 5, 8, 6, 7)[4 * self.transposed + 2 * self.mirrored_x + self.mirrored_y]
 
+    @property
+    def is_mirrored(self) -> bool:
+        """No turn alone shows it."""
+        return self.transposed ^ self.mirrored_x ^ self.mirrored_y
+
     def upright(self, picture: np.ndarray) -> np.ndarray:
         """(H, W, ...) as coded -> a view of it as shown; (W, H, ...) if transposed."""
         turned = picture.swapaxes(0, 1) if self.transposed else picture

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -119,7 +119,7 @@ def survey(video: Path | bytes) -> tuple[VideoInfo, int]:
         frames = decoding.frames()
         first = next(frames).picture
         info = decoding.info(first)
-        painter = _Painter(info, None)
+        painter = Painter(info, None)
         painter.rgb(first)  # the only one that is converted: the others are of the same format
         n_frames = 1 + sum(1 for _ in itertools.islice(frames, painter.most))
         painter.require_room(n_frames)
@@ -159,7 +159,7 @@ def iter_frames(
     max_side: in px, bounds the longer side; it never enlarges
     Raises UnreadableVideo.
     """
-    painter = _Painter(probe(video), max_side, size)
+    painter = Painter(probe(video), max_side, size)
     for frame in decode_span(video, start, end):
         yield frame.time, painter.rgb(frame.picture)
 
@@ -178,11 +178,9 @@ def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | 
     indices: some, increasing, in [0, clip.n_frames)
     Decodes up to the last one asked for and keeps nothing else. Raises as `read_clip` does.
     """
-    increase = all(a < b for a, b in itertools.pairwise(indices))
-    if not indices or not increase or not 0 <= indices[0] <= indices[-1] < clip.n_frames:
-        raise ValueError(f"{clip.clip_id}: frames {list(indices)} do not increase within its {clip.n_frames} frames")
-    painter = _Painter(probe(path), max_side, (clip.width, clip.height))
-    pictures = _allocate(clip, len(indices), painter.height, painter.width)
+    require_increasing(clip, indices)
+    painter = Painter(probe(path), max_side, (clip.width, clip.height))
+    pictures = allocate(clip, len(indices), painter.height, painter.width)
     wanted = {frame: row for row, frame in enumerate(indices)}
     n_seen = 0
     n_read = clip.n_frames if len(indices) == clip.n_frames else indices[-1] + 1
@@ -192,12 +190,7 @@ def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | 
         n_seen += 1
         if len(indices) < clip.n_frames and n_seen > indices[-1]:
             return pictures
-    if n_seen != clip.n_frames:
-        raise RowFailed(
-            "frame_count_changed",
-            f"{clip.clip_id}: {n_seen} frames in its span, {clip.n_frames} when it was cut; is it the same file?",
-            retryable=False,
-        )
+    require_count(clip, n_seen)
     return pictures
 
 
@@ -213,7 +206,7 @@ def decode_bytes(data: bytes, indices: Sequence[int] | None = None) -> np.ndarra
         decoding = _Decoding(container, stream, clock)
         frames = decoding.frames()
         first = next(frames)
-        return _paint(itertools.chain([first], frames), _Painter(decoding.info(first.picture), None), indices)
+        return _paint(itertools.chain([first], frames), Painter(decoding.info(first.picture), None), indices)
 
 
 def read_video(video: ClipVideo, indices: Sequence[int] | None = None, max_side: int | None = None) -> np.ndarray:
@@ -221,7 +214,7 @@ def read_video(video: ClipVideo, indices: Sequence[int] | None = None, max_side:
 
     video: of `Snapshot.video`; indices and errors: as `decode_bytes` has them
     """
-    painter = _Painter(probe(video.source), max_side, video.size)
+    painter = Painter(probe(video.source), max_side, video.size)
     return _paint(decode_span(video.source, video.start, video.end), painter, indices)
 
 
@@ -235,7 +228,37 @@ def sample_indices(n_frames: int, t: int) -> list[int]:
     return [(2 * i + 1) * n_frames // (2 * t) for i in range(t)]
 
 
-def _allocate(clip: Clip, n: int, height: int, width: int) -> np.ndarray:
+class FrameReader(Protocol):
+    """Reads frames of clips. This module is one; tasks.backends.frame_readers has them by name."""
+
+    def read_frames(self, path: Path, clip: Clip, indices: Sequence[int], max_side: int | None = None) -> np.ndarray:
+        """As `read_frames` of this module: the same frames, in the same size."""
+
+    def read_video(
+        self, video: ClipVideo, indices: Sequence[int] | None = None, max_side: int | None = None
+    ) -> np.ndarray:
+        """As `read_video` of this module."""
+
+
+def require_increasing(clip: Clip, indices: Sequence[int]) -> None:
+    """Raises ValueError unless there are some, and they increase within the clip's frames."""
+    increase = all(a < b for a, b in itertools.pairwise(indices))
+    if not indices or not increase or not 0 <= indices[0] <= indices[-1] < clip.n_frames:
+        raise ValueError(f"{clip.clip_id}: frames {list(indices)} do not increase within its {clip.n_frames} frames")
+
+
+def require_count(clip: Clip, n_frames: int) -> None:
+    """Raises RowFailed if a clip's span does not hold as many frames as when it was cut."""
+    if n_frames != clip.n_frames:
+        raise RowFailed(
+            "frame_count_changed",
+            f"{clip.clip_id}: {n_frames} frames in its span, {clip.n_frames} when it was cut; is it the same file?",
+            retryable=False,
+        )
+
+
+def allocate(clip: Clip, n: int, height: int, width: int) -> np.ndarray:
+    """(n, height, width, 3) uint8. Raises RowFailed if that exceeds MAX_CLIP_BYTES."""
     n_bytes = n * height * width * 3
     if n_bytes > MAX_CLIP_BYTES:
         raise RowFailed(
@@ -261,7 +284,7 @@ def clock_of(video: Path | bytes) -> Clock:
     return _known_clock(video, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _known_clock(path: Path, *_state: int) -> Clock:
     return _read_clock(path)
 
@@ -358,7 +381,7 @@ class _Decoding:
             stamp = min((self._clock.origin or 0) + int(target / self._tick), _MAX_SEEK)
             self._container.seek(stamp, stream=self._stream)
             first = next(frames, None)
-            return first if first is not None and first.picture.pts in self._clock.stamps else None, frames
+            return first if first is not None and self._clock.holds(first.picture.pts) else None, frames
         except (av.FFmpegError, UnreadableVideo):
             return None, frames  # what is damaged is found again by decoding from the beginning
 
@@ -501,7 +524,7 @@ class _Decoding:
 # --- Pictures --------------------------------------------------------------------------------
 
 
-def _paint(frames: Iterable[DecodedFrame], painter: _Painter, indices: Sequence[int] | None) -> np.ndarray:
+def _paint(frames: Iterable[DecodedFrame], painter: Painter, indices: Sequence[int] | None) -> np.ndarray:
     """(N, H, W, 3) uint8 RGB: all frames, or the asked ones; those between are decoded and not converted."""
     wanted = None if indices is None else set(indices)
     stop = None if indices is None else max(indices, default=-1) + 1
@@ -533,7 +556,7 @@ class Scaler:
             raise UnreadableVideo(f"a frame of format {picture.format.name} cannot be converted: {error}") from error
 
 
-class _Painter:
+class Painter:
     """Upright RGB frames of a video, all of one size."""
 
     def __init__(self, info: VideoInfo, max_side: int | None, size: tuple[int, int] | None = None) -> None:
