@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from schemas.outcome import Status
 from schemas.record import Rational, Record, column
+from schemas.regular_files import open_regular
 
 
 class TrueInstance(Record):
@@ -63,6 +64,9 @@ class Truth(Record):
 
 
 def read_truths(folder: Path) -> list[Truth]:
-    """The truths that `draw_scenes` or `export_clips` wrote, in the manifest's order."""
-    truths = [Truth.from_json(path.read_bytes()) for path in (folder / "truth").glob("*.json")]
+    """The truths that `draw_scenes` or `export_clips` wrote, in the manifest's order. Raises OSError."""
+    truths = []
+    for path in (folder / "truth").glob("*.json"):
+        with open_regular(path) as file:
+            truths.append(Truth.from_json(file.read()))
     return sorted(truths, key=lambda truth: truth.line)

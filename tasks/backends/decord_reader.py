@@ -138,7 +138,8 @@ def _read_timeline(video: Path | bytes, known_intact: bool) -> Timeline:
     name, clock = name_of(video), clock_of(video)
     with opened(video) as (container, stream):
         kind = container.format.name
-        packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
+        seen = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        packets = [(packet.pts, packet.is_keyframe) for packet in seen if packet.pts is not None]
     if kind.split(",")[0] not in CONTAINERS:
         raise UnsupportedByDecord(f"{name}: decord finds wrong frames in {kind}, it reads MP4, MOV, Matroska and WebM")
     if not clock.stamps or clock.origin is None:

@@ -101,6 +101,16 @@ _TEXT: list[tuple[bytes, FileKind]] = [
 _CHECKS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in _BYTES]
 _TEXT_CHECKS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in _TEXT]
 
+_VIDEO = re.compile(
+    rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI |FLV\x01|\x30\x26\xb2\x75|\x00\x00\x01[\xb3\xba]|G.{187}G.{187}G",
+    re.DOTALL,
+)
+
+
+def is_video(head: bytes) -> bool:
+    """Does a file begin as the usual videos do? Whether it can be read is another question."""
+    return _VIDEO.match(head) is not None
+
 
 def kind_of(head: bytes) -> FileKind | None:
     """The kind of a file by its first bytes, HEAD_BYTES or all; None for videos, tables and the unknown."""

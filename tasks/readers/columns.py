@@ -77,7 +77,9 @@ def _is_meant(name: str, known: str, *, is_there: bool) -> bool:
     written, meant = _letters(name), _letters(known)
     if written == meant:
         return True
-    return not is_there and difflib.SequenceMatcher(None, written, meant).ratio() >= LIKENESS
+    if is_there or abs(len(written) - len(meant)) > 3:  # quickly: no such names are that alike
+        return False
+    return difflib.SequenceMatcher(None, written, meant).ratio() >= LIKENESS
 
 
 def _letters(name: str) -> str:

@@ -27,7 +27,7 @@ from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, content_hash
 from schemas.regular_files import open_regular
 from schemas.storage import AnyPath, ObjectPath
-from tasks.media.file_kinds import HEAD_BYTES, FileKind, kind_of
+from tasks.media.file_kinds import HEAD_BYTES, FileKind, is_video, kind_of
 from tasks.readers.columns import MAX_NAMED, Columns
 from tasks.readers.csv_records import CsvRecord, csv_records
 
@@ -37,12 +37,13 @@ MANIFEST_SUFFIXES = frozenset({".jsonl", ".ndjson", ".csv", ".parquet"})
 MANIFEST_KINDS = ".jsonl, .csv or .parquet"
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"})
 
+_VIDEO = FileKind("a video", "give the folder that it lies in, or a file that names it")
 # Kinds that are told by their name.
 _BY_SUFFIX = {
     ".txt": FileKind("text", "of a list of videos make CSV, with 'video' as its first line"),
     ".tsv": FileKind("separated by tabs", "save it with commas, as .csv"),
     ".json": FileKind("JSON", "write one object a line and call it .jsonl"),
-    **dict.fromkeys(VIDEO_SUFFIXES, FileKind("a video", "give the folder that it lies in, or a file that names it")),
+    **dict.fromkeys(VIDEO_SUFFIXES, _VIDEO),
 }
 
 MAX_DETAIL_CHARS = 600
@@ -88,7 +89,7 @@ def require_manifest(manifest: AnyPath) -> None:
         raise ManifestError(f"{manifest} cannot be read: {_told(error)}") from error
     suffix = manifest.suffix.lower()
     if suffix not in MANIFEST_SUFFIXES:
-        kind = kind_of(head) or _BY_SUFFIX.get(suffix)
+        kind = _kind_of(head) or _BY_SUFFIX.get(suffix)
         named = f"{manifest} is {kind}, not" if kind else f"{manifest}: {suffix or 'no suffix'} is not"
         raise ManifestError(f"{named} a manifest; use {MANIFEST_KINDS}")
 
@@ -105,7 +106,7 @@ def read_lines(table: AnyPath, columns: Columns) -> Iterator[InputLine]:
             head = file.read(HEAD_BYTES)
             file.seek(0)
             is_parquet = suffix == ".parquet" and head.startswith(b"PAR1")
-            if not is_parquet and (kind := kind_of(head)):
+            if not is_parquet and (kind := _kind_of(head)):
                 raise ManifestError(f"is {kind}, not what its name says")
             match suffix:
                 case ".jsonl" | ".ndjson":
@@ -196,6 +197,10 @@ def _head_of(manifest: AnyPath) -> bytes:
     return b""
 
 
+def _kind_of(head: bytes) -> FileKind | None:
+    return _VIDEO if is_video(head) else kind_of(head)
+
+
 def _told(error: Exception) -> str:
     """An error on one line of readable length."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -275,7 +280,7 @@ def _csv_lines(data: bytes, columns: Columns, left_out: Counter[str]) -> Iterato
 
 
 def _parquet_lines(file: BinaryIO, columns: Columns, left_out: Counter[str]) -> Iterator[InputLine]:
-    table = pq.ParquetFile(file)
+    table = pq.ParquetFile(file, page_checksum_verification=True)  # of pages that have one
     names = table.schema_arrow.names
     _require_columns(names, columns)
     read = [name for name in names if name in columns.read]

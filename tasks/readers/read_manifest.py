@@ -168,7 +168,7 @@ def _lines(manifest: AnyPath) -> Iterator[InputLine]:
     yield from _folder_lines(manifest, folder)
 
 
-def _folder_lines(place: AnyPath, folder: Folder) -> Iterator[InputLine]:
+def _folder_lines(place: Any, folder: Folder) -> Iterator[InputLine]:
     """A line for each video; then one for all that may be a video, or hold some, and cannot be read."""
     there = set(folder.files)
     videos = [path for path in folder.files if path.suffix.lower() in VIDEO_SUFFIXES]

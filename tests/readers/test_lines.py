@@ -19,6 +19,7 @@ from schemas.outcome import Outcome
 from tasks.readers.lines import ManifestError, read_lines
 from tasks.readers.read_manifest import COLUMNS, read_manifest
 from tasks.readers.read_prompts import read_prompts
+from tests.support import hostile
 
 TEXT = "In a wood, a fox is on the left of a chair, then the fox sprints to the right of the chair."
 THEIRS = {
@@ -309,6 +310,12 @@ def test_text_in_utf_16_says_so(tmp_path: Path, kind: str, encoding: str) -> Non
         _manifest(tmp_path / f"m.{kind}")
 
 
+def test_a_video_is_no_manifest_whatever_it_is_called(tmp_path: Path, kind: str) -> None:
+    hostile.make_video(tmp_path / "a.mp4", hostile.shots([3])).rename(tmp_path / f"m.{kind}")
+    with pytest.raises(ManifestError, match="is a video"):
+        _manifest(tmp_path / f"m.{kind}")
+
+
 def test_what_excel_and_pandas_write_is_read(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes(b"\xef\xbb\xbf,video,caption,,\r\n0,a.mp4,A dog,,\r\n1,a.mp4,A cat,,,,\r\n\r\n")
     found = _manifest(tmp_path / "m.csv")
@@ -335,6 +342,17 @@ def test_a_damaged_file_is_one_line_whatever_is_damaged(tmp_path: Path) -> None:
         path.write_bytes(data[:n_bytes])
         with pytest.raises(ManifestError, match="cannot be read"):
             read_manifest(path)
+
+
+def test_a_changed_byte_is_noticed_where_pages_have_a_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    table = pa.table({"video": ["a.mp4"], "caption": ["A brown dog"]})
+    pq.write_table(
+        table, path, compression="none", use_dictionary=False, write_page_checksum=True, write_statistics=False
+    )
+    path.write_bytes(path.read_bytes().replace(b"brown", b"black"))
+    with pytest.raises(ManifestError, match="CRC checksum"):
+        _manifest(path)
 
 
 def test_columns_that_are_not_read_may_hold_anything(tmp_path: Path) -> None:
