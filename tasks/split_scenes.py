@@ -11,49 +11,33 @@ every piece is either a clip or a dropped clip with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
-import cv2
-import numpy as np
 from pydantic import Field, model_validator
-from scenedetect.common import FrameTimecode, Timecode
-from scenedetect.detector import SceneDetector
-from scenedetect.detectors import AdaptiveDetector, ContentDetector
-from scenedetect.scene_manager import compute_downscale_factor
 
 from schemas.clip import Clip
-from schemas.config import StageConfig
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
 from schemas.record import Rational
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
+from tasks.backends.shot_detectors import ShotDetectorConfig
+from tasks.backends.shot_detectors.pyscenedetect import PySceneDetect
 from tasks.engine.progress import counted
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
-from tasks.media.video import DecodedFrame, Scaler, VideoInfo, decode_span, probe
+from tasks.media.video import DecodedFrame, VideoInfo, decode_span, probe
 
 
-class SplitConfig(StageConfig):
+class SplitConfig(ShotDetectorConfig):
     """How sources are cut. The detectors' defaults are those of PySceneDetect 0.7.2's command line."""
 
-    detector: Literal["content", "adaptive"] = Field(
-        "content", description="PySceneDetect's detect-content or detect-adaptive"
-    )
-    threshold: float = Field(27.0, gt=0, le=255, description="content: a frame that differs by this much is a cut")
-    adaptive_threshold: float = Field(
-        3.0, gt=0, le=255, description="adaptive: a cut differs this many times as much as the frames around it"
-    )
-    min_content_val: float = Field(15.0, ge=0, le=255, description="adaptive: and at least by this much")
-    min_scene_len_s: float = Field(
-        0.6, ge=0, description="Cuts closer than this are merged; rounded to frames at the average rate, as there"
-    )
     window_s: float | None = Field(None, gt=0, description="Cut every shot in windows of this length as well")
     min_clip_s: float = Field(1.0, ge=0, description="Shorter clips are dropped as too_short")
     max_clip_s: float = Field(30.0, gt=0, description="Longer shots are too long for a clip")
@@ -68,6 +52,24 @@ class SplitConfig(StageConfig):
         if self.window_s is not None and self.window_s < self.min_clip_s:
             raise ValueError(f"window_s {self.window_s} is less than min_clip_s {self.min_clip_s}: no window fits")
         return self
+
+
+class ShotDetector(Protocol):
+    """Finds where shots change."""
+
+    identity: dict[str, str]
+
+    def begin(self, info: VideoInfo) -> Watch: ...
+
+
+class Watch(Protocol):
+    """One pass over the frames of a span."""
+
+    def see(self, frame: DecodedFrame) -> None:
+        """The frames in order, each once."""
+
+    def cuts(self) -> list[int]:
+        """The frames that begin a new shot, counted from 0 in the span; after the last frame, once."""
 
 
 class Timeline(NamedTuple):
@@ -120,24 +122,16 @@ def find_cuts(
     path: Path, info: VideoInfo, start: Fraction | None, end: Fraction | None, config: SplitConfig
 ) -> tuple[Timeline, list[int]]:
     """Decode a span, in s: its timeline, and the frames, counted from 0 in the span, that begin a new shot."""
-    detector = _detector(info.fps, config)
-    scaler = _scaler(info)
+    watch = load_detector(config).begin(info)
     times: list[Fraction] = []
-    frame_at: dict[int, int] = {}  # ticks of the time base -> frame
-    cut_ticks: list[int] = []
     last: DecodedFrame | None = None
-    timecode: FrameTimecode | None = None
     for last in counted(decode_span(path, start, end), total=_about_n_frames(info, start, end)):
-        ticks = round(last.time / info.time_base)
-        frame_at[ticks] = len(times)
         times.append(last.time)
-        timecode = FrameTimecode(Timecode(ticks, info.time_base), info.fps)
-        cut_ticks += [cut.pts for cut in detector.process_frame(timecode, scaler.array(last.picture))]
-    if last is None or timecode is None:
+        watch.see(last)
+    if last is None:
         return Timeline([], Fraction(0)), []
-    cut_ticks += [cut.pts for cut in detector.post_process(timecode)]
     last_end = last.time + last.duration
-    return Timeline(times, last_end if end is None else min(last_end, end)), [frame_at[ticks] for ticks in cut_ticks]
+    return Timeline(times, last_end if end is None else min(last_end, end)), watch.cuts()
 
 
 def _about_n_frames(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> int | None:
@@ -153,49 +147,6 @@ def shots_from_cuts(n_frames: int, cuts: Iterable[int]) -> list[range]:
     """
     inner = sorted({cut for cut in cuts if 0 < cut < n_frames})
     return [range(a, b) for a, b in pairwise([0, *inner, n_frames])]
-
-
-class _Content(ContentDetector):
-    """PySceneDetect's content detector with the score computed by OpenCV: the same to the last bit, in a third
-    of the time. It overrides a method that is private there: the dependency is pinned, the tests compare scores.
-    """
-
-    _planes: Sequence[np.ndarray] | None = None
-
-    def _calculate_frame_score(self, timecode: FrameTimecode, frame_img: np.ndarray) -> float:
-        """Mean difference of hue, saturation and brightness to the frame before, 0..255; 0 for the first frame."""
-        previous, self._planes = self._planes, cv2.split(cv2.cvtColor(frame_img, cv2.COLOR_BGR2HSV))
-        if previous is None:
-            return 0.0
-        sums = [cv2.norm(a, b, cv2.NORM_L1) for a, b in zip(self._planes, previous, strict=True)]
-        return sum(total / previous[0].size for total in sums) / 3.0
-
-
-class _Adaptive(_Content, AdaptiveDetector):
-    """PySceneDetect's adaptive detector on the same scores."""
-
-
-def _detector(fps: Fraction, config: SplitConfig) -> SceneDetector:
-    min_scene_len = round(config.min_scene_len_s * fps)  # frames: the command line rounds likewise
-    if config.detector == "content":
-        return _Content(threshold=config.threshold, min_scene_len=min_scene_len)
-    return _Adaptive(
-        adaptive_threshold=config.adaptive_threshold,
-        min_content_val=config.min_content_val,
-        min_scene_len=min_scene_len,
-    )
-
-
-def _scaler(info: VideoInfo) -> Scaler:
-    """Frames as small as PySceneDetect's command line makes them, as BGR.
-
-    It samples a few points of the full frame without smoothing (cv2's linear interpolation); taking single
-    points straight from the decoder's planes comes closest to its scores, within 0.5 of 255, and costs least.
-    The detectors' scores are means over pixels, so rotation need not be applied.
-    """
-    width, height = (info.height, info.width) if info.rotation in (90, 270) else (info.width, info.height)
-    factor = compute_downscale_factor(max(width, height))
-    return Scaler(max(1, round(width / factor)), max(1, round(height / factor)), pixels="bgr24", interpolation="POINT")
 
 
 # --- Pieces ----------------------------------------------------------------------------------
@@ -316,16 +267,20 @@ def _first_tick(seconds: float | None, tick: Fraction) -> Fraction | None:
 # --- The stage -------------------------------------------------------------------------------
 
 
+def load_detector(config: SplitConfig) -> ShotDetector:
+    return PySceneDetect(config)
+
+
 def stage(work: Work, config: SplitConfig) -> Stage[Source, Source, SplitResult]:
     def compute(source: Source) -> SplitResult:
         return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config)
 
-    model = f"{config.detector} detector, PySceneDetect {version('scenedetect-headless')}"
+    identity = load_detector(config).identity | {"av": version("av")}
     return Stage(
         version=1,
         result=SplitResult,
         config=config,
-        made_by=[MadeBy.of(SplitResult.stage_name, {"backend": "scenedetect", "model": model, "av": version("av")})],
+        made_by=[MadeBy.of(SplitResult.stage_name, identity)],
         read=lambda row: row.payload,
         key_of=lambda source: source.source_id,  # which is derived from the bytes, the span and the caption
         compute=compute,

@@ -21,7 +21,7 @@ from schemas.outcome import RowFailed, RowRejected
 from schemas.record import to_table
 from schemas.source import Source
 from schemas.split import SplitResult
-from tasks import split_scenes as stage
+from tasks.backends.shot_detectors import pyscenedetect
 from tasks.media.video import probe, read_clip
 from tasks.split_scenes import (
     SplitConfig,
@@ -91,7 +91,7 @@ def test_a_caption_is_shared_where_there_are_several_shots(tmp_path: Path, lengt
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(stage._Content, ContentDetector), (stage._Adaptive, AdaptiveDetector)],
+    [(pyscenedetect._Content, ContentDetector), (pyscenedetect._Adaptive, AdaptiveDetector)],
 )
 def test_scores_equal_those_of_pyscenedetect_to_the_last_bit(ours, theirs) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (12, 36, 64, 3), np.uint8)
