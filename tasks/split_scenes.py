@@ -1,17 +1,18 @@
-"""source -> clips, one a shot, with exact times (MATRIX-11K's clips; PySceneDetect finds the cuts).
+"""source -> clips, one a shot, with exact times (MATRIX-11K's clips; PySceneDetect or TransNet finds the shots).
 
     Source("news.mp4", caption="A man kicks a ball. ...") with a cut at 4.004 s ->
         Clip(shot_index=0, n_shots=2, start=0/1, end=1001/250, n_frames=120, caption_shared=True, ...)
         Clip(shot_index=1, n_shots=2, start=1001/250, end=1001/125, n_frames=120, caption_shared=True, ...)
 
-The whole span of the source is decoded once, small, and handed to PySceneDetect's own detectors, so that
-a file that is damaged or ends early fails here. Every frame of the span belongs to exactly one piece, and
+The whole span of the source is decoded once and handed to the detectors, so that a file that is damaged or
+ends early fails here. Every frame of the span belongs to exactly one piece, and
 every piece is either a clip or a dropped clip with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from importlib.metadata import version
 from itertools import pairwise
@@ -26,8 +27,10 @@ from schemas.provenance import MadeBy
 from schemas.record import Rational
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
-from tasks.backends.shot_detectors import ShotDetectorConfig
+from tasks.backends.shot_detectors import ShotDetectorConfig, Transition
 from tasks.backends.shot_detectors.pyscenedetect import PySceneDetect
+from tasks.backends.shot_detectors.transnet import TransNet
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.progress import counted
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
@@ -36,8 +39,13 @@ from tasks.media.video import DecodedFrame, VideoInfo, decode_span, probe
 
 
 class SplitConfig(ShotDetectorConfig):
-    """How sources are cut. The detectors' defaults are those of PySceneDetect 0.7.2's command line."""
+    """How sources are cut."""
 
+    transitions: Literal["drop", "halve"] = Field(
+        "drop",
+        description="Frames of a dissolve (transnet) and those that are black or white (fades): drop them, or give "
+        "each shot its half",
+    )
     window_s: float | None = Field(None, gt=0, description="Cut every shot in windows of this length as well")
     min_clip_s: float = Field(1.0, ge=0, description="Shorter clips are dropped as too_short")
     max_clip_s: float = Field(30.0, gt=0, description="Longer shots are too long for a clip")
@@ -68,8 +76,8 @@ class Watch(Protocol):
     def see(self, frame: DecodedFrame) -> None:
         """The frames in order, each once."""
 
-    def cuts(self) -> list[int]:
-        """The frames that begin a new shot, counted from 0 in the span; after the last frame, once."""
+    def transitions(self) -> list[Transition]:
+        """Where shots change, in any order; asked once, after the last frame."""
 
 
 class Timeline(NamedTuple):
@@ -92,46 +100,82 @@ class Timeline(NamedTuple):
         return end - start
 
 
-def split_scenes(path: Path, source: Source, config: SplitConfig) -> SplitResult:
-    """Cut one source into clips.
+def split_scenes(
+    path: Path, source: Source, config: SplitConfig, detectors: Sequence[ShotDetector] | None = None
+) -> SplitResult:
+    """Cut one source into clips. detectors: those of the config, where they are loaded already.
 
     Raises UnreadableVideo (a RowFailed) if the span cannot be decoded to its end, and
     RowRejected("empty_span") if no frame lies in it.
     """
     info = probe(path)
     start, end = (_first_tick(seconds, info.time_base) for seconds in (source.start_s, source.end_s))
-    timeline, cuts = find_cuts(path, info, start, end, config)
+    detectors = detectors or load_detectors(config, TorchConfig())
+    timeline, transitions = find_transitions(path, info, start, end, detectors, config)
     if not timeline.times:
         raise RowRejected("empty_span", f"no frame between {source.start_s} and {source.end_s} s")
-    pieces = [piece for shot in shots_from_cuts(len(timeline.times), cuts) for piece in _pieces(timeline, shot, config)]
-    clips, dropped = [], []
-    for index, piece in enumerate(pieces):
-        clip = _clip(source, info, timeline, piece, index, len(pieces))
-        drop = _drop(clip, timeline.length(piece), config)
+    pieces = cut_pieces(timeline, transitions, config)
+    n_shots = max(1, sum(not is_transition for _, is_transition in pieces))
+    clips, dropped, index = [], [], 0
+    for frames, is_transition in pieces:
+        clip = _clip(source, info, timeline, frames, min(index, n_shots - 1), n_shots)
+        drop = _transition(clip) if is_transition else _drop(clip, timeline.length(frames), config)
         if drop is None:
             clips.append(clip)
         else:
             dropped.append(drop)
+        index += not is_transition
     return SplitResult(clips=clips, dropped=dropped)
 
 
 # --- Cuts ------------------------------------------------------------------------------------
 
 
-def find_cuts(
-    path: Path, info: VideoInfo, start: Fraction | None, end: Fraction | None, config: SplitConfig
-) -> tuple[Timeline, list[int]]:
-    """Decode a span, in s: its timeline, and the frames, counted from 0 in the span, that begin a new shot."""
-    watch = load_detector(config).begin(info)
+def find_transitions(
+    path: Path,
+    info: VideoInfo,
+    start: Fraction | None,
+    end: Fraction | None,
+    detectors: Sequence[ShotDetector],
+    config: SplitConfig,
+) -> tuple[Timeline, list[Transition]]:
+    """Decode a span, in s: its timeline, and where its shots change, in order."""
+    watches = [detector.begin(info) for detector in detectors]
     times: list[Fraction] = []
     last: DecodedFrame | None = None
     for last in counted(decode_span(path, start, end), total=_about_n_frames(info, start, end)):
         times.append(last.time)
-        watch.see(last)
+        for watch in watches:
+            watch.see(last)
     if last is None:
         return Timeline([], Fraction(0)), []
     last_end = last.time + last.duration
-    return Timeline(times, last_end if end is None else min(last_end, end)), watch.cuts()
+    timeline = Timeline(times, last_end if end is None else min(last_end, end))
+    found = [transition for watch in watches for transition in watch.transitions()]
+    return timeline, unite(timeline, found, info.fps, config.min_scene_len_s)
+
+
+def unite(timeline: Timeline, found: Iterable[Transition], fps: Fraction, min_scene_len_s: float) -> list[Transition]:
+    """Each change of shots once, in order, however many detectors found it.
+
+    Two are the same if they overlap or if the shot between them would be shorter than min_scene_len_s; the longer
+    one stays, as it says more, else the earlier one.
+
+    unite(..., [(48, 54, 60), (58, 58, 58), (90, 90, 90)], fps=24, 0.6) -> [(48, 54, 60), (90, 90, 90)]
+    """
+    min_frames = round(min_scene_len_s * fps)
+
+    def are_one(a: Transition, b: Transition) -> bool:
+        between = (timeline.time(b.start) - timeline.time(a.stop)) * fps
+        return b.start < a.stop or a == b or round(between) < min_frames
+
+    kept: list[Transition] = []
+    for transition in sorted(found, key=lambda t: (-t.n_frames, t)):
+        place = bisect(kept, transition)
+        before, after = kept[max(place - 1, 0) : place], kept[place : place + 1]
+        if not any(are_one(a, transition) for a in before) and not any(are_one(transition, b) for b in after):
+            kept.insert(place, transition)
+    return kept
 
 
 def _about_n_frames(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> int | None:
@@ -150,6 +194,20 @@ def shots_from_cuts(n_frames: int, cuts: Iterable[int]) -> list[range]:
 
 
 # --- Pieces ----------------------------------------------------------------------------------
+
+
+def cut_pieces(timeline: Timeline, transitions: Sequence[Transition], config: SplitConfig) -> list[tuple[range, bool]]:
+    """The frames of each piece, and whether it is a transition: of two shots or of none, and so of no use."""
+    apart = config.transitions == "drop"
+    cuts = [cut for t in transitions for cut in ((t.start, t.stop) if apart else (t.cut,))]
+    between = {t.start for t in transitions if apart and t.n_frames}
+    pieces: list[tuple[range, bool]] = []
+    for shot in shots_from_cuts(len(timeline.times), cuts):
+        if shot.start in between:
+            pieces.append((shot, True))
+        else:
+            pieces += [(piece, False) for piece in _pieces(timeline, shot, config)]
+    return pieces
 
 
 def _pieces(timeline: Timeline, shot: range, config: SplitConfig) -> list[range]:
@@ -243,6 +301,10 @@ def _span_columns(source_id: str, start: Fraction, end: Fraction, n_frames: int)
     }
 
 
+def _transition(clip: Clip) -> DroppedClip:
+    return DroppedClip(clip=clip, reason="transition", detail=f"{clip.n_frames} frames of two shots or of none")
+
+
 def _drop(clip: Clip, length_s: Fraction, config: SplitConfig) -> DroppedClip | None:
     """The clip as a dropped one if its length is outside the limits, which are inclusive, or it does not move."""
     if clip.n_frames == 1:
@@ -267,20 +329,26 @@ def _first_tick(seconds: float | None, tick: Fraction) -> Fraction | None:
 # --- The stage -------------------------------------------------------------------------------
 
 
-def load_detector(config: SplitConfig) -> ShotDetector:
-    return PySceneDetect(config)
+def load_detectors(config: SplitConfig, torch: TorchConfig) -> list[ShotDetector]:
+    detectors: list[ShotDetector] = []
+    if set(config.detector) - {"transnet"}:
+        detectors.append(PySceneDetect(config))
+    if "transnet" in config.detector:
+        detectors.append(TransNet(config, torch))
+    return detectors
 
 
-def stage(work: Work, config: SplitConfig) -> Stage[Source, Source, SplitResult]:
+def stage(work: Work, config: SplitConfig, torch: TorchConfig) -> Stage[Source, Source, SplitResult]:
+    detectors = load_detectors(config, torch)
+
     def compute(source: Source) -> SplitResult:
-        return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config)
+        return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config, detectors)
 
-    identity = load_detector(config).identity | {"av": version("av")}
     return Stage(
-        version=1,
+        version=2,
         result=SplitResult,
         config=config,
-        made_by=[MadeBy.of(SplitResult.stage_name, identity)],
+        made_by=[MadeBy.of(SplitResult.stage_name, d.identity | {"av": version("av")}) for d in detectors],
         read=lambda row: row.payload,
         key_of=lambda source: source.source_id,  # which is derived from the bytes, the span and the caption
         compute=compute,

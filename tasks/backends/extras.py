@@ -68,3 +68,4 @@ class Extra:
 
 MODELS = Extra("models", " (docs/models.md)")
 KINEMASK = Extra("kinemask")
+TRANSNET = Extra("transnet", " (docs/models.md)")
