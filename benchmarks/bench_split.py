@@ -28,8 +28,9 @@ import av
 import cv2
 import numpy as np
 
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.media.video import decode_span, probe
-from tasks.split_scenes import SplitConfig, find_cuts
+from tasks.split_scenes import SplitConfig, find_transitions, load_detectors
 
 REPEATS = 3
 FPS = 30
@@ -191,7 +192,10 @@ def main() -> None:
     parser.add_argument("--decode", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cuts:
-        print(json.dumps(find_cuts(options.cuts, probe(options.cuts), None, None, SplitConfig())[1]))
+        config = SplitConfig(detector=["content"])
+        detectors = load_detectors(config, TorchConfig())
+        _, found = find_transitions(options.cuts, probe(options.cuts), None, None, detectors, config)
+        print(json.dumps([transition.cut for transition in found]))
         return
     if options.decode:
         print(sum(1 for _ in decode_span(options.decode)))

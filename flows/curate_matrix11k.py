@@ -83,7 +83,7 @@ class CurateMatrix11k(CurationConfig):
         *("extract.llm", "ground.grounding", "ground.vlm", "propagate.masks"),
     )
     steps: ClassVar[Sequence[Step]] = (
-        Step(Source, SplitResult, lambda c: split_scenes.stage(c.work, c.split)),
+        Step(Source, SplitResult, lambda c: split_scenes.stage(c.work, c.split, c.torch)),
         Step(Clip, Extraction, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint)),
         Step(
             Clip, Grounding, lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch)

@@ -15,8 +15,8 @@ class DroppedClip(Record):
     """A piece of a source that is no clip, and why."""
 
     clip: Clip = column("The piece")
-    reason: Literal["too_short", "too_long"] = column("A short fixed word for counting")
-    detail: str = column("Its length and the limit")
+    reason: Literal["too_short", "too_long", "transition"] = column("A short fixed word for counting")
+    detail: str = column("Its length, and the limit if there is one")
 
 
 class SplitResult(StageResult):

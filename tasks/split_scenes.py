@@ -1,64 +1,56 @@
-"""source -> clips, one a shot, with exact times (MATRIX-11K's clips; PySceneDetect finds the cuts).
+"""source -> clips, one a shot, with exact times (MATRIX-11K's clips; PySceneDetect or TransNet finds the shots).
 
     Source("news.mp4", caption="A man kicks a ball. ...") with a cut at 4.004 s ->
         Clip(shot_index=0, n_shots=2, start=0/1, end=1001/250, n_frames=120, caption_shared=True, ...)
         Clip(shot_index=1, n_shots=2, start=1001/250, end=1001/125, n_frames=120, caption_shared=True, ...)
 
-The whole span of the source is decoded once, small, and handed to PySceneDetect's own detectors, so that
-a file that is damaged or ends early fails here. Every frame of the span belongs to exactly one piece, and
-every piece is either a clip or a dropped clip with its reason.
+The whole span of the source is decoded once and handed to the detectors, so that a file that is damaged or ends early
+fails here. Every frame of the span belongs to exactly one piece, and every piece is either a clip or a dropped clip
+with its reason.
 """
 
 from __future__ import annotations
 
 import logging
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
-import cv2
-import numpy as np
 from pydantic import Field, field_validator, model_validator
-from scenedetect.common import FrameTimecode, Timecode
-from scenedetect.detector import SceneDetector
-from scenedetect.detectors import AdaptiveDetector, ContentDetector
-from scenedetect.scene_manager import compute_downscale_factor
 
 from schemas.clip import Clip, FieldOrder, Trait, traits_of
-from schemas.config import StageConfig
 from schemas.outcome import RowFailed, RowRejected
 from schemas.provenance import MadeBy
 from schemas.record import Rational
 from schemas.source import Source
 from schemas.split import DroppedClip, SplitResult
+from tasks.backends.shot_detectors import ShotDetectorConfig, Transition
+from tasks.backends.shot_detectors.pyscenedetect import PySceneDetect
+from tasks.backends.shot_detectors.transnet import TransNet
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.progress import counted
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.media.clock import Clock
-from tasks.media.video import DecodedFrame, Scaler, VideoInfo, clock_of, decode_span, probe
+from tasks.media.video import DecodedFrame, VideoInfo, clock_of, decode_span, probe
 
 logger = logging.getLogger(__name__)
 
 MAX_JUMPS_TOLD = 5
 
 
-class SplitConfig(StageConfig):
-    """How sources are cut. The detectors' defaults are those of PySceneDetect 0.7.2's command line."""
+class SplitConfig(ShotDetectorConfig):
+    """How sources are cut."""
 
-    detector: Literal["content", "adaptive"] = Field(
-        "content", description="PySceneDetect's detect-content or detect-adaptive"
-    )
-    threshold: float = Field(27.0, gt=0, le=255, description="content: a frame that differs by this much is a cut")
-    adaptive_threshold: float = Field(
-        3.0, gt=0, le=255, description="adaptive: a cut differs this many times as much as the frames around it"
-    )
-    min_content_val: float = Field(15.0, ge=0, le=255, description="adaptive: and at least by this much")
-    min_scene_len_s: float = Field(
-        0.6, ge=0, description="Cuts closer than this are merged; rounded to frames at the average rate, as there"
+    transitions: Literal["drop", "halve"] = Field(
+        "drop",
+        description="Frames of a dissolve (transnet) and those that are black or white (fades): drop them, or give "
+        "each shot its half",
     )
     window_s: float | None = Field(None, gt=0, description="Cut every shot in windows of this length as well")
     min_clip_s: float = Field(1.0, ge=0, description="Shorter clips are dropped as too_short")
@@ -94,6 +86,24 @@ class SplitConfig(StageConfig):
         return self
 
 
+class ShotDetector(Protocol):
+    """Finds where shots change."""
+
+    identity: dict[str, str]
+
+    def begin(self, info: VideoInfo) -> Watch: ...
+
+
+class Watch(Protocol):
+    """One pass over the frames of a span."""
+
+    def see(self, frame: DecodedFrame) -> None:
+        """The frames in order, each once."""
+
+    def transitions(self) -> list[Transition]:
+        """Where shots change, in any order; asked once, after the last frame."""
+
+
 class Timeline(NamedTuple):
     """When the frames of a span are shown."""
 
@@ -115,8 +125,10 @@ class Timeline(NamedTuple):
         return end - start
 
 
-def split_scenes(path: Path, source: Source, config: SplitConfig) -> SplitResult:
-    """Cut one source into clips.
+def split_scenes(
+    path: Path, source: Source, config: SplitConfig, detectors: Sequence[ShotDetector] | None = None
+) -> SplitResult:
+    """Cut one source into clips. detectors: those of the config, where they are loaded already.
 
     Raises UnreadableVideo (a RowFailed) if the span cannot be decoded to its end, and
     RowRejected("empty_span") if no frame lies in it, or the first of `config.reject` that its pictures are.
@@ -124,33 +136,34 @@ def split_scenes(path: Path, source: Source, config: SplitConfig) -> SplitResult
     info, clock = probe(path), clock_of(path)
     _warn(source, info, clock)
     _require_wanted(info, info.field_order or "progressive", config)  # before all of it is decoded
-    width, height = info.square_size if config.square_pixels else (info.width, info.height)
+    size = info.square_size if config.square_pixels else (info.width, info.height)
     start, end = (_first_tick(time, info.time_base) for time in asked_span(source, clock, config))
-    timeline, cuts = find_cuts(path, info, start, end, config)
+    detectors = detectors or load_detectors(config, TorchConfig())
+    timeline, transitions = find_transitions(path, info, start, end, detectors, config)
     if not timeline.times:
         raise RowRejected("empty_span", f"no frame between {source.start_s} and {source.end_s} s")
     field_order = info.field_order or ("interlaced" if timeline.interlaced else "progressive")
     _require_wanted(info, field_order, config)
-    pictures = {
-        "fps": Rational.of(info.fps),
-        "width": width,
-        "height": height,
-        "sample_aspect": Rational.of(info.sample_aspect),
-        "stretched": (width, height) != (info.width, info.height),
-        "transfer": info.transfer,
+    pieces = cut_pieces(timeline, transitions, config)
+    n_shots = max(1, sum(not is_transition for _, is_transition in pieces))
+    same_for_all = _source_columns(source, info, clock) | {
+        "width": size[0],
+        "height": size[1],
+        "stretched": size != (info.width, info.height),
         "field_order": field_order,
-        "stream_index": info.stream_index,
-        "orientation": info.orientation.exif,
+        "n_shots": n_shots,
+        "caption_shared": source.caption is not None and n_shots > 1,
     }
-    pieces = [piece for shot in shots_from_cuts(len(timeline.times), cuts) for piece in _pieces(timeline, shot, config)]
-    clips, dropped = [], []
-    for index, piece in enumerate(pieces):
-        clip = _clip(source, clock, pictures, timeline, piece, index, len(pieces))
-        drop = _drop(clip, timeline.length(piece), config)
+    clips, dropped, index = [], [], 0
+    for frames, is_transition in pieces:
+        own = _span_columns(source.source_id, clock, *timeline.span(frames), len(frames))
+        clip = Clip(shot_index=min(index, n_shots - 1), **same_for_all, **own)
+        drop = _transition(clip) if is_transition else _drop(clip, timeline.length(frames), config)
         if drop is None:
             clips.append(clip)
         else:
             dropped.append(drop)
+        index += not is_transition
     return SplitResult(clips=clips, dropped=dropped)
 
 
@@ -199,31 +212,53 @@ def _list_s(times: Sequence[Fraction]) -> str:
 # --- Cuts ------------------------------------------------------------------------------------
 
 
-def find_cuts(
-    path: Path, info: VideoInfo, start: Fraction | None, end: Fraction | None, config: SplitConfig
-) -> tuple[Timeline, list[int]]:
-    """Decode a span, in s: its timeline, and the frames, counted from 0 in the span, that begin a new shot."""
-    detector = _detector(info.fps, config)
-    scaler = _scaler(info)
+def find_transitions(
+    path: Path,
+    info: VideoInfo,
+    start: Fraction | None,
+    end: Fraction | None,
+    detectors: Sequence[ShotDetector],
+    config: SplitConfig,
+) -> tuple[Timeline, list[Transition]]:
+    """Decode a span, in s: its timeline, and where its shots change, in order."""
+    watches = [detector.begin(info) for detector in detectors]
     times: list[Fraction] = []
-    frame_at: dict[int, int] = {}  # ticks of the time base -> frame
-    cut_ticks: list[int] = []
     interlaced = False
     last: DecodedFrame | None = None
-    timecode: FrameTimecode | None = None
     for last in counted(decode_span(path, start, end), total=_about_n_frames(info, start, end)):
-        ticks = round(last.time / info.time_base)
-        frame_at[ticks] = len(times)
         times.append(last.time)
         interlaced = interlaced or last.picture.interlaced_frame
-        timecode = FrameTimecode(Timecode(ticks, info.time_base), info.fps)
-        cut_ticks += [cut.pts for cut in detector.process_frame(timecode, scaler.array(last.picture))]
-    if last is None or timecode is None:
+        for watch in watches:
+            watch.see(last)
+    if last is None:
         return Timeline([], Fraction(0)), []
-    cut_ticks += [cut.pts for cut in detector.post_process(timecode)]
     last_end = last.time + last.duration
     timeline = Timeline(times, last_end if end is None else min(last_end, end), interlaced)
-    return timeline, [frame_at[ticks] for ticks in cut_ticks]
+    found = [transition for watch in watches for transition in watch.transitions()]
+    return timeline, unite(timeline, found, info.fps, config.min_scene_len_s)
+
+
+def unite(timeline: Timeline, found: Iterable[Transition], fps: Fraction, min_scene_len_s: float) -> list[Transition]:
+    """Each change of shots once, in order, however many detectors found it.
+
+    Two are the same if they overlap or if the shot between them would be shorter than min_scene_len_s; the longer
+    one stays, as it says more, else the earlier one.
+
+    unite(..., [(48, 54, 60), (58, 58, 58), (90, 90, 90)], fps=24, 0.6) -> [(48, 54, 60), (90, 90, 90)]
+    """
+    min_frames = round(min_scene_len_s * fps)
+
+    def are_one(a: Transition, b: Transition) -> bool:
+        between = (timeline.time(b.start) - timeline.time(a.stop)) * fps
+        return b.start < a.stop or a == b or round(between) < min_frames
+
+    kept: list[Transition] = []
+    for transition in sorted(found, key=lambda t: (-t.n_frames, t)):
+        place = bisect(kept, transition)
+        before, after = kept[max(place - 1, 0) : place], kept[place : place + 1]
+        if not any(are_one(a, transition) for a in before) and not any(are_one(transition, b) for b in after):
+            kept.insert(place, transition)
+    return kept
 
 
 def _about_n_frames(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> int | None:
@@ -241,50 +276,21 @@ def shots_from_cuts(n_frames: int, cuts: Iterable[int]) -> list[range]:
     return [range(a, b) for a, b in pairwise([0, *inner, n_frames])]
 
 
-class _Content(ContentDetector):
-    """PySceneDetect's content detector with the score computed by OpenCV: the same to the last bit, in a third
-    of the time. It overrides a method that is private there: the dependency is pinned, the tests compare scores.
-    """
-
-    _planes: Sequence[np.ndarray] | None = None
-
-    def _calculate_frame_score(self, timecode: FrameTimecode, frame_img: np.ndarray) -> float:
-        """Mean difference of hue, saturation and brightness to the frame before, 0..255; 0 for the first frame."""
-        previous, self._planes = self._planes, cv2.split(cv2.cvtColor(frame_img, cv2.COLOR_BGR2HSV))
-        if previous is None:
-            return 0.0
-        sums = [cv2.norm(a, b, cv2.NORM_L1) for a, b in zip(self._planes, previous, strict=True)]
-        return sum(total / previous[0].size for total in sums) / 3.0
-
-
-class _Adaptive(_Content, AdaptiveDetector):
-    """PySceneDetect's adaptive detector on the same scores."""
-
-
-def _detector(fps: Fraction, config: SplitConfig) -> SceneDetector:
-    min_scene_len = round(config.min_scene_len_s * fps)  # frames: the command line rounds likewise
-    if config.detector == "content":
-        return _Content(threshold=config.threshold, min_scene_len=min_scene_len)
-    return _Adaptive(
-        adaptive_threshold=config.adaptive_threshold,
-        min_content_val=config.min_content_val,
-        min_scene_len=min_scene_len,
-    )
-
-
-def _scaler(info: VideoInfo) -> Scaler:
-    """Frames as small as PySceneDetect's command line makes them, as BGR.
-
-    It samples a few points of the full frame without smoothing (cv2's linear interpolation); taking single
-    points straight from the decoder's planes comes closest to its scores, within 0.5 of 255, and costs least.
-    The detectors' scores are means over pixels, so orientation need not be applied.
-    """
-    width, height = (info.height, info.width) if info.orientation.transposed else (info.width, info.height)
-    factor = compute_downscale_factor(max(width, height))
-    return Scaler(max(1, round(width / factor)), max(1, round(height / factor)), pixels="bgr24", interpolation="POINT")
-
-
 # --- Pieces ----------------------------------------------------------------------------------
+
+
+def cut_pieces(timeline: Timeline, transitions: Sequence[Transition], config: SplitConfig) -> list[tuple[range, bool]]:
+    """The frames of each piece, and whether it is a transition: of two shots or of none, and so of no use."""
+    apart = config.transitions == "drop"
+    cuts = [cut for t in transitions for cut in ((t.start, t.stop) if apart else (t.cut,))]
+    between = {t.start for t in transitions if apart and t.n_frames}
+    pieces: list[tuple[range, bool]] = []
+    for shot in shots_from_cuts(len(timeline.times), cuts):
+        if shot.start in between:
+            pieces.append((shot, True))
+        else:
+            pieces += [(piece, False) for piece in _pieces(timeline, shot, config)]
+    return pieces
 
 
 def _pieces(timeline: Timeline, shot: range, config: SplitConfig) -> list[range]:
@@ -350,29 +356,20 @@ def cut_parts(path: Path, clip: Clip, n_parts: int) -> list[Clip]:
     return parts
 
 
-def _clip(
-    source: Source,
-    clock: Clock,
-    pictures: dict[str, Any],
-    timeline: Timeline,
-    frames: range,
-    shot_index: int,
-    n_shots: int,
-) -> Clip:
-    """pictures: the columns that are the same for the whole source"""
-    start, end = timeline.span(frames)
-    return Clip(
-        source_id=source.source_id,
-        video=source.video,
-        video_sha256=source.video_sha256,
-        shot_index=shot_index,
-        n_shots=n_shots,
-        n_clock_jumps=clock.n_jumps,
-        caption=source.caption,
-        caption_shared=source.caption is not None and n_shots > 1,
-        **pictures,
-        **_span_columns(source.source_id, clock, start, end, len(frames)),
-    )
+def _source_columns(source: Source, info: VideoInfo, clock: Clock) -> dict[str, Any]:
+    """The columns of a clip that its source and the headers decide."""
+    return {
+        "source_id": source.source_id,
+        "video": source.video,
+        "video_sha256": source.video_sha256,
+        "caption": source.caption,
+        "fps": Rational.of(info.fps),
+        "sample_aspect": Rational.of(info.sample_aspect),
+        "transfer": info.transfer,
+        "stream_index": info.stream_index,
+        "orientation": info.orientation.exif,
+        "n_clock_jumps": clock.n_jumps,
+    }
 
 
 def _span_columns(source_id: str, clock: Clock, start: Fraction, end: Fraction, n_frames: int) -> dict[str, Any]:
@@ -386,6 +383,10 @@ def _span_columns(source_id: str, clock: Clock, start: Fraction, end: Fraction, 
         "clock_offset_s": float(clock.offset_s(start)),
         "n_frames": n_frames,
     }
+
+
+def _transition(clip: Clip) -> DroppedClip:
+    return DroppedClip(clip=clip, reason="transition", detail=f"{clip.n_frames} frames of two shots or of none")
 
 
 def _drop(clip: Clip, length_s: Fraction, config: SplitConfig) -> DroppedClip | None:
@@ -412,16 +413,26 @@ def _first_tick(time: Fraction | None, tick: Fraction) -> Fraction | None:
 # --- The stage -------------------------------------------------------------------------------
 
 
-def stage(work: Work, config: SplitConfig) -> Stage[Source, Source, SplitResult]:
-    def compute(source: Source) -> SplitResult:
-        return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config)
+def load_detectors(config: SplitConfig, torch: TorchConfig) -> list[ShotDetector]:
+    detectors: list[ShotDetector] = []
+    if set(config.detector) - {"transnet"}:
+        detectors.append(PySceneDetect(config))
+    if "transnet" in config.detector:
+        detectors.append(TransNet(config, torch))
+    return detectors
 
-    model = f"{config.detector} detector, PySceneDetect {version('scenedetect-headless')}"
+
+def stage(work: Work, config: SplitConfig, torch: TorchConfig) -> Stage[Source, Source, SplitResult]:
+    detectors = load_detectors(config, torch)
+
+    def compute(source: Source) -> SplitResult:
+        return split_scenes(work.inputs.verified(source.video, source.video_sha256), source, config, detectors)
+
     return Stage(
         version=2,
         result=SplitResult,
         config=config,
-        made_by=[MadeBy.of(SplitResult.stage_name, {"backend": "scenedetect", "model": model, "av": version("av")})],
+        made_by=[MadeBy.of(SplitResult.stage_name, d.identity | {"av": version("av")}) for d in detectors],
         read=lambda row: row.payload,
         key_of=lambda source: source.source_id,  # which is derived from the bytes, the span and the caption
         compute=compute,

@@ -17,6 +17,8 @@ from av.video.reformatter import ColorTrc
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scenedetect import SceneManager, open_video
+from scenedetect.detector import SceneDetector
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from schemas.clip import Clip
@@ -24,17 +26,21 @@ from schemas.outcome import RowFailed, RowRejected
 from schemas.record import Rational, to_table
 from schemas.source import Source
 from schemas.split import SplitResult
-from tasks import split_scenes as stage
-from tasks.media.video import probe, read_clip
+from tasks.backends.shot_detectors import Transition, pyscenedetect
+from tasks.backends.torch_runtime import TorchConfig
+from tasks.media.video import decode_span, probe, read_clip
 from tasks.split_scenes import (
     SplitConfig,
     Timeline,
     cut_equally,
     cut_parts,
+    cut_pieces,
     cut_windows,
-    find_cuts,
+    find_transitions,
+    load_detectors,
     shots_from_cuts,
     split_scenes,
+    unite,
 )
 from tests.support import hostile
 from tests.support.told import told_by
@@ -94,7 +100,7 @@ def test_a_caption_is_shared_where_there_are_several_shots(tmp_path: Path, lengt
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(stage._Content, ContentDetector), (stage._Adaptive, AdaptiveDetector)],
+    [(pyscenedetect._Content, ContentDetector), (pyscenedetect._Adaptive, AdaptiveDetector)],
 )
 def test_scores_equal_those_of_pyscenedetect_to_the_last_bit(ours, theirs) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (12, 36, 64, 3), np.uint8)
@@ -114,16 +120,151 @@ def command_line_cuts(path: Path, detector: str) -> list[int]:
     return [int(start) - 1 for start in re.findall(r"^ \| +\d+ +\| +(\d+) \|", listing, re.MULTILINE)][1:]
 
 
-@pytest.mark.parametrize("detector", ["content", "adaptive"])
+def transitions_of(path: Path, config: SplitConfig) -> list[Transition]:
+    return find_transitions(path, probe(path), None, None, load_detectors(config, TorchConfig()), config)[1]
+
+
+def faded(frames: np.ndarray, first: int, n_out: int, n_plain: int, n_in: int, level: int = 0) -> np.ndarray:
+    """The same frames, from `first` on through a plain level."""
+    share = np.concatenate([np.linspace(1, 0, n_out), np.zeros(n_plain), np.linspace(0, 1, n_in)])
+    part = frames[first : first + len(share)].astype(float)
+    frames[first : first + len(share)] = level + (part - level) * share[:, None, None, None]
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("detector", "command"), [("content", "content"), ("adaptive", "adaptive"), ("fades", "threshold")]
+)
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(60_000, 1001)])
-def test_the_command_line_finds_the_same_cuts(tmp_path: Path, detector, fps: Fraction) -> None:
-    frames = hostile.shots([45, 9, 60, 50, 3, 40, 8, 60], width=480, height=270)  # some closer than 0.6 s
+def test_the_command_line_finds_the_same_cuts(tmp_path: Path, detector, command, fps: Fraction) -> None:
+    frames = hostile.shots([45, 9, 60, 50, 3, 40, 8, 60, 90], width=480, height=270)  # some closer than 0.6 s
     frames[80] = 255  # a flash
+    faded(frames, 220, 6, 7, 9)
+    frames[-8:] = 0
     path = hostile.make_video(tmp_path / "a.mp4", frames, fps=fps)
-    timeline, cuts = find_cuts(path, probe(path), None, None, SplitConfig(detector=detector))
-    assert len(timeline.times) == len(frames)
-    assert cuts == command_line_cuts(path, f"detect-{detector}")
-    assert len(cuts) >= 3
+    found = transitions_of(path, SplitConfig(detector=[detector]))
+    assert [transition.cut for transition in found] == command_line_cuts(path, f"detect-{command}")
+    assert len(found) >= (2 if detector == "fades" else 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((480, 270), {}),
+        ((476, 268), {"pix_fmt": "yuv420p10le"}),
+        ((613, 345), {"pix_fmt": "yuv444p"}),  # neither a multiple of the small size
+        ((480, 270), {"rotation": 90}),
+        ((480, 270), {"pix_fmt": "yuvj420p", "codec": "mjpeg"}),
+    ],
+)
+def test_the_detectors_see_the_pixels_of_the_command_line(tmp_path: Path, size, options) -> None:
+    """Grain shows every difference of sampling; one point a pixel made scores higher, and so other cuts."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, size[1], size[0], 3), np.uint8)
+    path = hostile.make_video(tmp_path / ("a.avi" if "codec" in options else "a.mp4"), frames, **options)
+    manager, stream = SceneManager(), open_video(str(path))
+    manager.add_detector(told := Told())
+    manager.detect_scenes(stream)
+    small = pyscenedetect._SmallFrames(probe(path))
+    ours = [small.bgr(frame) for frame in decode_span(path)]
+    assert len(ours) == len(told.frames) == 4
+    for a, b in zip(ours, told.frames, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Told(SceneDetector):
+    """Keeps the frames that PySceneDetect hands to a detector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[np.ndarray] = []
+
+    def process_frame(self, timecode, frame_img: np.ndarray) -> list:
+        self.frames.append(frame_img.copy())
+        return []
+
+
+# --- Transitions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_fade_is_cut_in_its_middle_or_taken_out(tmp_path: Path, level: int) -> None:
+    frames = faded(hostile.shots([100, 70]), 80, 20, 11, 20, level)
+    path = hostile.make_video(tmp_path / "a.mp4", frames)
+    (found,) = transitions_of(path, SplitConfig(detector=["fades"]))
+    assert 96 <= found.start <= 100  # the plain frames, and those that are nearly so
+    assert 111 <= found.stop <= 115
+    assert found.cut == pytest.approx(105.5, abs=1)
+
+    halves = split_scenes(path, source_of(path), SplitConfig(detector=["fades"], transitions="halve"))
+    assert [clip.n_frames for clip in halves.clips] == [found.cut, 170 - found.cut]
+    result = split_scenes(path, source_of(path), SplitConfig(detector=["fades"], transitions="drop"))
+    assert [clip.n_frames for clip in result.clips] == [found.start, 170 - found.stop]
+    assert [(d.reason, d.clip.n_frames) for d in result.dropped] == [("transition", found.n_frames)]
+    pieces = sorted(pieces_of(result), key=lambda clip: clip.start.fraction)
+    assert all(a.end == b.start for a, b in itertools.pairwise(pieces))
+    assert [(c.shot_index, c.n_shots, c.caption_shared) for c in result.clips] == [(0, 2, True), (1, 2, True)]
+
+
+def test_black_at_the_end_is_no_shot_and_shares_no_caption(tmp_path: Path) -> None:
+    frames = hostile.shots([60])
+    frames[45:] = 0
+    path = hostile.make_video(tmp_path / "a.mp4", frames)
+    result = split_scenes(path, source_of(path), SplitConfig(detector=["fades"], transitions="drop"))
+    assert [(c.n_frames, c.n_shots, c.caption_shared) for c in result.clips] == [(45, 1, False)]
+    assert [(d.reason, d.clip.n_frames) for d in result.dropped] == [("transition", 15)]
+
+
+def test_a_video_that_is_black_has_no_clip(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", np.zeros((60, 96, 160, 3), np.uint8))
+    result = split_scenes(path, source_of(path), SplitConfig(detector=["content", "fades"], transitions="drop"))
+    assert (result.clips, [d.reason for d in result.dropped]) == ([], ["transition"])
+    to_table(Clip, [d.clip for d in result.dropped])
+
+
+ten_a_second = Timeline([Fraction(i, 10) for i in range(100)], Fraction(10))
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        ([(40, 40, 40), (41, 41, 41)], [(40, 40, 40)]),  # a cut, told by two
+        ([(40, 40, 40), (46, 46, 46)], [(40, 40, 40), (46, 46, 46)]),  # 0.6 s apart
+        ([(50, 50, 50), (48, 54, 60), (65, 65, 65)], [(48, 54, 60)]),  # the longer one says more
+        ([(48, 54, 60), (66, 66, 66), (42, 42, 42)], [(42, 42, 42), (48, 54, 60), (66, 66, 66)]),
+        ([(40, 45, 50), (45, 50, 60), (58, 60, 62)], [(45, 50, 60)]),
+        ([], []),
+    ],
+)
+def test_a_change_that_is_found_twice_is_one(found, kept) -> None:
+    united = unite(ten_a_second, [Transition(*t) for t in found], Fraction(10), 0.6)
+    assert united == [Transition(*t) for t in kept]
+
+
+spans = st.tuples(st.integers(0, 100), st.integers(0, 8), st.integers(0, 8)).map(
+    lambda t: Transition(t[0], min(t[0] + t[1], 100), min(t[0] + t[1] + t[2], 100))
+)
+
+
+@given(st.lists(spans), st.sampled_from(["drop", "halve"]), st.floats(0, 2))
+def test_pieces_hold_every_frame_once_whatever_is_found(found, transitions, min_scene_len_s) -> None:
+    config = SplitConfig(transitions=transitions, min_scene_len_s=min_scene_len_s)
+    united = unite(ten_a_second, found, Fraction(10), min_scene_len_s)
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(united))
+    pieces = cut_pieces(ten_a_second, united, config)
+    assert [frame for piece, _ in pieces for frame in piece] == list(range(100))
+    if transitions == "drop":
+        assert {piece.start for piece, apart in pieces if apart} == {t.start for t in united if t.start < t.stop}
+    else:
+        assert not any(apart for _, apart in pieces)
+
+
+def test_the_same_detectors_in_any_order_are_one_config() -> None:
+    both = SplitConfig(detector=["fades", "content", "fades"])
+    assert both == SplitConfig(detector="content,fades") == SplitConfig.model_validate({"detector": "fades,content"})
+    assert both.detector == ["content", "fades"]
+    for wrong in ([], ["cuts"], ""):
+        with pytest.raises(ValidationError):
+            SplitConfig(detector=wrong)
 
 
 # --- Spans -----------------------------------------------------------------------------------

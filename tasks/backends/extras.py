@@ -69,3 +69,4 @@ class Extra:
 MODELS = Extra("models", " (docs/models.md)")
 KINEMASK = Extra("kinemask")
 DECORD = Extra("decord")
+TRANSNET = Extra("transnet", " (docs/models.md)")

@@ -62,6 +62,7 @@ def make_video(
     sample_aspect: Fraction | None = None,
     transfer: int | None = None,
     matrix: Sequence[int] | None = None,
+    pix_fmt: str = "yuv420p",
     pts: Callable[[int], int] | None = None,
     time_base: Fraction | None = None,
     with_audio: bool = False,
@@ -79,7 +80,7 @@ def make_video(
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         if codec.startswith("libx264") and (width % 2 or height % 2):
             stream.pix_fmt = "yuv444p"
         stream.options, stream.gop_size = _options(codec, options or {}), gop_size
