@@ -14,7 +14,7 @@ from schemas.record import Rational, column, content_hash
 
 # FFmpeg's names. tt, bb: the top, the bottom field is stored and shown first; tb, bt: the first is stored first and
 # the second shown first. interlaced: in an order that nothing tells.
-FieldOrder = Literal["progressive", "tt", "bb", "tb", "bt", "interlaced"]
+FieldOrder = Literal["progressive", "tt", "bb", "tb", "bt", "interlaced", "unknown"]
 
 Trait = Literal["hdr", "interlaced", "anamorphic"]  # of pictures that a player would convert and this program does not
 HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})  # PQ and HLG
@@ -28,7 +28,7 @@ def traits_of(sample_aspect: Fraction, transfer: str, field_order: FieldOrder) -
     found: dict[Trait, str] = {}
     if transfer in HDR_TRANSFERS:
         found["hdr"] = f"HDR ({transfer})"
-    if field_order != "progressive":
+    if field_order not in ("progressive", "unknown"):
         found["interlaced"] = "interlaced" if field_order == "interlaced" else f"interlaced ({field_order})"
     if sample_aspect != 1:
         found["anamorphic"] = f"pixels of {sample_aspect.numerator}:{sample_aspect.denominator}"
@@ -37,6 +37,9 @@ def traits_of(sample_aspect: Fraction, transfer: str, field_order: FieldOrder) -
 
 class Clip(Subject):
     """One shot of a source, with exact times."""
+
+    # Version 1 had none of the columns from clock_offset_s to orientation and from sample_aspect to field_order: their
+    # defaults are what such a snapshot knows.
 
     schema_version: ClassVar[int] = 2
     table_name: ClassVar[str | None] = "all_clips"
@@ -52,34 +55,45 @@ class Clip(Subject):
     end: Rational = column("End of the last frame, exact, exclusive", unit="s")
     start_s: float = column("`start` rounded to a float, for queries", unit="s", ge=0)
     end_s: float = column("`end` rounded to a float, for queries", unit="s", ge=0)
-    clock_offset_s: float = column(
-        "Add it to a time of this clip to get the container's clock, as players and speech recognition count", unit="s"
+    clock_offset_s: float | None = column(
+        "Add it to a time of this clip to get the container's clock, as players and speech recognition count",
+        unit="s",
+        default=None,
     )
-    n_clock_jumps: int = column(
+    n_clock_jumps: int | None = column(
         "How often the clock of the source's file jumps: it was joined or pasted; times go on from the frame before",
         ge=0,
+        default=None,
     )
-    stream_index: int = column("Which of the container's streams the pictures come from, from 0", ge=0)
-    orientation: int = column(
+    stream_index: int | None = column(
+        "Which of the container's streams the pictures come from, from 0", ge=0, default=None
+    )
+    orientation: int | None = column(
         "How the coded picture is turned to be shown, by EXIF's number: 1 not, 3 by 180 degrees, 6 clockwise by 90, 8 "
         "counter-clockwise by 90; 2, 4, 5 and 7 are mirrored",
         ge=1,
         le=8,
+        default=None,
     )
     n_frames: int = column("Frames whose time lies in [start, end)", ge=1)
     fps: Rational = column("Average frame rate of the source", unit="frames/s")
     width: int = column("Width as displayed, rotation applied", unit="px", ge=1)
     height: int = column("Height as displayed, rotation applied", unit="px", ge=1)
     sample_aspect: Rational = column(
-        "Width / height of a pixel as the source's file displays it; 1/1: square, or it says nothing"
+        "Width / height of a pixel as the source's file displays it; 1/1: square, or it says nothing",
+        default=Rational.of(1),
     )
-    stretched: bool = column("True if pictures are stretched to square pixels: width and height are theirs then")
+    stretched: bool = column(
+        "True if pictures are stretched to square pixels: width and height are theirs then", default=False
+    )
     transfer: str = column(
-        "How brightness is coded, by FFmpeg's name; smpte2084 (PQ) and arib-std-b67 (HLG) are HDR; or unknown"
+        "How brightness is coded, by FFmpeg's name; smpte2084 (PQ) and arib-std-b67 (HLG) are HDR; or unknown",
+        default="unknown",
     )
     field_order: FieldOrder = column(
         "progressive; tt, bb, tb or bt as FFmpeg names orders of fields; interlaced: some frame of the source's span "
-        "is, in an order that its file does not tell"
+        "is, in an order that its file does not tell; unknown: published before it was recorded",
+        default="unknown",
     )
     caption: str | None = column("The source's caption", default=None)
     part: int = column("Which part of a crowded clip this is, from 0", ge=0, default=0)

@@ -215,9 +215,21 @@ def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: AnyPa
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def read_table(record: type[R], path: AnyPath) -> list[R]:
-    """Read a file that `write_table` wrote. Raises SchemaError if its columns differ from the record's."""
-    table = pq.read_table(pa.BufferReader(path.read_bytes()))
-    if not table.schema.equals(record.arrow_schema(), check_metadata=False):
+def require_columns(record: type[Record], stored: pa.Schema, path: AnyPath) -> None:
+    """Raises SchemaError unless a file's columns are the record's.
+
+    One of an earlier version of the record may lack columns that have a default: its rows get that.
+    """
+    version = int((stored.metadata or {}).get(b"triptych.schema_version", record.schema_version))
+    fields = record.arrow_schema()
+    if version < record.schema_version:
+        fields = [f for f in fields if f.name in stored.names or record.model_fields[f.name].is_required()]
+    if not stored.equals(pa.schema(fields), check_metadata=False):
         raise SchemaError(f"{path}: columns are not those of {record.__name__} version {record.schema_version}")
+
+
+def read_table(record: type[R], path: AnyPath) -> list[R]:
+    """Read a file that `write_table` wrote. Raises SchemaError as `require_columns` does."""
+    table = pq.read_table(pa.BufferReader(path.read_bytes()))
+    require_columns(record, table.schema, path)
     return [record.model_validate(row) for row in table.to_pylist()]

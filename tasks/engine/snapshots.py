@@ -29,7 +29,7 @@ from schemas.clip import Clip
 from schemas.local_copies import ContentChanged, local_copy
 from schemas.mask_track import decode_masks
 from schemas.outcome import ServiceDown
-from schemas.record import Record, SchemaError
+from schemas.record import Record, require_columns
 from schemas.snapshot import SnapshotManifest
 from schemas.storage import AnyPath, ObjectPath, at_once, parse_path
 from tasks.engine.inputs import Inputs
@@ -177,17 +177,14 @@ class Snapshot:
         """All rows of a record's table, or those of some clips, in the order in which they were published.
 
         table: where rows of this record lie in several
-        Raises SchemaError if the table is of another record or version, SnapshotError if there is none.
+        A column that came later than the snapshot has its default.
+        Raises SchemaError if the table's columns are not the record's, SnapshotError if there is no such table.
         """
         table = table or record.table_name
         if table is None:
             raise SnapshotError(f"{record.__name__} is no row of a table; name one of {', '.join(self.tables)}")
-        schema = record.arrow_schema()
         for path in self.files(table, clip_ids):
-            if not pq.read_schema(path).equals(schema, check_metadata=False):
-                raise SchemaError(
-                    f"{path}: its columns are not those of {record.__name__} version {record.schema_version}"
-                )
+            require_columns(record, pq.read_schema(path), path)
         frame = self.scan(table, clip_ids).collect()
         return [record.model_validate(values) for values in frame.iter_rows(named=True)]
 

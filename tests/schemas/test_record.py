@@ -6,7 +6,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,6 +82,34 @@ def test_reading_another_record_is_refused(tmp_path: Path) -> None:
     write_table(Rational, [Rational.of(1)], tmp_path / "t.parquet")
     with pytest.raises(SchemaError, match="not those of Toy"):
         read_table(Toy, tmp_path / "t.parquet")
+
+
+def test_a_file_of_an_earlier_version_gets_the_defaults_of_later_columns(tmp_path: Path) -> None:
+    class Newer(Toy):
+        """A toy, later."""
+
+        schema_version: ClassVar[int] = 2
+        colour: str = column("Its colour, or unknown", default="unknown")
+
+    class Stricter(Toy):
+        """A toy that says its colour."""
+
+        schema_version: ClassVar[int] = 2
+        colour: str = column("Its colour")
+
+    class SameVersion(Toy):
+        """A toy that calls itself the same version."""
+
+        colour: str = column("Its colour, or unknown", default="unknown")
+
+    write_table(Toy, [TOY], tmp_path / "t.parquet")
+    assert [(toy.name, toy.colour) for toy in read_table(Newer, tmp_path / "t.parquet")] == [("a", "unknown")]
+    for record in (Stricter, SameVersion):
+        with pytest.raises(SchemaError, match=f"not those of {record.__name__}"):
+            read_table(record, tmp_path / "t.parquet")
+    write_table(Newer, [Newer(**TOY.model_dump(), colour="red")], tmp_path / "n.parquet")
+    with pytest.raises(SchemaError, match="not those of Toy"):  # an older program does not guess
+        read_table(Toy, tmp_path / "n.parquet")
 
 
 def test_nan_is_no_value() -> None:
