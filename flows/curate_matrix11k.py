@@ -199,7 +199,7 @@ def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -
         return row.payload.source_id, split_scenes.result_of(config.work, row)
 
     splits = dict(at_once(config.work.root, split_of, [row for row in rows if row.outcome is None]))
-    warn_of_pictures(splits.values(), log)
+    warn_of_files(splits.values(), log)
     return VideoLedger(
         n_lines=len(listing.sources) + len(listing.outcomes),
         sources=listing.sources,
@@ -209,12 +209,16 @@ def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -
     )
 
 
-def warn_of_pictures(splits: Iterable[SplitResult], log: Any) -> None:
-    """Say of which sources a player would convert the pictures; in every run, as what was known is published, too."""
-    for split in splits:
-        if split.clips and (traits := split.clips[0].traits):
-            video, seen, names = one_line(split.clips[0].video), "; ".join(traits.values()), ",".join(traits)
-            log.warning("%s: %s: used as stored; --split.reject %s drops such videos", video, seen, names)
+def warn_of_files(splits: Iterable[SplitResult], log: Any) -> None:
+    """Say of which videos there is something to know; in every run, as what was known before is published, too."""
+    firsts = {split.clips[0].video: split.clips[0] for split in splits if split.clips}
+    for video, clip in firsts.items():
+        for remark in clip.remarks:
+            log.warning("%s: %s", one_line(video), remark)
+    traits = {trait for clip in firsts.values() for trait in clip.traits}
+    if traits:
+        also = "; --split.square-pixels stretches anamorphic ones" if "anamorphic" in traits else ""
+        log.warning("--split.reject %s drops such videos%s", ",".join(sorted(traits)), also)
 
 
 def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done:

@@ -68,6 +68,9 @@ class Clip(Subject):
     stream_index: int | None = column(
         "Which of the container's streams the pictures come from, from 0", ge=0, default=None
     )
+    n_streams: int | None = column(
+        "Video streams of the container; of several, the one is read that players show", ge=1, default=None
+    )
     orientation: int | None = column(
         "How the coded picture is turned to be shown, by EXIF's number: 1 not, 3 by 180 degrees, 6 clockwise by 90, 8 "
         "counter-clockwise by 90; 2, 4, 5 and 7 are mirrored",
@@ -114,6 +117,17 @@ class Clip(Subject):
         return traits_of(
             Fraction(1) if self.stretched else self.sample_aspect.fraction, self.transfer, self.field_order
         )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know of the source's file, as it is not as plain as most, in words."""
+        told = [f"{seen}: used as stored" for seen in self.traits.values()]
+        if (self.n_streams or 1) > 1:
+            told.append(f"of {self.n_streams} video streams, number {self.stream_index} is read")
+        if self.n_clock_jumps:
+            times = "once" if self.n_clock_jumps == 1 else f"{self.n_clock_jumps} times"
+            told.append(f"its clock jumps {times}: times go on from the frame before")
+        return told
 
     @property
     def video_span(self) -> list[object]:

@@ -11,7 +11,6 @@ with its reason.
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -38,8 +37,6 @@ from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.media.clock import Clock
 from tasks.media.video import DecodedFrame, VideoInfo, clock_of, decode_span, probe
-
-logger = logging.getLogger(__name__)
 
 MAX_JUMPS_TOLD = 5
 
@@ -134,7 +131,6 @@ def split_scenes(
     RowRejected("empty_span") if no frame lies in it, or the first of `config.reject` that its pictures are.
     """
     info, clock = probe(path), clock_of(path)
-    _warn(source, info, clock)
     _require_wanted(info, info.field_order or "progressive", config)  # before all of it is decoded
     size = info.square_size if config.square_pixels else (info.width, info.height)
     start, end = (_first_tick(time, info.time_base) for time in asked_span(source, clock, config))
@@ -168,8 +164,8 @@ def split_scenes(
 
 
 def _require_wanted(info: VideoInfo, field_order: FieldOrder, config: SplitConfig) -> None:
-    """Raises RowRejected for pictures that `config.reject` names."""
-    found = traits_of(info.sample_aspect, info.transfer, field_order)
+    """Raises RowRejected for pictures that `config.reject` names; those that are stretched are not anamorphic."""
+    found = traits_of(Fraction(1) if config.square_pixels else info.sample_aspect, info.transfer, field_order)
     if unwanted := [trait for trait in config.reject if trait in found]:
         raise RowRejected(unwanted[0], "; ".join(found[trait] for trait in unwanted))
 
@@ -191,15 +187,6 @@ def asked_span(source: Source, clock: Clock, config: SplitConfig) -> tuple[Fract
         )
     offset = clock.offset_s(Fraction(0))
     return None if start is None else start - offset, None if end is None else end - offset
-
-
-def _warn(source: Source, info: VideoInfo, clock: Clock) -> None:
-    """What a person should know of a source whose file is not as plain as most."""
-    if info.n_streams > 1:
-        logger.warning("%s: of %d video streams, number %d is read", source.video, info.n_streams, info.stream_index)
-    if clock.n_jumps:
-        times = _list_s(clock.jumps_s)
-        logger.warning("%s: its clock jumps at %s; times go on from the frame before", source.video, times)
 
 
 def _list_s(times: Sequence[Fraction]) -> str:
@@ -367,6 +354,7 @@ def _source_columns(source: Source, info: VideoInfo, clock: Clock) -> dict[str, 
         "sample_aspect": Rational.of(info.sample_aspect),
         "transfer": info.transfer,
         "stream_index": info.stream_index,
+        "n_streams": info.n_streams,
         "orientation": info.orientation.exif,
         "n_clock_jumps": clock.n_jumps,
     }

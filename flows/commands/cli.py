@@ -42,3 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     if name not in COMMANDS:
         sys.exit(f"there is no command {name!r}\n\n{usage()}")
     import_module(COMMANDS[name].module).main(rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,7 @@ from tasks.readers.lines import ManifestError
 
 WIDTH = 100
 NOT_LATEST, NO_PAGE = 3, 4  # exit statuses of runs that published a snapshot; all other errors end with 1
+ENDS = (YieldTooLow, ReportFailed, ManifestError, ShardsFailed, LedgerError, SnapshotError)  # the last line tells them
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,43 @@ class CurationFlow:
 @contextmanager
 def errors_in_one_line(name: str) -> Iterator[None]:
     """What a user can mend ends the process with one line, the last, and its exit status."""
-    # Prefect says so at the very end, below that line.
-    logging.getLogger("prefect").addFilter(lambda record: "Stopping temporary server" not in record.getMessage())
+    told = ToldOnce()
+    for logger in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(logger).addFilter(told)
     try:
         yield
     except (YieldTooLow, ReportFailed) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(NOT_LATEST if isinstance(error, YieldTooLow) else NO_PAGE)
-    except (ManifestError, ShardsFailed, LedgerError, ServiceDown, SnapshotError) as error:
+    except (*ENDS, ServiceDown) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except OSError as error:
         sys.exit(f"{error.filename or name}: {error.strerror or error}")
+
+
+class ToldOnce(logging.Filter):
+    """Keeps out of Prefect's log what the last line tells: each run logs such an error with a traceback, and its state.
+
+    A service that is down ends shards one by one: each is one line. Errors of the program keep their tracebacks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[int] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if message.startswith("Stopping temporary server"):  # at the very end, below the last line
+            return False
+        if message.startswith("Finished in state Failed"):
+            return not any(f"{kind.__name__}: " in message for kind in (*ENDS, ServiceDown))
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ENDS) or id(error) in self._told:
+            return False
+        if isinstance(error, ServiceDown):
+            self._told.add(id(error))
+            record.msg, record.args, record.exc_info = f"ServiceDown: {error}", (), None
+        return True
 
 
 def _stop(*_: Any) -> None:

@@ -51,7 +51,7 @@ class UnsupportedByDecord(RowFailed):
     """A video that decord would read wrongly. It may be tried again: another reader reads it."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("unsupported_by_decord", f"{detail}; read it with pyav", retryable=True)
+        super().__init__("unsupported_by_decord", f"{detail}; read it with PyAV (--reader pyav)", retryable=True)
 
 
 class DecordReader:
@@ -151,7 +151,7 @@ def _read_timeline(video: Path | bytes, known_intact: bool) -> Timeline:
     info = probe(video) if known_intact else survey(video)[0]
     if info.n_streams > 1 or info.orientation.is_mirrored:
         what = "is mirrored" if info.n_streams == 1 else f"has {info.n_streams} video streams"
-        raise UnsupportedByDecord(f"{name}: it {what}: decord does not look")
+        raise UnsupportedByDecord(f"{name}: it {what}, of which decord knows nothing")
     ticks = np.array(sorted(stamp for stamp, _ in packets), np.int64) - clock.origin
     with _decord(video) as reader:
         if len(reader) != len(ticks):

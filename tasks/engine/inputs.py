@@ -40,7 +40,7 @@ class Inputs(BaseModel):
         if not self.allow_outside and not is_inside:
             raise RowFailed(
                 "outside_folder",
-                f"{video!r} leads out of the manifest's folder; move it there or set allow_outside",
+                f"{video!r} leads out of the manifest's folder; move it there, or allow it (--allow-outside)",
                 retryable=False,
             )
         return path

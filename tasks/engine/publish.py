@@ -228,7 +228,8 @@ def shortfall(manifest: SnapshotManifest, min_yield: float) -> str | None:
         return "nothing went in: there is no row"
     if not n:
         return f"none of {n_all} rows was accepted"
-    return f"{n} of {n_all} rows were accepted ({1000 * n // n_all / 10:g} %), fewer than --min-yield {min_yield:g}"
+    share = f"{n} of {n_all} rows {'was' if n == 1 else 'were'} accepted ({1000 * n // n_all / 10:g} %)"
+    return f"{share}, fewer than --min-yield {min_yield:g}"
 
 
 def yield_too_low(snapshot: Snapshot, why: str) -> YieldTooLow:

@@ -78,7 +78,8 @@ class Snapshot:
         found = cls.latest(snapshots) if id == "latest" else cls(snapshots / id)
         if found is None and (ids := ids_in(snapshots)):
             raise SnapshotError(
-                f"no snapshot in {snapshots} is LATEST: too few rows were accepted; name one of {', '.join(ids)}"
+                f"no snapshot in {snapshots} is LATEST: too few rows were accepted; "
+                f"name one (--snapshot): {', '.join(ids)}"
             )
         if found is None:
             raise SnapshotError(f"nothing was published in {snapshots}: run the flow first, or is the root another?")

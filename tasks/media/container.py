@@ -80,7 +80,7 @@ def main_stream(container: av.container.InputContainer) -> av.VideoStream:
     """
     moving = moving_streams(container)
     if not moving:
-        raise UnreadableVideo(f"it holds {len(container.streams)} streams, none of them video")
+        raise UnreadableVideo(f"it holds no moving picture, only {len(container.streams)} other streams")
     stream = max(moving, key=_preference)
     if _n_pixels(stream) == 0:
         raise UnreadableVideo("its video stream has no size")

@@ -128,7 +128,8 @@ def why_unreadable(video: Path | bytes, said: str | None) -> str:
         return "it is empty"
     if kind := head and (kind_of(head) or _text_of(head)):
         return f"it is {kind}; readable are {READABLE_VIDEOS}"
-    if said == os.strerror(errno.EINVAL):  # usually of a format that FFmpeg knows and is not let open
+    # Of a format that FFmpeg knows and is not let open, or of none that it knows.
+    if said in (os.strerror(errno.EINVAL), "Invalid data found when processing input"):
         return f"it cannot be read ({said}); readable are {READABLE_VIDEOS}"
     return str(said)
 

@@ -121,7 +121,9 @@ def read_lines(table: AnyPath, columns: Columns) -> Iterator[InputLine]:
         raise ManifestError(f"{table} cannot be read: {_told(error)}") from error
     finally:
         if left_out:
-            told = [f"{name[:80]!r} ({n} lines)" for name, n in left_out.most_common(MAX_NAMED)]
+            told = [
+                f"{name[:80]!r} ({n} {'line' if n == 1 else 'lines'})" for name, n in left_out.most_common(MAX_NAMED)
+            ]
             more = f" and {len(left_out) - len(told)} more" if len(left_out) > len(told) else ""
             read = ", ".join(name for names in columns.names for name in names)
             logger.warning("%s: columns left out: %s%s; those read are %s", table, ", ".join(told), more, read)
@@ -131,6 +133,8 @@ def parse_line(line: InputLine, record: type[R]) -> R:
     """A line as a record. Raises RowFailed("bad_line") with every invalid column."""
     if line.fault is not None:
         raise line.fault
+    if not isinstance(line.values, dict):
+        raise bad_line(f"not a JSON object: {type(line.values).__name__}")
     try:
         row = record.model_validate(line.values)
         row.model_dump_json()  # a lone surrogate cannot be stored
@@ -143,7 +147,8 @@ def parse_line(line: InputLine, record: type[R]) -> R:
 
 def problems_of(error: ValidationError) -> str:
     """'video: Field required; start_s: Input should be a valid number': column by column."""
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors())
+    faults = [("row" if not e["loc"] else ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+    return "; ".join(f"{where}: {what.removeprefix('Value error, ')}" for where, what in faults)
 
 
 def input_outcome(row_id: str, stage: str, end: RowFailed | RowRejected) -> Outcome:

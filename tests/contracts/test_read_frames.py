@@ -176,7 +176,7 @@ def test_decord_refuses_by_name_what_it_would_read_wrongly(make, why: str, tmp_p
             frame_reader("decord", known_intact=known_intact).read_video(ClipVideo(path))
         assert refused.value.reason == "unsupported_by_decord"
         assert refused.value.retryable  # not kept: another reader reads it
-        assert "read it with pyav" in str(refused.value)
+        assert "read it with PyAV" in str(refused.value)
 
 
 def test_there_is_no_other_reader() -> None:

@@ -1,13 +1,18 @@
-"""flows.engine.command: options become a config."""
+"""flows.engine.command: options become a config, errors one line."""
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 import pytest
 
+from flows.engine.command import ToldOnce
 from flows.registry import FLOWS, load_flow
+from schemas.outcome import ServiceDown
+from tasks.readers.lines import ManifestError
+from tests.support.flow_runs import command, start_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -47,3 +52,40 @@ def test_every_switch_of_the_reference_is_an_option() -> None:
         assert switches
         given = ["--manifest", "m.jsonl"] if name == "matrix11k" else []
         load_flow(name).parse([*given, *switches])
+
+
+def logged(error: Exception, message: str = "Encountered exception during execution: %r") -> logging.LogRecord:
+    return logging.LogRecord("prefect.flow_runs", logging.ERROR, "", 0, message, (error,), (type(error), error, None))
+
+
+def test_what_the_last_line_tells_is_not_told_before() -> None:
+    told = ToldOnce()
+    assert not told.filter(logged(ManifestError("m.csv has a misspelt column")))
+    state = "Finished in state Failed('Flow run encountered an exception: ManifestError: m.csv has a misspelt column')"
+    assert not told.filter(logging.LogRecord("prefect.flow_runs", logging.ERROR, "", 0, state, (), None))
+
+
+def test_a_service_that_is_down_is_one_line_a_shard() -> None:
+    told, down = ToldOnce(), ServiceDown("LLM gpt-5 at localhost: connection refused")
+    first, again, other = logged(down), logged(down, "Task run failed with exception: %r"), logged(ServiceDown("VLM"))
+    assert [told.filter(record) for record in (first, again, other)] == [True, False, True]
+    assert (first.getMessage(), first.exc_info) == ("ServiceDown: LLM gpt-5 at localhost: connection refused", None)
+
+
+def test_an_error_of_the_program_keeps_its_traceback() -> None:
+    record = logged(ZeroDivisionError("division by zero"))
+    assert ToldOnce().filter(record)
+    assert record.exc_info is not None
+    state = "Finished in state Failed('Flow run encountered an exception: ZeroDivisionError: division by zero')"
+    assert ToldOnce().filter(logging.LogRecord("prefect.flow_runs", logging.ERROR, "", 0, state, (), None))
+
+
+@pytest.mark.slow
+def test_a_damaged_manifest_is_one_line(tmp_path: Path) -> None:
+    manifest = tmp_path / "captions.csv"
+    manifest.write_text("Caption,video\nA man kicks a ball.,a.mp4\n")
+    log, _ = (run := start_command(command(manifest, tmp_path / "out"), {})).communicate(timeout=180)
+    assert run.returncode == 1
+    assert log.splitlines()[-1].startswith("ManifestError: ")
+    assert log.count("misspelt column") == 1
+    assert "Traceback" not in log

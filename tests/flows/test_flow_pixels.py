@@ -62,14 +62,15 @@ def test_each_source_is_told_of_once_in_every_run(config: CurateMatrix11k, caplo
         snapshot = run_here(config)
     assert made.counts == {}
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        f"{WIDE.video}: pixels of 4:3: used as stored; --split.reject anamorphic drops such videos",
-        f"{TURNED.video}: pixels of 3:4: used as stored; --split.reject anamorphic drops such videos",
-        f"{PQ.video}: HDR (smpte2084): used as stored; --split.reject hdr drops such videos",
+        f"{WIDE.video}: pixels of 4:3: used as stored",
+        f"{TURNED.video}: pixels of 3:4: used as stored",
+        f"{PQ.video}: HDR (smpte2084): used as stored",
+        "--split.reject anamorphic,hdr drops such videos; --split.square-pixels stretches anamorphic ones",
     ]
     assert ends_by_video(snapshot) == {scene.video: ACCEPTED for scene in (SQUARE, WIDE, TURNED, PQ)}
     wide = next(clip.clip_id for clip in Snapshot(snapshot).rows(ClipRow) if clip.video == WIDE.video)
     told = STORY.tell(Snapshot(snapshot), STORY.find(Snapshot(snapshot), wide).row(0, named=True))
-    assert "  pictures   pixels of 4:3: used as stored" in list(told)
+    assert "  file       pixels of 4:3: used as stored" in list(told)
     counted = Snapshot(snapshot).statistics(MatrixStatistics).unconverted
     assert [(kind.name, kind.n) for kind in counted] == [("anamorphic", 2), ("hdr", 1)]
 

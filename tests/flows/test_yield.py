@@ -103,7 +103,7 @@ def test_the_least_yield_changes_no_key_and_no_byte(tmp_path: Path) -> None:
 def test_a_trial_is_judged_by_its_own_rows(tmp_path: Path) -> None:
     """The first two windows: "the dog" has the forbidden letter."""
     curate_toy.fn(forbidding(tmp_path / "half", MOST, limit=2, min_yield=0.5))
-    with pytest.raises(YieldTooLow, match=r"^1 of 2 rows were accepted \(50 %\), fewer than --min-yield 0.6"):
+    with pytest.raises(YieldTooLow, match=r"^1 of 2 rows was accepted \(50 %\), fewer than --min-yield 0.6"):
         curate_toy.fn(forbidding(tmp_path / "more", MOST, limit=2, min_yield=0.6))
 
 
@@ -147,7 +147,7 @@ def test_the_command_exits_with_a_status_of_its_own(tmp_path: Path, capsys: pyte
     good = curate_toy.fn(forbidding(tmp_path, MOST))
     for letter, options, why in [
         (NONE, ["--no-report"], "none of 6 rows was accepted; most: 6 rejected in count_letters (forbidden_letter)"),
-        (ONE, ["--min-yield", "0.2"], "1 of 6 rows were accepted (16.6 %), fewer than --min-yield 0.2; most: 5"),
+        (ONE, ["--min-yield", "0.2"], "1 of 6 rows was accepted (16.6 %), fewer than --min-yield 0.2; most: 5"),
     ]:
         with pytest.raises(SystemExit) as ended:
             typed(tmp_path, letter, *options)
@@ -175,6 +175,8 @@ def test_the_line_is_the_last_that_a_user_sees(tmp_path: Path) -> None:
     log, _ = (run := start_command(command(videos, tmp_path / "out"), {})).communicate(timeout=180)
     assert run.returncode == NOT_LATEST, log
     assert log.splitlines()[-1].startswith("YieldTooLow: none of 1 rows was accepted; most: 1 failed in split_scenes")
+    assert log.count("none of 1 rows") == 1
+    assert "Traceback" not in log
     assert not (tmp_path / "out" / "snapshots" / "LATEST").exists()
 
 
@@ -209,7 +211,7 @@ def test_a_page_that_cannot_be_written_is_told_behind_the_dataset(
 
 def test_without_a_latest_every_reader_names_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     poor = run_in_vain(curate_toy.fn, forbidding(tmp_path, NONE))
-    there = rf"no snapshot in .* is LATEST: too few rows were accepted; name one of {poor.name}$"
+    there = rf"no snapshot in .* is LATEST: too few rows were accepted; name one \(--snapshot\): {poor.name}$"
     with pytest.raises(SnapshotError, match=there):
         Snapshot.open(tmp_path)
     for main, options in ((ask.main, []), (ask.main, ["failed"]), (export, ["--folder", str(tmp_path / "out")])):
@@ -233,7 +235,7 @@ def test_matrix11k_counts_bad_lines_and_unreadable_videos(tmp_path: Path) -> Non
     config = tiny_config(manifest, tmp_path / "out")
     good = run_here(config.model_copy(update={"min_yield": 1 / 3}))
     poor = config.model_copy(update={"min_yield": 0.34})
-    with pytest.raises(YieldTooLow, match=r"^1 of 3 rows were accepted \(33.3 %\).* LATEST names it since"):
+    with pytest.raises(YieldTooLow, match=r"^1 of 3 rows was accepted \(33.3 %\).* LATEST names it since"):
         run_here(poor)
     (tmp_path / "in" / "yellow-red.mp4").write_bytes(b"broken since")
     run_in_vain(run_here, config)

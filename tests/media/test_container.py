@@ -78,7 +78,7 @@ def test_covers_and_thumbnails_are_no_video(tmp_path: Path) -> None:
     cover = Track(50, Disposition.attached_pic, 256, 1, "mjpeg")
     info = probe(make(tmp_path / "a.mp4", [cover, Track(200)]))
     assert (info.n_streams, info.width) == (1, 64)
-    with pytest.raises(UnreadableVideo, match="none of them video"):
+    with pytest.raises(UnreadableVideo, match="no moving picture"):
         probe(make(tmp_path / "b.mp4", [cover]))
 
 

@@ -86,7 +86,7 @@ def test_a_file_called_mp4_is_called_what_it_is(tmp_path: Path, name: str) -> No
     [
         (b"", "a.mp4: it is empty"),
         (b'{"error": "expired"}', """a.mp4: it is text that begins with '{"error": "expired"}'; readable are MP4"""),
-        (b"\x1b[31m" * 99, "a.mp4: Invalid data found when processing input"),
+        (b"\x1b[31m" * 99, "a.mp4: it cannot be read (Invalid data found when processing input); readable are MP4,"),
         ("ключ".encode() * 20_000, "text that begins with 'ключ"),
     ],
 )

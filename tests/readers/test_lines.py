@@ -113,7 +113,7 @@ def test_an_unknown_column_is_left_out_with_one_warning(
 
 def test_the_authors_prompts(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     assert _prompts(write(tmp_path, kind, [THEIRS])) == Read(["1099"], [])
-    assert "'group' (1 lines)" in caplog.text
+    assert "'group' (1 line)" in caplog.text
 
 
 @pytest.mark.parametrize("change", [str.upper, str.title, " {}".format, "{} ".format, "\u200b{}".format, "{}-".format])

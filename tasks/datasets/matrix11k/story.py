@@ -48,8 +48,8 @@ def tell(snapshot: Snapshot, outcome: dict[str, Any]) -> Iterator[str]:
         end = "passed" if c.passed else "FAILED"
         yield f"  check      {c.instance_id} {c.measure} {c.value:.3g} (limit {c.threshold:g}) {end}"
     for row in snapshot.rows(ClipRow, clip):
-        if row.traits:
-            yield f"  pictures   {'; '.join(row.traits.values())}: used as stored"
+        for remark in row.remarks:
+            yield f"  file       {remark}"
         yield from maker_lines(row.made_by)
 
 
