@@ -31,7 +31,7 @@ from schemas.tables import Named
 from tasks.engine.dataset import SPLITS, Dataset, Ledger, funnel_step, read_columns
 from tasks.engine.progress import counted
 from tasks.engine.shards import Shard
-from tasks.engine.snapshots import LATEST, MANIFEST, Snapshot
+from tasks.engine.snapshots import LATEST, MANIFEST, Snapshot, SnapshotError
 from tasks.engine.work import Work
 from tasks.engine.write_shard import ShardDone
 
@@ -233,22 +233,28 @@ def shortfall(manifest: SnapshotManifest, min_yield: float) -> str | None:
 
 def yield_too_low(snapshot: Snapshot, why: str) -> YieldTooLow:
     """The error that tells of a shortfall: why, the commonest reasons, what LATEST names, where to look."""
-    snapshots, counts = snapshot.folder.parent, snapshot.manifest.outcomes
+    counts = snapshot.manifest.outcomes
     lost = sorted((count for count in counts if count.status != "accepted"), key=lambda count: -count.n)
     most = ", ".join(f"{count.n} {count.status} in {count.stage} ({count.reason})" for count in lost[:N_REASONS])
-    latest = Snapshot.latest_readable(snapshots)
-    if latest is None:
-        still = "there is no LATEST yet"
-    elif latest.id == snapshot.id:
-        still = "LATEST names it since an earlier run"
-    else:
-        still = f"LATEST still names {latest.id}"
     question = "failed" if lost and lost[0].status == "failed" else ""
     return YieldTooLow(
-        f"{why}{f'; most: {most}' if most else ''}. {snapshot.folder} is published, and {still}. "
+        f"{why}{f'; most: {most}' if most else ''}. {snapshot.folder} is published, and {_latest_told(snapshot)}. "
         f"See `{ask_command(snapshot, question)}`",
         snapshot.folder,
     )
+
+
+def _latest_told(snapshot: Snapshot) -> str:
+    """What LATEST names after a run that was not to change it."""
+    try:
+        latest = Snapshot.latest(snapshot.folder.parent)
+    except SnapshotError:
+        return "LATEST is damaged"
+    if latest is None:
+        return "there is no LATEST yet"
+    if latest.id == snapshot.id:
+        return "LATEST names it since an earlier run"
+    return f"LATEST still names {latest.id}" + ("" if latest.exists else ", which is gone")
 
 
 def ask_command(snapshot: Snapshot, question: str) -> str:
