@@ -17,7 +17,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,8 +104,11 @@ def inputs_folder(manifest: AnyPath) -> AnyPath:
 def read_each(place: AnyPath, read: Callable[[T], U], items: Sequence[T], unit: str) -> list[U]:
     """[read(item), ...], several at a time, with progress. place: their storage."""
     n_at_once = REQUESTS_AT_ONCE if isinstance(place, ObjectPath) else 4  # reading and hashing release the GIL
+    size = max(1, min(64, len(items) // 1000))  # a task of the pool for each of many lines takes longer than to read it
+    batches = [items[first : first + size] for first in range(0, len(items), size)]
     with ThreadPoolExecutor(n_at_once) as pool:
-        return list(counted(pool.map(read, items), unit, len(items)))
+        read_batches = pool.map(lambda batch: [read(item) for item in batch], batches)
+        return list(counted(chain.from_iterable(read_batches), unit, len(items)))
 
 
 def content_of(path: AnyPath, known: AnyPath | None) -> Content:
