@@ -63,10 +63,11 @@ def _names_of(name: str, alias: object) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)  # the lines of a file have the same columns
 def _misspelt(columns: Columns, given: tuple[str, ...]) -> str | None:
+    there = {*given}
     for name in columns.ignored(given):
         for names in columns.names:
             for known in names:
-                if _is_meant(name, known, is_there=bool({*names} & {*given})):
+                if _is_meant(name, known, is_there=not there.isdisjoint(names)):
                     return f"column {name!r}: is {known!r} meant? Rename it, or leave it out"
     return None
 

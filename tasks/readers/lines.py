@@ -212,13 +212,18 @@ def _require_columns(given: Sequence[str], columns: Columns) -> None:
     listed = ", ".join(repr(name[:80]) for name in given[:MAX_NAMED]) + (", ..." if len(given) > MAX_NAMED else "")
     if fault := columns.misspelt(given):
         raise ManifestError(f"has a misspelt {fault}")
-    if twice := [name for name, n in Counter(given).items() if n > 1 and name in columns.read]:
-        raise ManifestError(f"has the column {twice[0]!r} twice; leave one out")
+    if twice := _repeated(given, columns):
+        raise ManifestError(f"has the column {twice!r} twice; leave one out")
     if missing := columns.missing(given):
         separators = {";": "semicolons", "\t": "tabs", "|": "bars"}
         by = next((word for sign, word in separators.items() if any(sign in name for name in given)), None)
         remedy = f"is it separated by {by}? Save it with commas" if by else f"its first line names {listed}"
         raise ManifestError(f"has no column {missing!r}: {remedy}")
+
+
+def _repeated(given: Sequence[str], columns: Columns) -> str | None:
+    """The first known column that is there twice: which one is meant is unknown."""
+    return next((name for name, n in Counter(given).items() if n > 1 and name in columns.read), None)
 
 
 # --- Kinds of file -----------------------------------------------------------------------------
@@ -228,7 +233,7 @@ def _json_lines(data: bytes, columns: Columns, left_out: Counter[str]) -> Iterat
     if _ONE_VALUE.match(data) or _is_json_array(data):
         raise ManifestError("is one JSON value; write one object a line, without brackets or commas between them")
     # Not splitlines(): it also splits at U+2028, which JSON strings may hold.
-    for number, raw in enumerate(data.split(b"\n"), start=1):
+    for number, raw in enumerate(data.split(b"\n" if b"\n" in data else b"\r"), start=1):
         if raw.strip():
             yield InputLine.of(number, raw, _json_values(raw, columns, left_out))
 
@@ -246,12 +251,21 @@ def _is_json_array(data: bytes) -> bool:
 
 
 def _json_values(raw: bytes, columns: Columns, left_out: Counter[str]) -> Any:
+    pairs: list[tuple[str, Any]] = []  # at the end those of the outermost object, which is read last
+
+    def look(read: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal pairs
+        pairs = read
+        return dict(read)
+
     try:
-        values = json.loads(raw.decode("utf-8-sig"))
+        values = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=look)
     except (ValueError, RecursionError) as error:
         return bad_line(f"not a JSON object: {error}")
     if not isinstance(values, dict):
         return values
+    if twice := _repeated([name for name, _ in pairs], columns):
+        return bad_line(f"column {twice!r} is there twice; leave one out")
     if fault := columns.misspelt(values):
         return bad_line(fault)
     left_out.update(columns.ignored(values))
