@@ -272,7 +272,8 @@ def dataset_card(manifest: SnapshotManifest, dataset: Dataset) -> str:
     for file in manifest.files:
         rows[file.table] += file.rows
     header = ["---", "configs:"]
-    for table in [version.name for version in manifest.record_versions]:
+    # `datasets` cannot load a table without rows: "corresponds to no data".
+    for table in [version.name for version in manifest.record_versions if rows[version.name]]:
         default = ["  default: true"] if table == dataset.main_table else []
         header += [f"- config_name: {table}", *_data_files(manifest, table), *default]
     tables = [f"| `{table}` | {rows[table]} |" for table in sorted(rows)]
@@ -280,7 +281,7 @@ def dataset_card(manifest: SnapshotManifest, dataset: Dataset) -> str:
     makers = [f"| {m.stage} | {m.backend} | {m.model} |" for m in manifest.made_by]
     return "\n".join(
         [
-            *header,
+            *(header if len(header) > 2 else ["---"]),
             "---",
             f"# {manifest.snapshot_id}",
             "",
