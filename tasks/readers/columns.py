@@ -14,6 +14,7 @@ import difflib
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,6 +52,20 @@ class Columns:
     def misspelt(self, given: Iterable[str]) -> str | None:
         """What to say of the first misspelt column; None if there is none."""
         return _misspelt(self, tuple(given))
+
+    def repeated(self, given: Sequence[str]) -> str | None:
+        """What is there twice, if only by its other name: which one is meant is unknown."""
+        n_given = Counter(given)
+        for names in self.names:
+            there = [name for name in names for _ in range(n_given[name])]
+            if len(there) > 1:
+                first, second = there[:2]
+                return (
+                    f"column {first!r} twice"
+                    if first == second
+                    else f"columns {first!r} and {second!r}, which mean the same"
+                )
+        return None
 
     def missing(self, given: Collection[str]) -> str | None:
         """The first required column that is not among them."""

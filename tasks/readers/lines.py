@@ -212,18 +212,13 @@ def _require_columns(given: Sequence[str], columns: Columns) -> None:
     listed = ", ".join(repr(name[:80]) for name in given[:MAX_NAMED]) + (", ..." if len(given) > MAX_NAMED else "")
     if fault := columns.misspelt(given):
         raise ManifestError(f"has a misspelt {fault}")
-    if twice := _repeated(given, columns):
-        raise ManifestError(f"has the column {twice!r} twice; leave one out")
+    if twice := columns.repeated(given):
+        raise ManifestError(f"has the {twice}; leave one out")
     if missing := columns.missing(given):
         separators = {";": "semicolons", "\t": "tabs", "|": "bars"}
         by = next((word for sign, word in separators.items() if any(sign in name for name in given)), None)
         remedy = f"is it separated by {by}? Save it with commas" if by else f"its first line names {listed}"
         raise ManifestError(f"has no column {missing!r}: {remedy}")
-
-
-def _repeated(given: Sequence[str], columns: Columns) -> str | None:
-    """The first known column that is there twice: which one is meant is unknown."""
-    return next((name for name, n in Counter(given).items() if n > 1 and name in columns.read), None)
 
 
 # --- Kinds of file -----------------------------------------------------------------------------
@@ -264,8 +259,8 @@ def _json_values(raw: bytes, columns: Columns, left_out: Counter[str]) -> Any:
         return bad_line(f"not a JSON object: {error}")
     if not isinstance(values, dict):
         return values
-    if twice := _repeated([name for name, _ in pairs], columns):
-        return bad_line(f"column {twice!r} is there twice; leave one out")
+    if twice := columns.repeated([name for name, _ in pairs]):
+        return bad_line(f"it has the {twice}; leave one out")
     if fault := columns.misspelt(values):
         return bad_line(fault)
     left_out.update(columns.ignored(values))

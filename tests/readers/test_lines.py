@@ -265,6 +265,17 @@ def test_many_columns_take_no_longer_than_there_are(tmp_path: Path, kind: str) -
     assert time.monotonic() - started_s < 5
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("text", "prompt"), ("initial", "initial_SR"), ("final", "final_SR")])
+def test_a_column_under_both_its_names_is_refused_by_name(tmp_path: Path, kind: str, ours: str, theirs: str) -> None:
+    path = write(tmp_path, kind, [THEIRS | {ours: THEIRS[theirs]}])
+    says = f"has the columns {ours!r} and {theirs!r}, which mean the same; leave one out"
+    if kind == "jsonl":
+        assert says in (_prompts(path).outcomes[0].detail or "")
+    else:
+        with pytest.raises(ManifestError, match=says):
+            _prompts(path)
+
+
 # --- CSV -------------------------------------------------------------------------------------
 
 GOOD = [f"a.mp4,Line {n},{n}" for n in range(10)]

@@ -88,7 +88,7 @@ def test_a_folder_with_side_car_captions(folder: Path) -> None:
         ({"video": "a.mp4", "start_s": "nan"}, "bad_line", "start_s"),
         ({"video": "a.mp4", "start_s": True}, "bad_line", "start_s: Value error, True is no number of seconds"),
         ({"video": "a.mp4", "end_s": True}, "bad_line", "end_s: Value error, True is no number of seconds"),
-        ('{"video": "a.mp4", "video": "b.mp4"}', "bad_line", "column 'video' is there twice; leave one out"),
+        ('{"video": "a.mp4", "video": "b.mp4"}', "bad_line", "it has the column 'video' twice; leave one out"),
         ({"video": "a.mp4", "caption": "x" * 100_000}, "bad_line", "caption"),
         ({"video": "a.mp4", "caption": "\ud800"}, "bad_line", "caption"),
         ("[" * 100_000, "bad_line", "not a JSON object"),
