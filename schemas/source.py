@@ -42,6 +42,13 @@ class ManifestRow(Record):
     def _integers_are_ids(cls, value: Any) -> Any:
         return id_as_text(value)
 
+    @field_validator("start_s", "end_s", mode="before")
+    @classmethod
+    def _true_is_no_time(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"{value!r} is no number of seconds")
+        return value
+
     @model_validator(mode="after")
     def _span_runs_forward(self) -> ManifestRow:
         if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:

@@ -31,7 +31,7 @@ from schemas.tables import Named
 from tasks.engine.dataset import SPLITS, Dataset, Ledger, funnel_step, read_columns
 from tasks.engine.progress import counted
 from tasks.engine.shards import Shard
-from tasks.engine.snapshots import LATEST, MANIFEST, Snapshot
+from tasks.engine.snapshots import LATEST, MANIFEST, Snapshot, SnapshotError
 from tasks.engine.work import Work
 from tasks.engine.write_shard import ShardDone
 
@@ -234,22 +234,28 @@ def shortfall(manifest: SnapshotManifest, min_yield: float) -> str | None:
 
 def yield_too_low(snapshot: Snapshot, why: str) -> YieldTooLow:
     """The error that tells of a shortfall: why, the commonest reasons, what LATEST names, where to look."""
-    snapshots, counts = snapshot.folder.parent, snapshot.manifest.outcomes
+    counts = snapshot.manifest.outcomes
     lost = sorted((count for count in counts if count.status != "accepted"), key=lambda count: -count.n)
     most = ", ".join(f"{count.n} {count.status} in {count.stage} ({count.reason})" for count in lost[:N_REASONS])
-    latest = Snapshot.latest_readable(snapshots)
-    if latest is None:
-        still = "there is no LATEST yet"
-    elif latest.id == snapshot.id:
-        still = "LATEST names it since an earlier run"
-    else:
-        still = f"LATEST still names {latest.id}"
     question = "failed" if lost and lost[0].status == "failed" else ""
     return YieldTooLow(
-        f"{why}{f'; most: {most}' if most else ''}. {snapshot.folder} is published, and {still}. "
+        f"{why}{f'; most: {most}' if most else ''}. {snapshot.folder} is published, and {_latest_told(snapshot)}. "
         f"See `{ask_command(snapshot, question)}`",
         snapshot.folder,
     )
+
+
+def _latest_told(snapshot: Snapshot) -> str:
+    """What LATEST names after a run that was not to change it."""
+    try:
+        latest = Snapshot.latest(snapshot.folder.parent)
+    except SnapshotError:
+        return "LATEST is damaged"
+    if latest is None:
+        return "there is no LATEST yet"
+    if latest.id == snapshot.id:
+        return "LATEST names it since an earlier run"
+    return f"LATEST still names {latest.id}" + ("" if latest.exists else ", which is gone")
 
 
 def ask_command(snapshot: Snapshot, question: str) -> str:
@@ -267,7 +273,8 @@ def dataset_card(manifest: SnapshotManifest, dataset: Dataset) -> str:
     for file in manifest.files:
         rows[file.table] += file.rows
     header = ["---", "configs:"]
-    for table in [version.name for version in manifest.record_versions]:
+    # `datasets` cannot load a table without rows: "corresponds to no data".
+    for table in [version.name for version in manifest.record_versions if rows[version.name]]:
         default = ["  default: true"] if table == dataset.main_table else []
         header += [f"- config_name: {table}", *_data_files(manifest, table), *default]
     tables = [f"| `{table}` | {rows[table]} |" for table in sorted(rows)]
@@ -275,7 +282,7 @@ def dataset_card(manifest: SnapshotManifest, dataset: Dataset) -> str:
     makers = [f"| {m.stage} | {m.backend} | {m.model} |" for m in manifest.made_by]
     return "\n".join(
         [
-            *header,
+            *(header if len(header) > 2 else ["---"]),
             "---",
             f"# {manifest.snapshot_id}",
             "",

@@ -36,6 +36,7 @@ from tasks.engine.inputs import Inputs
 
 LATEST = "LATEST"
 MANIFEST = "manifest.json"
+ID = re.compile(r"[\w-][\w.-]{0,254}")
 MASK_COLUMNS = frozenset({"clip_id", "instance_id", "height", "width", "counts"})
 
 R = TypeVar("R", bound=Record)
@@ -73,7 +74,7 @@ class Snapshot:
     def open(cls, root: AnyPath | str, id: str = "latest", inputs: AnyPath | str | None = None) -> Snapshot:
         """A snapshot of a flow's root, by its id. Raises SnapshotError if there is none, ServiceDown."""
         snapshots = parse_path(root) / "snapshots"
-        if not re.fullmatch(r"[\w.-]{1,255}", id) or id.startswith("."):
+        if not ID.fullmatch(id):
             raise SnapshotError(f"{id[:80]!r} is no id of a snapshot; give its name, as `triptych ask` lists it")
         found = cls.latest(snapshots) if id == "latest" else cls(snapshots / id)
         if found is None and (ids := ids_in(snapshots)):
@@ -89,13 +90,19 @@ class Snapshot:
 
     @classmethod
     def latest(cls, snapshots: AnyPath) -> Snapshot | None:
-        """What LATEST names in a folder of snapshots; None if nothing was published there."""
+        """What LATEST names in a folder of snapshots, be it there or not; None if nothing was published there.
+
+        Raises SnapshotError if LATEST is damaged.
+        """
         try:
-            return cls(snapshots / (snapshots / LATEST).read_text().strip())
+            id = (snapshots / LATEST).read_text().strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise SnapshotError(f"{snapshots / LATEST} cannot be read: {error}; name a snapshot by its id") from error
+        if not ID.fullmatch(id):  # cut off, or a path: it may lead anywhere
+            raise SnapshotError(f"{snapshots / LATEST} is damaged: {id[:80]!r} is no id; name a snapshot by its id")
+        return cls(snapshots / id)
 
     @classmethod
     def latest_readable(cls, snapshots: AnyPath) -> Snapshot | None:

@@ -14,6 +14,7 @@ import difflib
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,6 +53,20 @@ class Columns:
         """What to say of the first misspelt column; None if there is none."""
         return _misspelt(self, tuple(given))
 
+    def repeated(self, given: Sequence[str]) -> str | None:
+        """What is there twice, if only by its other name: which one is meant is unknown."""
+        n_given = Counter(given)
+        for names in self.names:
+            there = [name for name in names for _ in range(n_given[name])]
+            if len(there) > 1:
+                first, second = there[:2]
+                return (
+                    f"column {first!r} twice"
+                    if first == second
+                    else f"columns {first!r} and {second!r}, which mean the same"
+                )
+        return None
+
     def missing(self, given: Collection[str]) -> str | None:
         """The first required column that is not among them."""
         return next((names[0] for names in self.required if not {*names} & {*given}), None)
@@ -63,10 +78,11 @@ def _names_of(name: str, alias: object) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)  # the lines of a file have the same columns
 def _misspelt(columns: Columns, given: tuple[str, ...]) -> str | None:
+    there = {*given}
     for name in columns.ignored(given):
         for names in columns.names:
             for known in names:
-                if _is_meant(name, known, is_there=bool({*names} & {*given})):
+                if _is_meant(name, known, is_there=not there.isdisjoint(names)):
                     return f"column {name!r}: is {known!r} meant? Rename it, or leave it out"
     return None
 

@@ -217,8 +217,8 @@ def _require_columns(given: Sequence[str], columns: Columns) -> None:
     listed = ", ".join(repr(name[:80]) for name in given[:MAX_NAMED]) + (", ..." if len(given) > MAX_NAMED else "")
     if fault := columns.misspelt(given):
         raise ManifestError(f"has a misspelt {fault}")
-    if twice := [name for name, n in Counter(given).items() if n > 1 and name in columns.read]:
-        raise ManifestError(f"has the column {twice[0]!r} twice; leave one out")
+    if twice := columns.repeated(given):
+        raise ManifestError(f"has the {twice}; leave one out")
     if missing := columns.missing(given):
         separators = {";": "semicolons", "\t": "tabs", "|": "bars"}
         by = next((word for sign, word in separators.items() if any(sign in name for name in given)), None)
@@ -233,7 +233,7 @@ def _json_lines(data: bytes, columns: Columns, left_out: Counter[str]) -> Iterat
     if _ONE_VALUE.match(data) or _is_json_array(data):
         raise ManifestError("is one JSON value; write one object a line, without brackets or commas between them")
     # Not splitlines(): it also splits at U+2028, which JSON strings may hold.
-    for number, raw in enumerate(data.split(b"\n"), start=1):
+    for number, raw in enumerate(data.split(b"\n" if b"\n" in data else b"\r"), start=1):
         if raw.strip():
             yield InputLine.of(number, raw, _json_values(raw, columns, left_out))
 
@@ -251,12 +251,21 @@ def _is_json_array(data: bytes) -> bool:
 
 
 def _json_values(raw: bytes, columns: Columns, left_out: Counter[str]) -> Any:
+    pairs: list[tuple[str, Any]] = []  # at the end those of the outermost object, which is read last
+
+    def look(read: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal pairs
+        pairs = read
+        return dict(read)
+
     try:
-        values = json.loads(raw.decode("utf-8-sig"))
+        values = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=look)
     except (ValueError, RecursionError) as error:
         return bad_line(f"not a JSON object: {error}")
     if not isinstance(values, dict):
         return values
+    if twice := columns.repeated([name for name, _ in pairs]):
+        return bad_line(f"it has the {twice}; leave one out")
     if fault := columns.misspelt(values):
         return bad_line(fault)
     left_out.update(columns.ignored(values))

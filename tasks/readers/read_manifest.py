@@ -15,9 +15,10 @@ import io
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,8 +105,11 @@ def inputs_folder(manifest: AnyPath) -> AnyPath:
 def read_each(place: AnyPath, read: Callable[[T], U], items: Sequence[T], unit: str) -> list[U]:
     """[read(item), ...], several at a time, with progress. place: their storage."""
     n_at_once = REQUESTS_AT_ONCE if isinstance(place, ObjectPath) else 4  # reading and hashing release the GIL
+    size = max(1, min(64, len(items) // 1000))  # a task of the pool for each of many lines takes longer than to read it
+    batches = [items[first : first + size] for first in range(0, len(items), size)]
     with ThreadPoolExecutor(n_at_once) as pool:
-        return list(counted(pool.map(read, items), unit, len(items)))
+        read_batches = pool.map(lambda batch: [read(item) for item in batch], batches)
+        return list(counted(chain.from_iterable(read_batches), unit, len(items)))
 
 
 def content_of(path: AnyPath, known: AnyPath | None) -> Content:
@@ -185,8 +189,10 @@ def _folder_lines(place: Any, folder: Folder) -> Iterator[InputLine]:
 
     def line(numbered: tuple[int, Any]) -> InputLine:
         number, video = numbered
-        values = {"video": os.fspath(video.relative_to(place)), "caption": None}
+        name = os.fspath(video.relative_to(place))
+        values = {"video": name, "caption": None}
         try:
+            _require_text(name)
             values["caption"] = _caption_beside(video, there)
         except RowFailed as error:
             return InputLine.of(number, values, error)
@@ -200,6 +206,16 @@ def _folder_lines(place: Any, folder: Folder) -> Iterator[InputLine]:
 
 def _leads_nowhere(error: OSError) -> bool:
     return isinstance(error, NotRegular | FileNotFoundError) or error.errno == errno.ELOOP
+
+
+def _require_text(name: str) -> None:
+    """Raises RowFailed if a file's name holds bytes that are no text in this machine's encoding."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        encoding = sys.getfilesystemencoding()
+        detail = f"{name!r} is no name in {encoding}; rename it, or set a locale in UTF-8 (LC_ALL=C.UTF-8)"
+        raise RowFailed("bad_path", detail, retryable=False) from error
 
 
 def _caption_beside(video: Any, there: set[Any]) -> str | None:
@@ -220,5 +236,8 @@ def _caption_beside(video: Any, there: set[Any]) -> str | None:
         raise bad_line(f"its caption {sidecar.name!r} has more than {MAX_SIDECAR_BYTES} bytes")
     if b"\0" in data:
         raise bad_line(f"its caption {sidecar.name!r} is no text in UTF-8: it holds zero bytes; save it as UTF-8")
-    # Line ends as text files have them.
-    return io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace").read().strip() or None
+    try:  # line ends as text files have them
+        return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig").read().strip() or None
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{error.object[error.start]:02x}"
+        raise bad_line(f"its caption {sidecar.name!r} is not UTF-8 ({byte}); save it as UTF-8") from error

@@ -255,6 +255,7 @@ def test_a_check_that_fails_is_the_rows_own_matter(tmp_path: Path) -> None:
             "<|a|> " * 50_000 + "x",
         ),
         *("<think>" * 50_000, "</" + "a" * 200_000, "<s>" + " " * 200_000 + "x", "`" * 200_000, "~~~" * 50_000 + "x"),
+        *("`" * 60_000 + "\nx" + "`" * 59_999, "~" * 60_000 + "\nx" + "~" * 59_999),
         *("<|channel|>final" * 20_000, "[" * 200_000, "```json\n{" * 30_000),
     ],
     ids=lambda text: text[:12].strip(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -344,11 +345,14 @@ def test_a_yield_that_is_too_low_tells_why_and_where_to_look(case: Case) -> None
     assert told().startswith(f"1 of 5 rows was accepted; {most}")
     assert told().endswith(f"{snapshot.folder} is published, and there is no LATEST yet. {see}")
     (case.snapshots / "LATEST").write_text("toy-older\n")
+    assert "is published, and LATEST still names toy-older, which is gone. See" in told()
+    shutil.copytree(snapshot.folder, case.snapshots / "toy-older")
     assert "is published, and LATEST still names toy-older. See" in told()
     (case.snapshots / "LATEST").write_text(f"{snapshot.id}\n")
     assert "is published, and LATEST names it since an earlier run. See" in told()
-    (case.snapshots / "LATEST").write_bytes(b"\xff\xfe")
-    assert "there is no LATEST yet" in told()
+    for damaged in (b"\xff\xfe", b"", b"toy-older\ntoy-newer\n", b"/etc"):
+        (case.snapshots / "LATEST").write_bytes(damaged)
+        assert "is published, and LATEST is damaged. See" in told()
 
 
 # --- Planning --------------------------------------------------------------------------------

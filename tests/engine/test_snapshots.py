@@ -90,6 +90,16 @@ def test_what_is_not_there_is_told_with_what_to_do(matrix: Snapshot, roots: Path
         Snapshot(matrix.folder, inputs=tmp_path).video(matrix.accepted_ids()[0])
 
 
+@pytest.mark.parametrize("damaged", ["", "..", "/etc", "a\nb", "x" * 5000, "a\0b", "\ufeffmatrix11k-0", "\x1b[31m"])
+def test_a_damaged_latest_leads_nowhere(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "LATEST").write_text(damaged)
+    with pytest.raises(SnapshotError, match=r"LATEST is damaged: .* is no id; name a snapshot by its id") as raised:
+        Snapshot.open(tmp_path)
+    assert str(raised.value).isprintable()
+    assert Snapshot.latest_readable(tmp_path / "snapshots") is None
+
+
 def test_a_table_of_another_record_is_refused(roots: Path, matrix: Snapshot) -> None:
     with pytest.raises(SchemaError, match="SceneClipRow version 1"):
         matrix.rows(SceneClipRow)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
@@ -138,6 +139,22 @@ def test_a_damaged_latest_is_replaced_by_a_good_run_and_borne_by_a_poor_one(tmp_
     (tmp_path / "snapshots" / "LATEST").rmdir()
     (tmp_path / "snapshots" / "LATEST").write_bytes(b"\xff\xfe")
     assert curate_toy.fn(forbidding(tmp_path, MOST)) == latest_folder(tmp_path / "snapshots")
+
+
+def test_datasets_loads_every_table_that_a_card_names(tmp_path: Path) -> None:
+    import datasets
+
+    for letter in (NONE, MOST):
+        config = forbidding(tmp_path / letter, letter)
+        folder = str(run_in_vain(curate_toy.fn, config) if letter == NONE else curate_toy.fn(config))
+        names = datasets.get_dataset_config_names(folder, cache_dir=str(tmp_path / "hf"))
+        assert {*names} == {
+            table
+            for table in Snapshot(Path(folder)).tables
+            if not pl.read_parquet(f"{folder}/{table}/*.parquet").is_empty()
+        }
+        for name in names:
+            assert datasets.load_dataset(folder, name, cache_dir=str(tmp_path / "hf"))
 
 
 # --- The command ---------------------------------------------------------------------------------

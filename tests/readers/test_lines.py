@@ -7,6 +7,7 @@ import datetime
 import decimal
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -240,6 +241,39 @@ def test_a_first_line_that_is_broken_costs_no_other(tmp_path: Path, first: str) 
         return
     found = _manifest(tmp_path / "m.jsonl")
     assert (found.ids, [outcome.reason for outcome in found.outcomes]) == (["1"], ["bad_line"])
+
+
+def test_lines_end_as_on_any_machine(tmp_path: Path) -> None:
+    lines = ['{"video": "a.mp4", "id": 1}', "broken", '{"video": "a.mp4", "caption": "x", "id": 2}', ""]
+    for end in ("\n", "\r\n", "\r"):
+        (tmp_path / "m.jsonl").write_bytes(end.join(lines).encode())
+        found = _manifest(tmp_path / "m.jsonl")
+        assert (found.ids, len(found.outcomes)) == (["1", "2"], 1)
+        assert (found.outcomes[0].detail or "").startswith("line 2: ")
+
+
+def test_a_name_twice_in_what_is_left_out_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"note": {"video": 1, "video": 2}, "x": 1, "x": 2, "video": "a.mp4", "id": "1"}')
+    assert _manifest(tmp_path / "m.jsonl") == Read(["1"], [])
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_many_columns_take_no_longer_than_there_are(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, kind, [{"video": "a.mp4"} | {f"c{n}": "x" for n in range(20_000)}])
+    started_s = time.monotonic()
+    assert len(_manifest(path).ids) == 1
+    assert time.monotonic() - started_s < 5
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("text", "prompt"), ("initial", "initial_SR"), ("final", "final_SR")])
+def test_a_column_under_both_its_names_is_refused_by_name(tmp_path: Path, kind: str, ours: str, theirs: str) -> None:
+    path = write(tmp_path, kind, [THEIRS | {ours: THEIRS[theirs]}])
+    says = f"has the columns {ours!r} and {theirs!r}, which mean the same; leave one out"
+    if kind == "jsonl":
+        assert says in (_prompts(path).outcomes[0].detail or "")
+    else:
+        with pytest.raises(ManifestError, match=says):
+            _prompts(path)
 
 
 # --- CSV -------------------------------------------------------------------------------------

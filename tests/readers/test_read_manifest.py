@@ -86,6 +86,9 @@ def test_a_folder_with_side_car_captions(folder: Path) -> None:
         ({"video": "a.mp4", "id": 1.0}, "bad_line", "id: 1.0 is no id"),
         ({"video": "a.mp4", "start_s": 3, "end_s": 2}, "bad_line", "end_s 2"),
         ({"video": "a.mp4", "start_s": "nan"}, "bad_line", "start_s"),
+        ({"video": "a.mp4", "start_s": True}, "bad_line", "start_s: Value error, True is no number of seconds"),
+        ({"video": "a.mp4", "end_s": True}, "bad_line", "end_s: Value error, True is no number of seconds"),
+        ('{"video": "a.mp4", "video": "b.mp4"}', "bad_line", "it has the column 'video' twice; leave one out"),
         ({"video": "a.mp4", "caption": "x" * 100_000}, "bad_line", "caption"),
         ({"video": "a.mp4", "caption": "\ud800"}, "bad_line", "caption"),
         ("[" * 100_000, "bad_line", "not a JSON object"),
@@ -135,6 +138,24 @@ def test_a_device_is_no_video(folder: Path) -> None:
     listing = read_manifest(manifest, allow_outside=True)
     assert [(outcome.reason, outcome.retryable) for outcome in listing.outcomes] == [("not_a_file", False)]
     assert [source.video for source in listing.sources] == ["a.mp4"]
+
+
+def test_a_caption_as_windows_saves_it(folder: Path) -> None:
+    (folder / "a.txt").write_bytes(b"\xef\xbb\xbfA boy kicks\r\na ball.\r\n")
+    assert read_manifest(folder).sources[0].caption == "A boy kicks\na ball."
+
+
+def test_a_name_that_is_no_text_says_so(folder: Path) -> None:
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.mp4")).write_bytes(b"c")
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    listing = read_manifest(folder)
+    assert [source.video for source in listing.sources] == ["a.mp4", "b.mp4"]
+    [outcome] = listing.outcomes
+    assert outcome.reason == "bad_path"
+    assert (outcome.detail or "").startswith("line 3: 'caf\\udce9.mp4' is no name in utf-8; rename it")
+    outcome.to_json()
 
 
 @pytest.mark.parametrize("video", ["\ud800.mp4", "a/\udfff/b.mp4", "file:\ud800"])
@@ -191,6 +212,10 @@ def utf16(path: Path) -> None:
     path.write_text("A dog barks.", "utf-16")
 
 
+def latin(path: Path) -> None:
+    path.write_bytes("A boy in a café.".encode("latin-1"))
+
+
 def endless(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2**40)
@@ -204,6 +229,7 @@ def endless(path: Path) -> None:
         (link_to_nothing, "unreadable_caption", "No such file"),
         (Path.mkdir, "unreadable_caption", "Is a directory"),
         (utf16, "bad_line", "save it as UTF-8"),
+        (latin, "bad_line", "is not UTF-8 (byte 0xe9); save it as UTF-8"),
         (endless, "bad_line", "more than 1048576 bytes"),
     ],
 )
@@ -344,7 +370,8 @@ def test_a_manifest_in_a_bucket_says_what_it_says_on_a_disk(folder: Path, s3: S3
     write_jsonl(folder, *lines)
     (folder / "m.csv").write_bytes(b'video,caption\r\na.mp4,"two\r\nlines"\r\nb.mp4,\r\n')
     pq.write_table(pa.table({"video": ["b.mp4", "a.mp4"]}), folder / "m.parquet")
-    (folder / "a.txt").write_bytes(b"\xffA boy\r\nkicks a ball.\n")
+    (folder / "a.txt").write_bytes(b"\xef\xbb\xbfA boy\r\nkicks a ball.\n")
+    (folder / "b.txt").write_bytes(b"\xffA boy")
     s3.upload(folder, "videos", "in")
     for name in ("m.jsonl", "m.csv", "m.parquet", ""):
         there = read_manifest(bucket / "in" / name, known=bucket / "known")

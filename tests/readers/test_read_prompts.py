@@ -130,7 +130,7 @@ def test_ids_may_be_numbers_and_labels_in_any_case(tmp_path: Path) -> None:
         ({"text": "\ud800"}, "bad_line", "text"),
         ({"Text": TEXT}, "bad_line", "column 'Text': is 'text' meant?"),
         ({"text": TEXT, "prompt_id": 1.5}, "bad_line", "prompt_id: 1.5 is no id"),
-        ({"text": TEXT, "prompt": TEXT}, "bad_line", "prompt: Extra inputs"),
+        ({"text": TEXT, "prompt": TEXT}, "bad_line", "columns 'text' and 'prompt', which mean the same"),
         ({"text": TEXT, "split": "validation"}, "bad_line", "split"),
         ({"text": TEXT, "initial": "under"}, "bad_line", "'under' is no relation"),
         ({"text": TEXT, "prompt_id": "../../etc/passwd"}, "unsafe_id", "prompt_id"),

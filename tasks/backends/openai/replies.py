@@ -234,8 +234,9 @@ _CLOSING = re.compile(
 )
 _TOKEN = r"(?:<\|[^\s<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|end_of_turn)>|</?(?:answer|response)>)"
 _EDGES = re.compile(rf"\A(?:{_TOKEN}|[\s\ufeff])+|(?:{_TOKEN}\s*){{1,4}}\Z", re.IGNORECASE)
+# A fence has at most 12 signs: a model that repeats one sign without end would be read in quadratic time.
 _BLOCK = re.compile(
-    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*[\w.+-]*(?P<inside>.*?)(?:^[ \t]*(?P=fence)|(?P=fence)[ \t]*$|\Z)",
+    r"^[ \t]*(?P<fence>`{3,12}|~{3,12})[ \t]*[\w.+-]*(?P<inside>.*?)(?:^[ \t]*(?P=fence)|(?P=fence)[ \t]*$|\Z)",
     re.MULTILINE | re.DOTALL,
 )
 
