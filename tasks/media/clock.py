@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import av
 
@@ -44,6 +44,9 @@ _MAY_JUMP = frozenset({"mpegts", "mpeg", "ogg", "flv", "asf"})
 UNTIMED = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu"})
 SLOTTED = frozenset({"avi"})
 _INTERPOLATED = frozenset({"mpeg"})  # where FFmpeg makes up most stamps, it makes up others behind a seek
+
+# What a packet may tell the decoder for all that follow, as a MOV's first one the palette: no seek brings it back.
+_STATE: tuple[Literal["palette", "new_extradata", "param_change"], ...] = ("palette", "new_extradata", "param_change")
 
 MAX_REORDERED = 16  # frames that a decoder of H.264 or HEVC holds back at most
 _BACK_S = Fraction(1, 10)  # FFmpeg's own limit for discontinuous formats
@@ -119,9 +122,11 @@ def read_clock(container: av.container.InputContainer, stream: av.VideoStream) -
         return Clock(tick, None, Fraction(0))
     first = _FirstShown(stream)
     stamps = []
+    sets_state = False
     for packet, stamp in _stamps(container, stream):
         first.look(packet)
         stamps.append(stamp)
+        sets_state = sets_state or any(packet.has_sidedata(kind) for kind in _STATE)
     first.look(None)
     if kind in SLOTTED:
         slots = sorted(stamp.time for stamp in stamps if stamp.time is not None)
@@ -133,9 +138,12 @@ def read_clock(container: av.container.InputContainer, stream: av.VideoStream) -
     if origin is None:
         return Clock(tick, None, Fraction(0))
     frame = max(1, round(1 / (exact(stream.average_rate or stream.guessed_rate) or 25) / tick))
+    if stream.codec_context.reorder_depth and all(stamp.is_keyframe for stamp in stamps):
+        # An MP4 without its list of keyframes: frames that are shown earlier are none.
+        stamps = [stamp._replace(is_keyframe=False) for stamp in stamps]
     runs, changes = find_runs(stamps, frame, tick, may_jump_ahead=kind in _MAY_JUMP)
     times = {stamp.time for stamp in stamps if stamp.time is not None}
-    exact_stamps = len(changes) == 1 and len(times) == len(stamps) and kind not in _INTERPOLATED
+    exact_stamps = not sets_state and len(changes) == 1 and len(times) == len(stamps) and kind not in _INTERPOLATED
     kept = array("q", sorted(times) if exact_stamps else ())  # clocks are kept, and a film has 10**5 frames
     clock = Clock(tick, origin, _zero_s(container), runs, changes, kept)
     return replace(clock, origin=origin + (clock.shift(max(0, first.packet)) or 0))
@@ -149,17 +157,20 @@ class _FirstShown:
         self.packet = -1  # the number of the packet that gave it
         self._stream = stream
         self._looks = True
+        self._begins_inside = False  # a group of pictures, whose first cannot be decoded
 
     def look(self, packet: av.Packet[Any] | None) -> None:
         """packet: the next one; None behind the last."""
         if not self._looks:
             return
+        self.packet += packet is not None
+        if packet is not None and self.packet == 0:
+            self._begins_inside = not packet.is_keyframe
         try:
             pictures = self._stream.decode(packet)
         except av.FFmpegError:
-            self._looks = False
+            self._looks = self._begins_inside
             return
-        self.packet += packet is not None
         if pictures:
             self.time, self._looks = pictures[0].pts, False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,18 +17,6 @@ from tasks.media.video import clock_of, decode_span, iter_frames, probe, survey
 from tests.support import hostile
 
 TICK = Fraction(1, 30)
-
-
-def remuxed(path: Path, source: Path, change: Callable[[int, av.Packet], av.Packet | None]) -> Path:
-    """The same packets, each as `change` makes it of its number and itself."""
-    with av.open(str(source)) as read, av.open(str(path), "w") as written:
-        stream = written.add_stream_from_template(read.streams.video[0])
-        for number, packet in enumerate(p for p in read.demux(video=0) if p.size):
-            changed = change(number, packet)
-            if changed is not None:
-                changed.stream = stream
-                written.mux(changed)
-    return path
 
 
 def at(path: Path, first_s: int, n_frames: int = 30, **options) -> Path:
@@ -154,7 +141,7 @@ def test_broken_stamps_move_no_frame(tmp_path: Path, broken_at: list[int], b_fra
         packet.pts += 90_000 * 90_000 if number in broken_at else 0
         return packet
 
-    path = remuxed(tmp_path / "a.ts", plain, broken)
+    path = hostile.remuxed(tmp_path / "a.ts", plain, broken)
     numbers, times = numbers_and_times(path)
     assert numbers == list(range(60))
     assert times == [Fraction(i, 30) for i in range(60)]
@@ -286,7 +273,7 @@ def test_pictures_that_an_avi_does_not_code_lengthen_the_one_before(tmp_path: Pa
         empty.pts, empty.dts, empty.time_base, empty.duration = packet.dts, packet.dts, packet.time_base, 1
         return empty
 
-    path = remuxed(tmp_path / "a.avi", plain, not_coded)
+    path = hostile.remuxed(tmp_path / "a.avi", plain, not_coded)
     numbers, times = numbers_and_times(path)
     shown = [i for i in range(40) if i not in left_out]
     assert times == [Fraction(i, 30) for i in shown]
@@ -333,7 +320,7 @@ def test_time_zero_is_the_first_frame_that_can_be_shown(tmp_path: Path, name: st
     plain = hostile.make_video(
         tmp_path / f"plain{name[1:]}", hostile.shots([40]), options={"bf": "0", "sc_threshold": "0"}
     )
-    path = remuxed(tmp_path / name, plain, lambda number, packet: packet if number >= 3 else None)
+    path = hostile.remuxed(tmp_path / name, plain, lambda number, packet: packet if number >= 3 else None)
     whole = [frame.picture.to_ndarray().tobytes() for frame in decode_span(plain)]
     frames = list(decode_span(path))
     assert [frame.picture.to_ndarray().tobytes() for frame in frames] == whole[12:]
