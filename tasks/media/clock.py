@@ -17,6 +17,8 @@ pictures' time goes on across a jump from the end of the last frame. A jump is
   until the next one comes: a screen recording holds a still page for minutes. A few stamps that jump ahead while the
   others go on are broken: their frames follow the one before.
 
+An MP4's edit list makes no jump: what it hides, and FFmpeg decodes for the frames after it, is left out.
+
 **Slots.** An AVI has no stamps: its packets are time slots of equal length, and an empty one shows the last frame
 for one slot more.
 
@@ -59,6 +61,7 @@ class Stamp(NamedTuple):
     time: int | None
     duration: int
     is_keyframe: bool = False
+    is_hidden: bool = False  # by an edit list: it is decoded for the frames after it, and may repeat their times
     sound_s: float = 0  # sound that came since the packet before
 
 
@@ -193,7 +196,7 @@ def find_runs(
     run_of = _number_runs(stamps, frame, tick, may_jump_ahead)
     extents: dict[int, tuple[int, int]] = {}  # (start, end) of each run, in order, as stamped
     for stamp, number in zip(stamps, run_of, strict=True):
-        if number is not None and stamp.time is not None:
+        if number is not None and stamp.time is not None and not stamp.is_hidden:
             start, end = extents.get(number, (stamp.time, stamp.time))
             extents[number] = min(start, stamp.time), max(end, stamp.time + (stamp.duration or frame))
     runs: list[Run] = []
@@ -253,7 +256,7 @@ def _number_runs(stamps: Sequence[Stamp], frame: int, tick: Fraction, may_jump_a
     sound_s = list(accumulate((stamp.sound_s for stamp in stamps), initial=0.0))
     for number, stamp in enumerate(stamps):
         time = stamp.time
-        if time is None:
+        if time is None or stamp.is_hidden:
             run_of.append(now.number if now else 0)
             continue
         if now is None:
@@ -293,6 +296,7 @@ def _forget(run_of: list[int | None], since: int, kept: int) -> None:
 def _stamps(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[av.Packet[Any], Stamp]]:
     """The stream's packets that hold something, and what they say of time."""
     slotted = container.format.name in SLOTTED
+    edited = stream.frames > 0  # FFmpeg discards fragments that jump back, too, and those are not counted ahead
     ticks = {sound.index: float(exact(sound.time_base)) for sound in container.streams.audio}
     sound_s = dict.fromkeys(ticks, 0.0)
     try:
@@ -303,7 +307,7 @@ def _stamps(container: av.container.InputContainer, stream: av.VideoStream) -> I
             elif index == stream.index and packet.size:
                 time = packet.dts if slotted or packet.pts is None else packet.pts
                 sound = max(sound_s.values(), default=0.0)
-                yield packet, Stamp(time, packet.duration or 0, packet.is_keyframe, sound)
+                yield packet, Stamp(time, packet.duration or 0, packet.is_keyframe, edited and packet.is_discard, sound)
                 sound_s = dict.fromkeys(ticks, 0.0)
     except av.FFmpegError:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -169,6 +170,40 @@ def test_a_file_that_changes_has_another_clock(tmp_path: Path) -> None:
     hostile.joined(path, [one, one])
     os.utime(path, ns=(0, 0))
     assert clock_of(path).n_jumps == 1
+
+
+def with_edits(path: Path, source: Path, stretches_s: list[tuple[int, int]]) -> Path:
+    """An MP4, its index at the end, that shows these stretches of `source`: (start, end), one after another."""
+    data = source.read_bytes()
+    place = data.index(b"elst") - 4
+    size, movie_hz = (int.from_bytes(data[at : at + 4], "big") for at in (place, data.index(b"mvhd") + 16))
+    media_hz = int.from_bytes(data[data.index(b"mdhd") + 16 :][:4], "big")
+    origin = int.from_bytes(data[place + 20 : place + 24], "big")
+    entries = [struct.pack(">III", (b - a) * movie_hz, origin + a * media_hz, 1 << 16) for a, b in stretches_s]
+    table = struct.pack(">I4sII", 16 + 12 * len(entries), b"elst", 0, len(entries)) + b"".join(entries)
+    edited = bytearray(data[:place] + table + data[place + size :])
+    for box in (b"edts", b"trak", b"moov"):
+        at = edited.rindex(box, 0, place) - 4
+        edited[at : at + 4] = (int.from_bytes(edited[at : at + 4], "big") + len(table) - size).to_bytes(4, "big")
+    path.write_bytes(edited)
+    return path
+
+
+@pytest.mark.parametrize(
+    "stretches_s", [[(0, 1), (2, 3)], [(0, 1), (0, 1)], [(2, 3), (0, 1)], [(0, 2), (1, 3), (0, 1)]]
+)
+@pytest.mark.parametrize("b_frames", ["0", "3"])
+def test_edits_are_shown_one_after_another(tmp_path: Path, stretches_s: list[tuple[int, int]], b_frames: str) -> None:
+    """Stretches begin between keyframes: what is decoded for them alone is hidden."""
+    options = {"bf": b_frames, "sc_threshold": "0"}
+    plain = hostile.make_video(tmp_path / "plain.mp4", hostile.numbered(90), options=options, gop_size=20)
+    path = with_edits(tmp_path / "a.mp4", plain, stretches_s)
+    numbers, times = numbers_and_times(path)
+    assert numbers == [number for a, b in stretches_s for number in range(30 * a, 30 * b)]
+    assert evenly(len(numbers), times)
+    assert clock_of(path).n_jumps == 0
+    for first in (5, 31, len(times) - 1):
+        assert [hostile.number_of(frame) for _, frame in iter_frames(path, times[first])] == numbers[first:]
 
 
 # --- Jumps, from stamps alone ----------------------------------------------------------------
