@@ -164,8 +164,9 @@ def _read_timeline(video: Path | bytes, known_intact: bool) -> Timeline:
             raise UnsupportedByDecord(f"{name}: decord dates its frames otherwise than the file")
         compared = sorted({0, len(ticks) // 2, len(ticks) - 1})  # the first is often black, the last often another
         for number, picture in zip(compared, _frames(reader, compared), strict=True):
-            _, frame = next(iter_frames(video, int(ticks[number]) * info.time_base))
-            if not np.array_equal(picture.to_ndarray(), frame):
+            # None: not every packet gave a frame.
+            _, frame = next(iter_frames(video, int(ticks[number]) * info.time_base), (None, None))
+            if frame is None or not np.array_equal(picture.to_ndarray(), frame):
                 raise UnsupportedByDecord(f"{name}: decord paints frame {number} otherwise than FFmpeg does today")
     return Timeline(replace(info, orientation=Orientation()), ticks)
 

@@ -17,6 +17,8 @@ pictures' time goes on across a jump from the end of the last frame. A jump is
   until the next one comes: a screen recording holds a still page for minutes. A few stamps that jump ahead while the
   others go on are broken: their frames follow the one before.
 
+An MP4's edit list makes no jump: what it hides, and FFmpeg decodes for the frames after it, is left out.
+
 **Slots.** An AVI has no stamps: its packets are time slots of equal length, and an empty one shows the last frame
 for one slot more.
 
@@ -32,7 +34,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import av
 
@@ -45,6 +47,9 @@ UNTIMED = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu"})
 SLOTTED = frozenset({"avi"})
 _INTERPOLATED = frozenset({"mpeg"})  # where FFmpeg makes up most stamps, it makes up others behind a seek
 
+# What a packet may tell the decoder for all that follow, as a MOV's first one the palette: no seek brings it back.
+_STATE: tuple[Literal["palette", "new_extradata", "param_change"], ...] = ("palette", "new_extradata", "param_change")
+
 MAX_REORDERED = 16  # frames that a decoder of H.264 or HEVC holds back at most
 _BACK_S = Fraction(1, 10)  # FFmpeg's own limit for discontinuous formats
 _AHEAD_S = 3
@@ -56,6 +61,7 @@ class Stamp(NamedTuple):
     time: int | None
     duration: int
     is_keyframe: bool = False
+    is_hidden: bool = False  # by an edit list: it is decoded for the frames after it, and may repeat their times
     sound_s: float = 0  # sound that came since the packet before
 
 
@@ -119,9 +125,11 @@ def read_clock(container: av.container.InputContainer, stream: av.VideoStream) -
         return Clock(tick, None, Fraction(0))
     first = _FirstShown(stream)
     stamps = []
+    sets_state = False
     for packet, stamp in _stamps(container, stream):
         first.look(packet)
         stamps.append(stamp)
+        sets_state = sets_state or any(packet.has_sidedata(kind) for kind in _STATE)
     first.look(None)
     if kind in SLOTTED:
         slots = sorted(stamp.time for stamp in stamps if stamp.time is not None)
@@ -133,9 +141,12 @@ def read_clock(container: av.container.InputContainer, stream: av.VideoStream) -
     if origin is None:
         return Clock(tick, None, Fraction(0))
     frame = max(1, round(1 / (exact(stream.average_rate or stream.guessed_rate) or 25) / tick))
+    if stream.codec_context.reorder_depth and all(stamp.is_keyframe for stamp in stamps):
+        # An MP4 without its list of keyframes: frames that are shown earlier are none.
+        stamps = [stamp._replace(is_keyframe=False) for stamp in stamps]
     runs, changes = find_runs(stamps, frame, tick, may_jump_ahead=kind in _MAY_JUMP)
     times = {stamp.time for stamp in stamps if stamp.time is not None}
-    exact_stamps = len(changes) == 1 and len(times) == len(stamps) and kind not in _INTERPOLATED
+    exact_stamps = not sets_state and len(changes) == 1 and len(times) == len(stamps) and kind not in _INTERPOLATED
     kept = array("q", sorted(times) if exact_stamps else ())  # clocks are kept, and a film has 10**5 frames
     clock = Clock(tick, origin, _zero_s(container), runs, changes, kept)
     return replace(clock, origin=origin + (clock.shift(max(0, first.packet)) or 0))
@@ -149,17 +160,20 @@ class _FirstShown:
         self.packet = -1  # the number of the packet that gave it
         self._stream = stream
         self._looks = True
+        self._begins_inside = False  # a group of pictures, whose first cannot be decoded
 
     def look(self, packet: av.Packet[Any] | None) -> None:
         """packet: the next one; None behind the last."""
         if not self._looks:
             return
+        self.packet += packet is not None
+        if packet is not None and self.packet == 0:
+            self._begins_inside = not packet.is_keyframe
         try:
             pictures = self._stream.decode(packet)
         except av.FFmpegError:
-            self._looks = False
+            self._looks = self._begins_inside
             return
-        self.packet += packet is not None
         if pictures:
             self.time, self._looks = pictures[0].pts, False
 
@@ -182,7 +196,7 @@ def find_runs(
     run_of = _number_runs(stamps, frame, tick, may_jump_ahead)
     extents: dict[int, tuple[int, int]] = {}  # (start, end) of each run, in order, as stamped
     for stamp, number in zip(stamps, run_of, strict=True):
-        if number is not None and stamp.time is not None:
+        if number is not None and stamp.time is not None and not stamp.is_hidden:
             start, end = extents.get(number, (stamp.time, stamp.time))
             extents[number] = min(start, stamp.time), max(end, stamp.time + (stamp.duration or frame))
     runs: list[Run] = []
@@ -242,7 +256,7 @@ def _number_runs(stamps: Sequence[Stamp], frame: int, tick: Fraction, may_jump_a
     sound_s = list(accumulate((stamp.sound_s for stamp in stamps), initial=0.0))
     for number, stamp in enumerate(stamps):
         time = stamp.time
-        if time is None:
+        if time is None or stamp.is_hidden:
             run_of.append(now.number if now else 0)
             continue
         if now is None:
@@ -282,6 +296,7 @@ def _forget(run_of: list[int | None], since: int, kept: int) -> None:
 def _stamps(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[av.Packet[Any], Stamp]]:
     """The stream's packets that hold something, and what they say of time."""
     slotted = container.format.name in SLOTTED
+    edited = stream.frames > 0  # FFmpeg discards fragments that jump back, too, and those are not counted ahead
     ticks = {sound.index: float(exact(sound.time_base)) for sound in container.streams.audio}
     sound_s = dict.fromkeys(ticks, 0.0)
     try:
@@ -292,7 +307,7 @@ def _stamps(container: av.container.InputContainer, stream: av.VideoStream) -> I
             elif index == stream.index and packet.size:
                 time = packet.dts if slotted or packet.pts is None else packet.pts
                 sound = max(sound_s.values(), default=0.0)
-                yield packet, Stamp(time, packet.duration or 0, packet.is_keyframe, sound)
+                yield packet, Stamp(time, packet.duration or 0, packet.is_keyframe, edited and packet.is_discard, sound)
                 sound_s = dict.fromkeys(ticks, 0.0)
     except av.FFmpegError:
         return

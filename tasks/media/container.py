@@ -29,6 +29,7 @@ _CONTAINERS = (
     "mov,matroska,webm,avi,flv,asf,mpegts,mpeg,ogg,mxf,nut,ivf,gif,h264,hevc,m4v,mpegvideo,obu,yuv4mpegpipe,dv"
 )
 _NO_PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
+_HIDES_DAMAGE = frozenset({"hevc", "mjpeg"})  # decoders that mark no frame as damaged, and leave some out, unless asked
 _SPECIAL = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired
 
 
@@ -55,6 +56,8 @@ def opened(video: Path | bytes) -> Iterator[tuple[av.container.InputContainer, a
             # Not by frames: then it depends on the threads' timing whether damage is told with the right frame or
             # at all.
             stream.thread_type = "SLICE"
+            if stream.codec_context.name in _HIDES_DAMAGE:
+                stream.codec_context.options = {"err_detect": "explode"}
             yield container, stream
     except (av.error.FileNotFoundError, av.error.PermissionError) as error:
         raise RowFailed("missing_video", f"{name}: {error.strerror}", retryable=True) from error

@@ -346,6 +346,7 @@ class _Decoding:
         self._first_dts: int | None = None
         self._n_packets = 0
         self._n_frames = 0
+        self._begins_inside = False  # a group of pictures
         self._reached: dict[int, int] = {}  # end of each stream's last packet, in its own ticks
 
     def info(self, first: av.VideoFrame) -> VideoInfo:
@@ -381,9 +382,17 @@ class _Decoding:
             stamp = min((self._clock.origin or 0) + int(target / self._tick), _MAX_SEEK)
             self._container.seek(stamp, stream=self._stream)
             first = next(frames, None)
-            return first if first is not None and self._clock.holds(first.picture.pts) else None, frames
+            found = first is not None and self._starts_afresh(first.picture) and self._clock.holds(first.picture.pts)
+            return first if found else None, frames
         except (av.FFmpegError, UnreadableVideo):
             return None, frames  # what is damaged is found again by decoding from the beginning
+
+    def _starts_afresh(self, picture: av.VideoFrame) -> bool:
+        """Does the first picture behind a seek need none before it? Containers call frames keyframes that are none.
+
+        H.264's decoder shows nothing until it can; others make a picture of what they have.
+        """
+        return picture.key_frame or self._stream.codec_context.name == "h264"
 
     def frames(self) -> Iterator[DecodedFrame]:
         """The frames from here on. Raises UnreadableVideo where one is damaged, or the file ends early."""
@@ -393,6 +402,8 @@ class _Decoding:
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
+                if self._begins_inside and self._n_frames == 0:
+                    continue  # it needs pictures from before the recording
                 raise self._damage(packets, error.strerror or "it cannot be decoded") from error
             for picture in pictures:
                 if picture.is_corrupt:
@@ -414,6 +425,7 @@ class _Decoding:
                 if index != self._stream.index:
                     continue
                 if packet.size:
+                    self._begins_inside = self._begins_inside or (self._n_packets == 0 and not packet.is_keyframe)
                     yield self._timed(packet)
                     self._n_packets += 1
                 elif packet.dts is None:

@@ -120,6 +120,21 @@ def edit_list(folder: Path) -> Path:
     return hostile.make_video(folder / "a.mp4", hostile.numbered(40), pts=lambda i: i - 5, time_base=Fraction(1, 30))
 
 
+def ends_with_no_picture(folder: Path) -> Path:
+    """Its last packet is one that later frames would look like, and is not to be shown."""
+
+    def hidden(number: int, packet: av.Packet) -> av.Packet:
+        if number < 39:
+            return packet
+        data = bytes(packet)
+        last = av.Packet(bytes([data[0] & ~0x10]) + data[1:])
+        last.pts, last.dts, last.time_base, last.duration = packet.pts, packet.dts, packet.time_base, packet.duration
+        return last
+
+    plain = hostile.make_video(folder / "plain.mkv", hostile.numbered(40), codec="libvpx")
+    return hostile.remuxed(folder / "a.mkv", plain, hidden)
+
+
 def mirrored(folder: Path) -> Path:
     return hostile.make_video(folder / "a.mp4", hostile.numbered(12), matrix=(-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30))
 
@@ -157,6 +172,7 @@ FOREIGN_TO_DECORD = {
         "paints frame 89",
     ),
     "edit list": (edit_list, "edit lists"),
+    "not shown": (ends_with_no_picture, "paints frame 39"),
     "mirrored": (mirrored, "mirrored"),
     "default stream": (second_stream_is_the_default, "2 video streams"),
     "codec": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,18 +18,6 @@ from tasks.media.video import clock_of, decode_span, iter_frames, probe, survey
 from tests.support import hostile
 
 TICK = Fraction(1, 30)
-
-
-def remuxed(path: Path, source: Path, change: Callable[[int, av.Packet], av.Packet | None]) -> Path:
-    """The same packets, each as `change` makes it of its number and itself."""
-    with av.open(str(source)) as read, av.open(str(path), "w") as written:
-        stream = written.add_stream_from_template(read.streams.video[0])
-        for number, packet in enumerate(p for p in read.demux(video=0) if p.size):
-            changed = change(number, packet)
-            if changed is not None:
-                changed.stream = stream
-                written.mux(changed)
-    return path
 
 
 def at(path: Path, first_s: int, n_frames: int = 30, **options) -> Path:
@@ -154,7 +142,7 @@ def test_broken_stamps_move_no_frame(tmp_path: Path, broken_at: list[int], b_fra
         packet.pts += 90_000 * 90_000 if number in broken_at else 0
         return packet
 
-    path = remuxed(tmp_path / "a.ts", plain, broken)
+    path = hostile.remuxed(tmp_path / "a.ts", plain, broken)
     numbers, times = numbers_and_times(path)
     assert numbers == list(range(60))
     assert times == [Fraction(i, 30) for i in range(60)]
@@ -182,6 +170,40 @@ def test_a_file_that_changes_has_another_clock(tmp_path: Path) -> None:
     hostile.joined(path, [one, one])
     os.utime(path, ns=(0, 0))
     assert clock_of(path).n_jumps == 1
+
+
+def with_edits(path: Path, source: Path, stretches_s: list[tuple[int, int]]) -> Path:
+    """An MP4, its index at the end, that shows these stretches of `source`: (start, end), one after another."""
+    data = source.read_bytes()
+    place = data.index(b"elst") - 4
+    size, movie_hz = (int.from_bytes(data[at : at + 4], "big") for at in (place, data.index(b"mvhd") + 16))
+    media_hz = int.from_bytes(data[data.index(b"mdhd") + 16 :][:4], "big")
+    origin = int.from_bytes(data[place + 20 : place + 24], "big")
+    entries = [struct.pack(">III", (b - a) * movie_hz, origin + a * media_hz, 1 << 16) for a, b in stretches_s]
+    table = struct.pack(">I4sII", 16 + 12 * len(entries), b"elst", 0, len(entries)) + b"".join(entries)
+    edited = bytearray(data[:place] + table + data[place + size :])
+    for box in (b"edts", b"trak", b"moov"):
+        at = edited.rindex(box, 0, place) - 4
+        edited[at : at + 4] = (int.from_bytes(edited[at : at + 4], "big") + len(table) - size).to_bytes(4, "big")
+    path.write_bytes(edited)
+    return path
+
+
+@pytest.mark.parametrize(
+    "stretches_s", [[(0, 1), (2, 3)], [(0, 1), (0, 1)], [(2, 3), (0, 1)], [(0, 2), (1, 3), (0, 1)]]
+)
+@pytest.mark.parametrize("b_frames", ["0", "3"])
+def test_edits_are_shown_one_after_another(tmp_path: Path, stretches_s: list[tuple[int, int]], b_frames: str) -> None:
+    """Stretches begin between keyframes: what is decoded for them alone is hidden."""
+    options = {"bf": b_frames, "sc_threshold": "0"}
+    plain = hostile.make_video(tmp_path / "plain.mp4", hostile.numbered(90), options=options, gop_size=20)
+    path = with_edits(tmp_path / "a.mp4", plain, stretches_s)
+    numbers, times = numbers_and_times(path)
+    assert numbers == [number for a, b in stretches_s for number in range(30 * a, 30 * b)]
+    assert evenly(len(numbers), times)
+    assert clock_of(path).n_jumps == 0
+    for first in (5, 31, len(times) - 1):
+        assert [hostile.number_of(frame) for _, frame in iter_frames(path, times[first])] == numbers[first:]
 
 
 # --- Jumps, from stamps alone ----------------------------------------------------------------
@@ -286,7 +308,7 @@ def test_pictures_that_an_avi_does_not_code_lengthen_the_one_before(tmp_path: Pa
         empty.pts, empty.dts, empty.time_base, empty.duration = packet.dts, packet.dts, packet.time_base, 1
         return empty
 
-    path = remuxed(tmp_path / "a.avi", plain, not_coded)
+    path = hostile.remuxed(tmp_path / "a.avi", plain, not_coded)
     numbers, times = numbers_and_times(path)
     shown = [i for i in range(40) if i not in left_out]
     assert times == [Fraction(i, 30) for i in shown]
@@ -333,7 +355,7 @@ def test_time_zero_is_the_first_frame_that_can_be_shown(tmp_path: Path, name: st
     plain = hostile.make_video(
         tmp_path / f"plain{name[1:]}", hostile.shots([40]), options={"bf": "0", "sc_threshold": "0"}
     )
-    path = remuxed(tmp_path / name, plain, lambda number, packet: packet if number >= 3 else None)
+    path = hostile.remuxed(tmp_path / name, plain, lambda number, packet: packet if number >= 3 else None)
     whole = [frame.picture.to_ndarray().tobytes() for frame in decode_span(plain)]
     frames = list(decode_span(path))
     assert [frame.picture.to_ndarray().tobytes() for frame in frames] == whole[12:]

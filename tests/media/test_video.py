@@ -6,6 +6,7 @@ import itertools
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -74,6 +75,31 @@ def test_a_span_is_what_decoding_everything_gives_there(tmp_path: Path, name: st
         span = [(f.time, f.picture.to_ndarray().tobytes()) for f in decode_span(path, start, end)]
         assert span == [frame for frame in everything if start <= frame[0] < end]
         assert [f.time for f in decode_span(path, start)] == [time for time, _ in everything[first:]]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "h263", "libx264", "libx265", "mpeg2video"])
+def test_a_span_is_right_where_the_container_calls_every_frame_a_keyframe(tmp_path: Path, codec: str) -> None:
+    """An MP4 without its list of keyframes. Decoders make a picture of the changes to one that they never saw."""
+    frames = hostile.shots([40], width=176, height=144)
+    listed = hostile.make_video(tmp_path / "a.mov", frames, codec=codec)
+    times = [frame.time for frame in decode_span(listed)]
+    path = tmp_path / "b.mov"
+    path.write_bytes(listed.read_bytes().replace(b"stss", b"free"))
+    everything = [(f.time, f.picture.to_ndarray().tobytes()) for f in decode_span(path)]
+    assert [time for time, _ in everything] == times
+    assert video.clock_of(path).n_jumps == 0
+    for first in (5, 17, 39):
+        span = [(f.time, f.picture.to_ndarray().tobytes()) for f in decode_span(path, times[first])]
+        assert span == everything[first:]
+
+
+def test_a_span_has_the_colours_of_a_palette_that_stands_in_the_first_packet(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mov", hostile.numbered(20), codec="qtrle", pix_fmt="gray", gop_size=4)
+    everything = [frame for _, frame in iter_frames(path)]
+    assert everything[9].max() > 0
+    for first in (1, 9, 19):
+        span = [frame for _, frame in iter_frames(path, Fraction(first, 30))]
+        assert np.array_equal(span, everything[first:])
 
 
 def test_a_span_far_behind_the_end_is_empty(tmp_path: Path) -> None:
@@ -383,6 +409,45 @@ def test_no_damaged_frame_is_handed_out(tmp_path: Path) -> None:
         seen.extend(frame.picture.to_ndarray() for frame in decode_span(hostile.damaged_middle(tmp_path / "a.mp4")))
     assert 0 < len(seen) < 60
     assert all((a == b).all() for a, b in zip(seen, whole, strict=False))
+
+
+def test_a_jpeg_of_which_a_part_is_lost_is_refused(tmp_path: Path) -> None:
+    """Its decoder fills the rest with grey, and says nothing unless it is asked."""
+    plain = hostile.make_video(tmp_path / "plain.avi", hostile.shots([40]), codec="mjpeg", pix_fmt="yuvj420p")
+    assert survey(plain)[1] == 40
+
+    def cut_off(number: int, packet: av.Packet) -> av.Packet:
+        if number != 20:
+            return packet
+        half = av.Packet(bytes(packet)[: packet.size // 2] + b"\xff\xd9")  # and the marker of its end
+        half.pts, half.dts, half.time_base, half.is_keyframe = packet.pts, packet.dts, packet.time_base, True
+        return half
+
+    path = hostile.remuxed(tmp_path / "a.avi", plain, cut_off)
+    with pytest.raises(UnreadableVideo, match="after 20"):
+        survey(path)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts"])
+def test_hevc_whose_reference_is_lost_is_refused(tmp_path: Path, name: str) -> None:
+    """Its decoder leaves out the frames that need it, and says nothing unless it is asked."""
+    options = {"x265-params": "log-level=none:bframes=0:ref=1"}
+    plain = hostile.make_video(tmp_path / f"plain{name[1:]}", hostile.shots([40]), codec="libx265", options=options)
+    assert survey(plain)[1] == 40
+    path = hostile.remuxed(tmp_path / name, plain, lambda number, packet: None if number == 5 else packet)
+    with pytest.raises(UnreadableVideo):
+        survey(path)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_a_recording_that_begins_in_the_middle_begins_with_its_first_keyframe(tmp_path: Path, codec: str) -> None:
+    plain = hostile.make_video(tmp_path / "plain.ts", hostile.shots([60]), codec=codec)
+    path = hostile.remuxed(tmp_path / "a.ts", plain, lambda number, packet: packet if number >= 3 else None)
+    whole = [frame.picture.to_ndarray().tobytes() for frame in decode_span(plain)]
+    frames = list(decode_span(path))
+    assert 40 < len(frames) < 60
+    assert [frame.picture.to_ndarray().tobytes() for frame in frames] == whole[-len(frames) :]
+    assert [frame.time for frame in frames] == [Fraction(i, 30) for i in range(len(frames))]
 
 
 @pytest.mark.parametrize("make", [hostile.concat_list, hostile.hls_playlist])

@@ -250,6 +250,18 @@ def joined(path: Path, parts: Sequence[Path]) -> Path:
     return path
 
 
+def remuxed(path: Path, source: Path, change: Callable[[int, av.Packet], av.Packet | None]) -> Path:
+    """The same packets, each as `change` makes it of its number and itself."""
+    with av.open(str(source)) as read, av.open(str(path), "w") as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        for number, packet in enumerate(p for p in read.demux(video=0) if p.size):
+            changed = change(number, packet)
+            if changed is not None:
+                changed.stream = stream
+                written.mux(changed)
+    return path
+
+
 def _cut(path: Path, size: float) -> Path:
     """Keep so many bytes, or that part of them."""
     data = path.read_bytes()
