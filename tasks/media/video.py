@@ -8,9 +8,10 @@ container counts from (an MPEG stream from hours, an edit list from behind the f
 the container's clock reads. Times are whole multiples of the stream's time base: exact, with variable frame rates
 too. Where that clock jumps, times go on from the end of the last frame (tasks/media/clock.py).
 
-No damaged frame is ever handed out: a video whose bytes are broken or end early is refused with
-UnreadableVideo, which says how many of the announced frames could be decoded. (MPEG transport streams and
-bare H.264 announce nothing: what is there is the video.)
+No frame is handed out that the decoder calls damaged: such a video, or one that ends early, is refused with
+UnreadableVideo, which says how many of the announced frames could be decoded. What a decoder cannot notice stays: noise
+in VP9 or FFV1, a whole packet that is gone. (MPEG transport streams and bare H.264 announce nothing: what is there is
+the video.)
 """
 
 from __future__ import annotations
