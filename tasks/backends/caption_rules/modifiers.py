@@ -71,7 +71,10 @@ class ModifierReader:
         hair = preposition == "in" and phrase.head in HAIRSTYLES
         if (wearer and hair) or (preposition == "with" and self._describes_looks(mention, attach_all)):
             self.stream.position += 1
-            mention.has += self.stream.coordinated(lambda p: _is_feature(p, attach_all))
+            alive = phrase.head in LIVING  # "with a hat and | a man ..." goes on with another subject
+            mention.has += self.stream.coordinated(
+                lambda p: _is_feature(p, attach_all) and (alive or p.head not in LIVING)
+            )
             return True
         if preposition not in STATIC_PREPOSITIONS:
             return False

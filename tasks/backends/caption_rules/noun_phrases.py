@@ -178,16 +178,14 @@ class NounPhraseReader:
         if form is None:
             return living and scan.subject_open and is_unknown(word) and word.endswith(("s", "ed"))
         known = form.lemma in ACTION_LEMMAS
-        if is_adjective(before) and not living:
+        if is_adjective(before) and not living and before not in GARMENTS:  # "a blue dress | carry"
             looks = (itself := noun_form(word)) and itself.lemma in BODY_PARTS | GARMENTS
             if looks and scan.lower(i + 1) not in DETERMINERS:
                 return False  # "a girl with long braids"; but "a girl in pink dresses a doll"
-            return (
-                "VBZ" in form.tags
-                and scan.subject_open
-                and known
-                and (scan.object_follows(i) or (scan.lower(i - 2) == "in" and before in COLOURS))
-            )
+            in_colour = scan.lower(i - 2) == "in" and before in COLOURS
+            if in_colour and scan.plural_subject and scan.lower(i + 1) in DETERMINERS:
+                return scan.subject_open and known  # "a man in red and a woman in white | dress a doll"
+            return "VBZ" in form.tags and scan.subject_open and known and (scan.object_follows(i) or in_colour)
         if noun_form(word) is None and word not in ADJECTIVES:
             return True
         if "VBZ" in form.tags:
@@ -216,7 +214,9 @@ class NounPhraseReader:
         """ "two boys | kick a ball": a bare verb form needs a plural subject before it and an object after it."""
         scan, noun = self.scan, noun_form(before)
         assert noun is not None
-        ends_subject = noun.lemma in LIVING | GARMENTS or before in COLOURS
+        # "with long hair | paint a wall"; but "with face paint and a hat"
+        ends_in_part = noun.lemma in BODY_PARTS and scan.lower(i + 1) in DETERMINERS
+        ends_subject = noun.lemma in LIVING | GARMENTS or before in COLOURS or ends_in_part
         plural = noun.plural or before in COLLECTIVES or (scan.plural_subject and ends_subject)
         return scan.subject_open and plural and (scan.object_follows(i) or scan.nounlike(i + 1))
 

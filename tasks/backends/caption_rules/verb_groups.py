@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from tasks.backends.caption_rules.chunks import Form, NounPhrase, Scan, VerbGroup, is_mark
-from tasks.backends.caption_rules.nouns import LIVING, is_adjective, noun_form
+from tasks.backends.caption_rules.nouns import GARMENTS, LIVING, is_adjective, noun_form
 from tasks.backends.caption_rules.verbs import (
     ACTION_LEMMAS,
     ASPECTUALS,
@@ -128,6 +128,10 @@ class VerbGroupReader:
 
     def _conjoined_verb(self, i: int, form: VerbForm) -> bool:
         """ "catches it and pats ...", "Two men, ..., shake hands": the words after it suit a verb."""
+        before = self.scan.chunks[-2] if len(self.scan.chunks) > 1 else None
+        dressed = isinstance(before, NounPhrase) and before.head in GARMENTS
+        if dressed and self.scan.lower(i) in GARMENTS and self.scan.lower(i + 1) not in DETERMINERS:
+            return False  # "in a shirt and tie"
         agrees = bool(form.tags & {"VBZ", "VBD"}) or self.scan.plural_subject
         lacks_verb = self.scan.subject_open and self.scan.plural_subject
         follows = self.scan.object_follows(i) or (lacks_verb and self.scan.nounlike(i + 1))
