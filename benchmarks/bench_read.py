@@ -21,7 +21,8 @@ import numpy as np
 
 from tasks.backends.frame_readers import frame_reader
 from tasks.engine.snapshots import ClipVideo
-from tasks.media.video import FrameReader, sample_indices, survey, write_video
+from tasks.media.encoding import write_video
+from tasks.media.video import FrameReader, sample_indices, survey
 
 REPEATS = 3
 FPS, N_FRAMES, WIDTH, HEIGHT = 30, 300, 1280, 720

@@ -27,7 +27,8 @@ from benchmarks.bench_split import make_video
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.shot_detectors import Transition
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.media.video import decode_span, probe, write_video
+from tasks.media.decoding import decode_span, probe
+from tasks.media.encoding import write_video
 from tasks.split_scenes import SplitConfig, Timeline, find_transitions, load_detectors, unite
 
 WIDTH, HEIGHT, FPS = 320, 180, 25

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.media.video import decode_span, probe
+from tasks.media.decoding import decode_span, probe
 from tasks.split_scenes import SplitConfig, find_transitions, load_detectors
 
 REPEATS = 3

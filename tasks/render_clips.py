@@ -24,8 +24,8 @@ from tasks.backends.cycles import CyclesConfig
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
+from tasks.media.encoding import encode_video
 from tasks.media.floors import Floors
-from tasks.media.video import encode_video
 
 
 class RenderConfig(StageConfig):

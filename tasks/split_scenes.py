@@ -36,7 +36,7 @@ from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.media.clock import Clock
-from tasks.media.video import DecodedFrame, VideoInfo, clock_of, decode_span, probe
+from tasks.media.decoding import DecodedFrame, VideoInfo, clock_of, decode_span, probe
 
 MAX_JUMPS_TOLD = 5
 

@@ -28,7 +28,7 @@ from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, Shard, load_shard
 from tasks.engine.stage import run_stage
 from tasks.engine.work import Made, Work
-from tasks.media.video import encode_video
+from tasks.media.encoding import encode_video
 from tasks.prompts import load_prompt
 from tests.support.dsr_rows import make_prompt
 from tests.support.endpoint import LocalEndpoint

@@ -26,8 +26,9 @@ from tasks.generate_samples import (
     store_generation,
     wanted_instances,
 )
-from tasks.media import video
-from tasks.media.video import UnreadableVideo, encode_video
+from tasks.media import decoding
+from tasks.media.container import UnreadableVideo
+from tasks.media.encoding import encode_video
 from tests.support.dsr_rows import make_prompt
 
 TINY = GenerateConfig(n_frames=4, width=64, height=48)
@@ -110,13 +111,13 @@ def test_footage_decodes_up_to_the_last_asked_frame(monkeypatch: pytest.MonkeyPa
     """What lies behind it may be anything: a video is looked at whole when it is stored, and then is known by hash."""
     generated = store_generation(SAMPLE, Generation(encode_video([np.zeros((48, 64, 3), np.uint8)] * 12, 8)), [])
     decoded = []
-    dated = video._Decoding._dated
+    dated = decoding.Decoding._dated
 
     def count(self: Any, *frame: Any) -> Any:
         decoded.append(frame)
         return dated(self, *frame)
 
-    monkeypatch.setattr(video._Decoding, "_dated", count)
+    monkeypatch.setattr(decoding.Decoding, "_dated", count)
     SampleFootage(SAMPLE.text, generated).frames([0, 3])
     assert len(decoded) == 4
 

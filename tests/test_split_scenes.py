@@ -28,7 +28,8 @@ from schemas.source import Source
 from schemas.split import SplitResult
 from tasks.backends.shot_detectors import Transition, pyscenedetect
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.media.video import decode_span, probe, read_clip
+from tasks.media.decoding import decode_span, probe
+from tasks.media.video import read_clip
 from tasks.split_scenes import (
     SplitConfig,
     Timeline,

@@ -29,18 +29,10 @@ from tasks.backends.extras import DECORD
 from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo
 from tasks.media.container import name_of, opened
+from tasks.media.decoding import VideoInfo, clock_of, probe
 from tasks.media.orientation import Orientation
-from tasks.media.video import (
-    Painter,
-    VideoInfo,
-    allocate,
-    clock_of,
-    iter_frames,
-    probe,
-    require_count,
-    require_increasing,
-    survey,
-)
+from tasks.media.pictures import Painter
+from tasks.media.video import allocate, iter_frames, require_count, require_increasing, survey
 
 CONTAINERS = frozenset({"mov", "matroska"})  # FFmpeg's first names of MP4 and MOV, Matroska and WebM
 BATCH_FRAMES = 32  # decoded at once: decord holds a batch twice

@@ -23,7 +23,8 @@ from schemas.mask_track import MaskTrack, decode_mask
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
 from tasks.engine.snapshots import ClipVideo, Snapshot, SnapshotError
-from tasks.media.video import encode_video, iter_frames
+from tasks.media.encoding import encode_video
+from tasks.media.video import iter_frames
 from tasks.pages.colours import Colour, colour_of
 from tasks.pages.views import Film
 

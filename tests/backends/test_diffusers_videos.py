@@ -22,7 +22,8 @@ from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.inputs import Inputs
 from tasks.engine.work import Work
 from tasks.generate_samples import GenerateConfig, load_backend
-from tasks.media.video import decode_bytes, encode_video
+from tasks.media.encoding import encode_video
+from tasks.media.video import decode_bytes
 from tests.backends.test_torch_runtime import fetch
 from tests.support.tiny_wan import N_FRAMES, SIDE, asked, save_lora, save_wan, tiny_wan
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tasks.backends.shot_detectors import Transition
 from tasks.backends.shot_detectors.transnet import HEIGHT, WIDTH, TransNet, transitions_of
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.media.video import decode_span, probe
+from tasks.media.decoding import decode_span, probe
 from tasks.split_scenes import SplitConfig
 from tests.support import hostile
 

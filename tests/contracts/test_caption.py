@@ -20,7 +20,7 @@ from tasks.backends.event_captions import EventCaptions
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.openai.scene_captions import MAX_CAPTION_CHARACTERS, OpenAISceneCaptions, frames_end_to_end
 from tasks.caption_clips import CaptionConfig, Captioner, caption_clip, load_backend
-from tasks.media.video import encode_video
+from tasks.media.encoding import encode_video
 from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import point_at

@@ -16,7 +16,8 @@ from tasks.backends.drawn_videos import DrawnVideos
 from tasks.backends.given_videos import GivenVideos
 from tasks.engine.inputs import Inputs
 from tasks.generate_samples import GenerateConfig, Generator, store_generation
-from tasks.media.video import decode_bytes, encode_video
+from tasks.media.encoding import encode_video
+from tasks.media.video import decode_bytes
 from tests.support.dsr_rows import make_prompt
 from tests.support.tiny_wan import tiny_wan
 from tests.support.told import told_by

@@ -14,7 +14,8 @@ from schemas.record import Rational
 from tasks.backends.decord_reader import UnsupportedByDecord
 from tasks.backends.frame_readers import frame_reader
 from tasks.engine.snapshots import ClipVideo
-from tasks.media.video import FrameReader, UnreadableVideo, iter_frames, read_video
+from tasks.media.container import UnreadableVideo
+from tasks.media.video import FrameReader, iter_frames, read_video
 from tests.support import hostile
 from tests.support.builders import make_clip
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.media.clock import MAX_REORDERED, Change, Clock, Run, Slots, Stamp, find_runs
-from tasks.media.video import clock_of, decode_span, iter_frames, probe, survey
+from tasks.media.decoding import clock_of, decode_span, probe
+from tasks.media.video import iter_frames, survey
 from tests.support import hostile
 
 TICK = Fraction(1, 30)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from tasks.media.video import UnreadableVideo, iter_frames, probe
+from tasks.media.container import UnreadableVideo
+from tasks.media.decoding import probe
+from tasks.media.video import iter_frames
 from tests.support import hostile
 
 DEFAULT = Disposition.default

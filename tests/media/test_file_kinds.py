@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tasks.media.container import UnreadableVideo
+from tasks.media.decoding import probe
 from tasks.media.file_kinds import READABLE_VIDEOS, is_video, kind_of
-from tasks.media.video import UnreadableVideo, probe
 from tests.support import hostile
 
 PICTURE = np.zeros((16, 16, 3), np.uint8)

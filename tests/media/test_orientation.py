@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
+from tasks.media.container import UnreadableVideo
+from tasks.media.decoding import decode_span, probe
 from tasks.media.orientation import OddMatrix, Orientation
-from tasks.media.video import UnreadableVideo, decode_span, iter_frames, probe, read_frames
+from tasks.media.video import iter_frames, read_frames
 from tasks.split_scenes import SplitConfig, split_scenes
 from tests.support import hostile
 from tests.test_split_scenes import source_of

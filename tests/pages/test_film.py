@@ -11,7 +11,9 @@ import pytest
 
 from schemas.outcome import RowFailed
 from tasks.engine.snapshots import ClipVideo
-from tasks.media.video import encode_video, iter_frames, probe
+from tasks.media.decoding import probe
+from tasks.media.encoding import encode_video
+from tasks.media.video import iter_frames
 from tasks.pages import film
 from tasks.pages.film import draw_film, film_step
 

@@ -15,7 +15,7 @@ import av
 import cv2
 import numpy as np
 
-from tasks.media.video import X264_OPTIONS
+from tasks.media.encoding import X264_OPTIONS
 
 FPS = 30
 

@@ -21,7 +21,7 @@ from tasks.backends.diffusers_videos.weights import libraries, load_pipeline
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, inference, load_once
 from tasks.engine.progress import advance
-from tasks.media.video import encode_video
+from tasks.media.encoding import encode_video
 
 if TYPE_CHECKING:
     import torch

@@ -32,7 +32,7 @@ from tasks.backends.drawn_videos.looks import choose_colours, looks_of
 from tasks.backends.drawn_videos.plots import BEHAVIOURS, choose_behaviour
 from tasks.backends.drawn_videos.world import World
 from tasks.engine.progress import counted
-from tasks.media.video import encode_video
+from tasks.media.encoding import encode_video
 
 __all__ = ["BEHAVIOURS", "DrawnVideos", "sample_rng"]
 

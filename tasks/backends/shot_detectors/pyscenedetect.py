@@ -20,7 +20,8 @@ from scenedetect.detectors import AdaptiveDetector, ContentDetector, ThresholdDe
 from scenedetect.scene_manager import compute_downscale_factor
 
 from tasks.backends.shot_detectors import ShotDetectorConfig, Transition
-from tasks.media.video import DecodedFrame, Scaler, VideoInfo
+from tasks.media.decoding import DecodedFrame, VideoInfo
+from tasks.media.pictures import Scaler
 
 _MIN_BLACK_S = 0.1  # the command line's --min-out-length
 

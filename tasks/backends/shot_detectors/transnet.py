@@ -18,7 +18,8 @@ import numpy as np
 from tasks.backends.extras import TRANSNET
 from tasks.backends.shot_detectors import ShotDetectorConfig, Transition
 from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once
-from tasks.media.video import DecodedFrame, Scaler, VideoInfo
+from tasks.media.decoding import DecodedFrame, VideoInfo
+from tasks.media.pictures import Scaler
 
 if TYPE_CHECKING:
     import torch

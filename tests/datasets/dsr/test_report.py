@@ -51,7 +51,8 @@ from tasks.engine.dataset import Ways, funnel_step
 from tasks.engine.inputs import Inputs
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Work
-from tasks.media.video import encode_video, iter_frames
+from tasks.media.encoding import encode_video
+from tasks.media.video import iter_frames
 from tasks.metrics.correctness import AgreementBin, vlm_agreement
 from tasks.metrics.dsr_score import directions_of, score_clips
 from tasks.pages.colours import Colour, colour_of

@@ -23,7 +23,7 @@ from tasks.backends.outcome_predictors import direction_in_words, load_backend
 from tasks.datasets.kinemask.condition_clips import CONSTANT_PROMPT
 from tasks.datasets.kinemask.examples import choose_diverse, in_context_examples
 from tasks.engine.snapshots import Snapshot, SnapshotError
-from tasks.media.video import encode_video
+from tasks.media.encoding import encode_video
 from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.scenes import glide, make_body, tiny_scene

@@ -42,8 +42,9 @@ from tasks.engine.inputs import Inputs
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Work
 from tasks.media.cast_rays import cast, poses_at
+from tasks.media.encoding import encode_video
 from tasks.media.velocity_masks import V_MAX_MPS, velocity_picture
-from tasks.media.video import encode_video, iter_frames
+from tasks.media.video import iter_frames
 from tasks.pages.funnel import MAX_ROWS_PER_GROUP
 from tasks.pages.page import PageContext
 from tasks.pages.usage import StageUsage, usage_of

@@ -23,7 +23,7 @@ from tasks.datasets.matrix11k.drawn_input.actions import Cast
 from tasks.media.drawing.backdrops import paint_backdrop
 from tasks.media.drawing.canvas import COLOURS, FPS, HEIGHT, WIDTH, Canvas, disc, flight
 from tasks.media.drawing.figures import joint, step
-from tasks.media.video import encode_video
+from tasks.media.encoding import encode_video
 
 N_SCENES = 3  # push, throw and a source of three shots
 

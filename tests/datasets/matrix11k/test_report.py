@@ -43,7 +43,8 @@ from tasks.engine.shards import Row, Shard
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.stage import Stage, run_stage
 from tasks.engine.work import Work
-from tasks.media.video import iter_frames, write_video
+from tasks.media.encoding import write_video
+from tasks.media.video import iter_frames
 from tasks.metrics.compare_truth import InstanceScore, MissedInstance, RowCheck, TruthReport
 from tasks.pages.colours import PALETTE, colour_of, css
 from tasks.pages.funnel import MAX_ROWS_PER_GROUP

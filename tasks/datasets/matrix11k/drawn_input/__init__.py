@@ -29,7 +29,7 @@ from tasks.datasets.matrix11k.drawn_input.scenes import DROPPED, LIVING, SCENES,
 from tasks.engine.progress import counted
 from tasks.media.drawing.backdrops import paint_backdrop
 from tasks.media.drawing.canvas import COLOURS, FPS, HEIGHT, SHOT_FRAMES, WIDTH, Canvas
-from tasks.media.video import encode_video
+from tasks.media.encoding import encode_video
 
 __all__ = ["DROPPED", "SCENES", "draw_scenes"]
 
