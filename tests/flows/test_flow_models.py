@@ -17,6 +17,7 @@ from schemas.mask_track import Tracks
 from schemas.matrix11k import TABLES
 from tasks.backends.sam2_video import Sam2Config
 from tasks.check_tracks import CheckConfig
+from tasks.engine.publish import YieldTooLow
 from tasks.engine.snapshots import Snapshot
 from tests.support.dsr_runs import sample_here
 from tests.support.endpoint import LocalEndpoint
@@ -167,7 +168,10 @@ def test_sampled_replies_end_every_row(networks, tmp_path, monkeypatch) -> None:
     manifest = draw_input(tmp_path / "in")
     with LocalEndpoint() as server:
         point_at(server, monkeypatch)
-        _, snapshot = run_paper(manifest, tmp_path / "out", networks)
+        try:
+            _, snapshot = run_paper(manifest, tmp_path / "out", networks)
+        except YieldTooLow as error:  # it may be that none is accepted
+            snapshot = error.folder
     assert len(ends(snapshot)) == 6
 
 
