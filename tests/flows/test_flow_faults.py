@@ -35,6 +35,7 @@ from tests.support.flow_runs import (
     draw_input,
     ends,
     point_at,
+    run_anyway,
     run_here,
     run_in_vain,
     table,
@@ -80,7 +81,7 @@ def config(manifest: Path, tmp_path: Path) -> CurateMatrix11k:
 def run_or_fail(config: CurateMatrix11k) -> Path | None:
     """The snapshot, or None if a shard failed as a whole; then nothing was published."""
     try:
-        return run_here(config)
+        return run_anyway(config)
     except ShardsFailed:
         assert Snapshot.latest(config.snapshots) is None
         return None
@@ -189,7 +190,7 @@ def test_final_verdicts_of_backends_are_counted_one_by_one(
     faulty = Faulty(seed, 0.12, FINAL)
     with monkeypatch.context() as patches:
         faulty.install(patches)
-        first = run_here(config)
+        first = run_anyway(config)
     dull = sum(isinstance(error, RowRejected) for error in faulty.raised)
     found = list(ends(first).values())
     assert [end[2] for end in found].count("dull") == dull
@@ -197,7 +198,7 @@ def test_final_verdicts_of_backends_are_counted_one_by_one(
     assert {end[0] for end in found if end[2] == "dull"} <= {"rejected"}
     assert {end[0] for end in found if end[2] == "hopeless"} <= {"failed"}
     with watch(config) as made:
-        assert_same_snapshot(run_here(config), first)  # a verdict is kept: asking again would change nothing
+        assert_same_snapshot(run_anyway(config), first)  # a verdict is kept: asking again would change nothing
     assert made.counts == {}
 
 
@@ -282,7 +283,7 @@ def test_a_misbehaving_server_fails_rows_and_scores_none(
     script = [rng.choice(PASSING_FAULTS) if rng.random() < 0.6 else "ok" for _ in range(500)]
     with LocalEndpoint(faults=script, answers=answer_of, retry_after="0.01") as server:
         point_at(server, monkeypatch)
-        snapshot = run_here(asking(config))
+        snapshot = run_anyway(asking(config))
     assert assert_only_failed(snapshot, asked.snapshot, REASONS, ASKING_STAGES) > 0
     failed = table(snapshot, "outcomes").filter(status="failed")
     assert failed["retryable"].all()

@@ -17,7 +17,6 @@ from schemas.mask_track import Tracks
 from schemas.matrix11k import TABLES
 from tasks.backends.sam2_video import Sam2Config
 from tasks.check_tracks import CheckConfig
-from tasks.engine.publish import YieldTooLow
 from tasks.engine.snapshots import Snapshot
 from tests.support.dsr_runs import sample_here
 from tests.support.endpoint import LocalEndpoint
@@ -29,6 +28,7 @@ from tests.support.flow_runs import (
     draw_input,
     ends,
     point_at,
+    run_anyway,
     run_here,
     table,
     watch,
@@ -85,7 +85,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any] | None:
 
 def run_paper(manifest: Path, root: Path, sections: dict[str, Any], **others: Any) -> tuple[CurateMatrix11k, Path]:
     config = CurateMatrix11k(profile="paper", manifest=manifest, root=root, check=LENIENT, **sections, **others)
-    return config, run_here(config, report=True)
+    return config, run_anyway(config, report=True)  # of random networks
 
 
 def makers(snapshot: Path) -> dict[str, str]:
@@ -168,10 +168,7 @@ def test_sampled_replies_end_every_row(networks, tmp_path, monkeypatch) -> None:
     manifest = draw_input(tmp_path / "in")
     with LocalEndpoint() as server:
         point_at(server, monkeypatch)
-        try:
-            _, snapshot = run_paper(manifest, tmp_path / "out", networks)
-        except YieldTooLow as error:  # it may be that none is accepted
-            snapshot = error.folder
+        _, snapshot = run_paper(manifest, tmp_path / "out", networks)
     assert len(ends(snapshot)) == 6
 
 
