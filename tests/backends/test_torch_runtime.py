@@ -187,6 +187,7 @@ def test_what_the_hub_does_not_have(tmp_path: Path, weights: Path) -> None:
     assert repository.startswith("ServiceDown: cannot load owner/nothing@main: RepositoryNotFoundError")
 
 
+@pytest.mark.slow
 def test_a_silent_hub_hangs_nobody(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started_s = time.monotonic()

@@ -125,6 +125,7 @@ def test_simulated_clips_in_a_bucket_are_those_of_a_disk_with_a_report(
     assert {"index.html"} < {path.name for path in list_files(page)}
 
 
+@pytest.mark.slow
 def test_samples_in_a_bucket_are_those_of_a_disk_with_a_report_and_given_videos_are_read_from_one(
     s3: S3Server,  # noqa: F811
     bucket: AnyPath,  # noqa: F811

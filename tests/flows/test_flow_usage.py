@@ -196,6 +196,7 @@ def test_a_shard_that_died_of_its_service_is_paid_for_when_it_is_run_again(
     assert total.prompt_tokens == 100 * (3 + mended.calls)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_paid_for_when_it_is_run_again(
     config: CurateMatrix11k, monkeypatch: pytest.MonkeyPatch
 ) -> None:
