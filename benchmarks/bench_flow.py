@@ -54,7 +54,7 @@ from tasks.extract_triplets import load_backend as load_reader
 from tasks.ground_instances import ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
 from tasks.ground_instances import makers as grounded_by
-from tasks.media.video import read_clip, read_frames, sample_indices
+from tasks.media.video import read_frames, sample_indices
 from tasks.pages.page import PageContext
 from tasks.propagate_masks import load_backend as load_propagator
 from tasks.propagate_masks import propagate_masks
@@ -192,7 +192,7 @@ class Bare:
 
     def _propagate(self, row: tuple[Clip, Extraction, Grounding]) -> Tracks:
         clip, _, grounding = row
-        return propagate_masks(read_clip(self._video(clip), clip), grounding.anchors, self.propagator)
+        return propagate_masks(read_frames(self._video(clip), clip), grounding.anchors, self.propagator)
 
     def _check(self, row: tuple[Clip, Extraction, Tracks]) -> object:
         _, extraction, tracks = row

@@ -20,17 +20,18 @@ Trait = Literal["hdr", "interlaced", "anamorphic"]  # of pictures that a player 
 HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})  # PQ and HLG
 
 
-def traits_of(sample_aspect: Fraction, transfer: str, field_order: FieldOrder) -> dict[Trait, str]:
-    """What pictures are that players would convert, in words.
+def traits_of(sample_aspect: Fraction, transfer: str, field_order: FieldOrder, *, stretched: bool) -> dict[Trait, str]:
+    """What pictures are that players would convert, in words. stretched: to square pixels.
 
-    traits_of(Fraction(4, 3), "smpte2084", "progressive") -> {"hdr": "HDR (smpte2084)", "anamorphic": "pixels of 4:3"}
+    traits_of(Fraction(4, 3), "smpte2084", "progressive", stretched=False) ->
+        {"hdr": "HDR (smpte2084)", "anamorphic": "pixels of 4:3"}
     """
     found: dict[Trait, str] = {}
     if transfer in HDR_TRANSFERS:
         found["hdr"] = f"HDR ({transfer})"
     if field_order not in ("progressive", "unknown"):
         found["interlaced"] = "interlaced" if field_order == "interlaced" else f"interlaced ({field_order})"
-    if sample_aspect != 1:
+    if sample_aspect != 1 and not stretched:
         found["anamorphic"] = f"pixels of {sample_aspect.numerator}:{sample_aspect.denominator}"
     return found
 
@@ -114,9 +115,7 @@ class Clip(Subject):
     @property
     def traits(self) -> dict[Trait, str]:
         """What its pictures are that players would convert, in words; empty for most."""
-        return traits_of(
-            Fraction(1) if self.stretched else self.sample_aspect.fraction, self.transfer, self.field_order
-        )
+        return traits_of(self.sample_aspect.fraction, self.transfer, self.field_order, stretched=self.stretched)
 
     @property
     def remarks(self) -> list[str]:

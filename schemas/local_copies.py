@@ -17,11 +17,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.regular_files import open_regular
+from schemas.regular_files import kept_while_unchanged, open_regular
 from schemas.service import ServiceDown
 from schemas.storage import ObjectPath
 
@@ -91,15 +90,9 @@ def file_sha256(path: Path) -> str:
     return file_content(path).sha256
 
 
+@kept_while_unchanged(65536)
 def file_content(path: Path) -> Content:
-    """Hash and size of a regular file, read again only when the file has changed. Raises OSError."""
-    stat = path.stat()
-    return _file_content(path, stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev)
-
-
-@lru_cache(maxsize=65536)
-def _file_content(path: Path, *_: int) -> Content:
-    """The other arguments tell a changed file."""
+    """Hash and size of a regular file. Raises OSError."""
     digest, n_bytes = hashlib.sha256(), 0
     with open_regular(path) as file:
         while block := os.read(file.fileno(), BLOCK_BYTES):

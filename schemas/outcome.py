@@ -54,6 +54,11 @@ class RowRejected(Exception):
         self.reason, self.detail, self.evidence = reason, detail, evidence
 
 
+def printable(text: str) -> str:
+    """Text of a file or a model for a terminal: a character that it would obey (ESC, text direction) is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True)
 class Suspicion:
     """What a failed row says of a service if the first rows of a shard all fail like it.

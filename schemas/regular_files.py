@@ -1,7 +1,10 @@
-"""Regular files only: a named pipe would wait for ever, and a device has no end.
+"""Regular files only: a named pipe would wait for ever, and a device has no end. What was read of one is kept.
 
     with open_regular(Path("dog.mp4")) as file:      # a named pipe: NotRegular
         file.read()
+
+    @kept_while_unchanged(256)
+    def clock_of(video: Path | bytes) -> Clock: ...  # reads a file again only when it has changed
 
 A name can change its meaning between a look and a read, so what is opened is looked at again.
 """
@@ -11,8 +14,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -45,3 +54,33 @@ def require_regular(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
         raise NotRegular(errno.EINVAL, f"it is {kind}; only regular files are read", str(path))
+
+
+def kept_while_unchanged(
+    n_files: int,
+) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+    """Keep what a function reads of its first argument, a path, for the latest n_files.
+
+    What is no path (bytes) is not kept. A path that cannot be looked at is read, which says why it cannot.
+    """
+
+    def decorate(read: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+        def read_in_state(source: Any, state: tuple[int, ...], /, *args: Any, **named: Any) -> T:
+            return read(source, *args, **named)
+
+        kept: Callable[..., T] = lru_cache(maxsize=n_files)(read_in_state)
+
+        @wraps(read)
+        def read_or_recall(source: S, /, *args: P.args, **named: P.kwargs) -> T:
+            if not isinstance(source, Path):
+                return read(source, *args, **named)
+            try:
+                found = source.stat()
+            except OSError:
+                return read(source, *args, **named)
+            state = (found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+            return kept(source, state, *args, **named)
+
+        return read_or_recall
+
+    return decorate

@@ -165,7 +165,7 @@ def split_scenes(
 
 def _require_wanted(info: VideoInfo, field_order: FieldOrder, config: SplitConfig) -> None:
     """Raises RowRejected for pictures that `config.reject` names; those that are stretched are not anamorphic."""
-    found = traits_of(Fraction(1) if config.square_pixels else info.sample_aspect, info.transfer, field_order)
+    found = traits_of(info.sample_aspect, info.transfer, field_order, stretched=config.square_pixels)
     if unwanted := [trait for trait in config.reject if trait in found]:
         raise RowRejected(unwanted[0], "; ".join(found[trait] for trait in unwanted))
 

@@ -29,7 +29,7 @@ from schemas.split import SplitResult
 from tasks.backends.shot_detectors import Transition, pyscenedetect
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.media.decoding import decode_span, probe
-from tasks.media.video import read_clip
+from tasks.media.video import read_frames
 from tasks.split_scenes import (
     SplitConfig,
     Timeline,
@@ -82,7 +82,7 @@ def test_known_cuts_are_found_to_the_frame(tmp_path: Path) -> None:
     assert [c.shot_index for c in result.clips] == [0, 1, 2]
     assert len({c.clip_id for c in result.clips}) == 3
     for clip in result.clips:
-        assert len(read_clip(path, clip)) == clip.n_frames
+        assert len(read_frames(path, clip)) == clip.n_frames
 
 
 def test_the_same_file_gives_the_same_clips(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_only_the_asked_span_is_cut(tmp_path: Path) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([60, 60]))
     clips = split_scenes(path, source_of(path, start_s=1.0, end_s=3.1), ANY_LENGTH).clips
     assert [(c.start.fraction, c.end.fraction, c.n_frames) for c in clips] == [(1, 2, 30), (2, Fraction(31, 10), 33)]
-    assert [len(read_clip(path, clip)) for clip in clips] == [30, 33]
+    assert [len(read_frames(path, clip)) for clip in clips] == [30, 33]
 
 
 @pytest.mark.parametrize(("span", "n_frames"), [({}, 120), ({"start_s": 1.0, "end_s": 3.1}, 63), ({"end_s": 9.0}, 120)])
@@ -397,7 +397,7 @@ def test_odd_files_are_cut_without_losing_a_frame(tmp_path: Path, make, n_frames
     assert sum(piece.n_frames for piece in pieces) == n_frames
     assert all(a.end == b.start for a, b in itertools.pairwise(pieces))
     for piece in pieces[:3]:
-        assert len(read_clip(path, piece)) == piece.n_frames
+        assert len(read_frames(path, piece)) == piece.n_frames
 
 
 def test_rotation_is_in_the_size(tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ def test_stretched_clips_have_the_size_of_their_pictures(tmp_path: Path, aspect:
     assert [(c.width, c.height, c.stretched, c.traits) for c in result.clips] == [(*size, True, {})] * 2
     assert all(c.sample_aspect.fraction == aspect for c in result.clips)
     for piece in [*result.clips, *cut_parts(path, result.clips[1], 2)]:
-        assert read_clip(path, piece).shape == (piece.n_frames, size[1], size[0], 3)
+        assert read_frames(path, piece).shape == (piece.n_frames, size[1], size[0], 3)
 
 
 def test_only_stretched_pictures_have_other_keys(tmp_path: Path) -> None:
@@ -513,7 +513,7 @@ def test_a_crowded_clip_is_cut_into_parts_that_hold_every_frame(tmp_path: Path) 
     assert (parts[0].start, parts[0].end, parts[1].end) == (clip.start, parts[1].start, clip.end)
     assert len({clip.clip_id, *(p.clip_id for p in parts)}) == 3
     for part in parts:
-        assert len(read_clip(path, part)) == part.n_frames
+        assert len(read_frames(path, part)) == part.n_frames
 
 
 # --- The container's clock, and files that are not plain --------------------------------------
@@ -559,7 +559,7 @@ def test_a_source_whose_clock_jumps_says_so(joined: Path) -> None:
     assert pieces[0].remarks == ["its clock jumps once: times go on from the frame before"]
     (clip,) = split_scenes(joined, source_of(joined, start_s=2.0), ANY_LENGTH).clips
     assert (clip.start.fraction, clip.start_s + clip.clock_offset_s, clip.n_frames) == (2, 0, 60)
-    assert len(read_clip(joined, clip)) == 60
+    assert len(read_frames(joined, clip)) == 60
 
 
 def test_a_span_on_a_clock_that_jumps_fails_by_name(joined: Path) -> None:

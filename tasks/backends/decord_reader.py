@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,15 @@ import numpy as np
 
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
+from schemas.regular_files import kept_while_unchanged
 from tasks.backends.extras import DECORD
 from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo
 from tasks.media.container import name_of, opened
-from tasks.media.decoding import VideoInfo, clock_of, probe
+from tasks.media.decoding import VideoInfo, clock_of, decode_span, probe
 from tasks.media.orientation import Orientation
 from tasks.media.pictures import Painter
-from tasks.media.video import allocate, iter_frames, require_count, require_increasing, survey
+from tasks.media.video import allocate, chosen_frames, require_count, survey
 
 CONTAINERS = frozenset({"mov", "matroska"})  # FFmpeg's first names of MP4 and MOV, Matroska and WebM
 BATCH_FRAMES = 32  # decoded at once: decord holds a batch twice
@@ -56,9 +56,11 @@ class DecordReader:
     def __init__(self, *, known_intact: bool = False) -> None:
         self._known_intact = known_intact
 
-    def read_frames(self, path: Path, clip: Clip, indices: Sequence[int], max_side: int | None = None) -> np.ndarray:
+    def read_frames(
+        self, path: Path, clip: Clip, indices: Sequence[int] | None = None, max_side: int | None = None
+    ) -> np.ndarray:
         """As tasks.media.video.read_frames, or UnsupportedByDecord."""
-        require_increasing(clip, indices)
+        indices = chosen_frames(clip, indices)
         with self._opened(path) as (reader, timeline):
             shown = timeline.within(clip.start.fraction, clip.end.fraction)
             require_count(clip, len(shown))
@@ -107,25 +109,11 @@ class Timeline:
         return Painter(self.info, max_side, size)
 
 
+@kept_while_unchanged(256)
 def _timeline_of(video: Path | bytes, known_intact: bool) -> Timeline:
-    if isinstance(video, bytes):
-        return _read_timeline(video, known_intact)
-    try:
-        stat = video.stat()
-    except OSError as error:
-        raise RowFailed("missing_video", f"{video.name}: {error.strerror}", retryable=True) from error
-    return _known_timeline(video, known_intact, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-@lru_cache(maxsize=256)
-def _known_timeline(path: Path, known_intact: bool, *_state: int) -> Timeline:
-    return _read_timeline(path, known_intact)
-
-
-def _read_timeline(video: Path | bytes, known_intact: bool) -> Timeline:
     """Compare what decord would read with what the file holds.
 
-    Raises UnsupportedByDecord; UnreadableVideo for a damaged file.
+    Raises UnsupportedByDecord; UnreadableVideo for a damaged file, RowFailed for a missing one.
     """
     name, clock = name_of(video), clock_of(video)
     with opened(video) as (container, stream):
@@ -155,10 +143,11 @@ def _read_timeline(video: Path | bytes, known_intact: bool) -> Timeline:
         if not np.allclose(times - times[0], expected, rtol=_TIME_TOLERANCE, atol=_TIME_TOLERANCE_S):
             raise UnsupportedByDecord(f"{name}: decord dates its frames otherwise than the file")
         compared = sorted({0, len(ticks) // 2, len(ticks) - 1})  # the first is often black, the last often another
+        painter = Painter(info, None)
         for number, picture in zip(compared, _frames(reader, compared), strict=True):
             # None: not every packet gave a frame.
-            _, frame = next(iter_frames(video, int(ticks[number]) * info.time_base), (None, None))
-            if frame is None or not np.array_equal(picture.to_ndarray(), frame):
+            frame = next(decode_span(video, int(ticks[number]) * info.time_base), None)
+            if frame is None or not np.array_equal(picture.to_ndarray(), painter.rgb(frame.picture)):
                 raise UnsupportedByDecord(f"{name}: decord paints frame {number} otherwise than FFmpeg does today")
     return Timeline(replace(info, orientation=Orientation()), ticks)
 

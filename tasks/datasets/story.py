@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from schemas.outcome import printable
 from schemas.provenance import MadeBy
 from schemas.tables import CandidateRow
 
@@ -20,7 +21,7 @@ def one_line(text: str | None) -> str:
     """Untrusted text on one line: control characters would write to the terminal."""
     escaped = json.dumps(text or "", ensure_ascii=False)[1:-1]
     # JSON leaves DEL, 8-bit controls, line separators and turns of the writing direction as they are.
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
+    return printable(escaped)
 
 
 def box_text(box_xyxy: Sequence[float]) -> str:

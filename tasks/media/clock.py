@@ -33,6 +33,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
@@ -95,7 +96,7 @@ class Clock:
     def n_jumps(self) -> int:
         return len(self.runs) - 1
 
-    @property
+    @cached_property
     def jumps_s(self) -> list[Fraction]:
         """The picture's times at which the container's clock jumps."""
         return [(run.start - (self.origin or 0)) * self.tick for run in self.runs[1:]]

@@ -19,13 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
 
 from schemas.clip import FieldOrder
+from schemas.regular_files import kept_while_unchanged
 from tasks.media.clock import SLOTTED, UNTIMED, Clock, Slots, read_clock
 from tasks.media.container import MAX_FRAME_PIXELS, UnreadableVideo, exact, moving_streams, name_of, opened
 from tasks.media.orientation import OddMatrix, Orientation
@@ -112,23 +112,9 @@ def decode_span(
             yield frame
 
 
+@kept_while_unchanged(256)
 def clock_of(video: Path | bytes) -> Clock:
-    """How a video's stamps become times; read once for a file. Raises UnreadableVideo; RowFailed for a missing one."""
-    if isinstance(video, bytes):
-        return _read_clock(video)
-    try:
-        stat = video.stat()
-    except OSError:
-        return _read_clock(video)
-    return _known_clock(video, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-@lru_cache(maxsize=256)
-def _known_clock(path: Path, *_state: int) -> Clock:
-    return _read_clock(path)
-
-
-def _read_clock(video: Path | bytes) -> Clock:
+    """How a video's stamps become times. Raises UnreadableVideo; RowFailed for a missing file."""
     with opened(video) as (container, stream):
         return read_clock(container, stream)
 
@@ -281,14 +267,14 @@ class Decoding:
         shift = self._clock.shift(self._n_packets)
         if shift == 0:
             return packet
-        shown: av.Packet[Any] = (
-            av.Packet(bytes(packet)) if packet.is_discard else packet
-        )  # FFmpeg hides fragments that jump back
-        shown.stream, shown.time_base, shown.duration = packet.stream, packet.time_base, packet.duration or 0
-        shown.is_keyframe = packet.is_keyframe
-        shown.pts = None if shift is None or packet.pts is None else packet.pts + shift
-        shown.dts = None if shift is None or packet.dts is None else packet.dts + shift
-        return shown
+        pts = None if shift is None or packet.pts is None else packet.pts + shift
+        dts = None if shift is None or packet.dts is None else packet.dts + shift
+        if packet.is_discard:  # FFmpeg hides fragments that jump back
+            hidden, packet = packet, av.Packet(bytes(packet))
+            packet.stream, packet.time_base, packet.duration = hidden.stream, hidden.time_base, hidden.duration or 0
+            packet.is_keyframe = hidden.is_keyframe
+        packet.pts, packet.dts = pts, dts
+        return packet
 
     def _dated(self, picture: av.VideoFrame, previous: DecodedFrame | None) -> DecodedFrame:
         origin = self._clock.origin

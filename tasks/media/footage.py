@@ -72,4 +72,4 @@ class ClipFootage:
     def frames(self, indices: Sequence[int] | None = None) -> np.ndarray:
         clip = self.row.payload
         path = self.work.inputs.verified(clip.video, clip.video_sha256)
-        return self.reader.read_frames(path, clip, range(clip.n_frames) if indices is None else indices)
+        return self.reader.read_frames(path, clip, indices)

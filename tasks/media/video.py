@@ -65,21 +65,16 @@ def iter_frames(
         yield frame.time, painter.rgb(frame.picture)
 
 
-def read_clip(path: Path, clip: Clip, max_side: int | None = None) -> np.ndarray:
-    """All frames of a clip: (N, H, W, 3) uint8 RGB of the clip's size, N = clip.n_frames.
-
-    Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES or are not n_frames many.
-    """
-    return read_frames(path, clip, range(clip.n_frames), max_side)
-
-
-def read_frames(path: Path, clip: Clip, indices: Sequence[int], max_side: int | None = None) -> np.ndarray:
-    """Some frames of a clip, of its size: (len(indices), H, W, 3) uint8 RGB.
+def read_frames(
+    path: Path, clip: Clip, indices: Sequence[int] | None = None, max_side: int | None = None
+) -> np.ndarray:
+    """Frames of a clip, of its size: (N, H, W, 3) uint8 RGB, all clip.n_frames or the asked ones.
 
     indices: some, increasing, in [0, clip.n_frames)
-    Decodes up to the last one asked for and keeps nothing else. Raises as `read_clip` does.
+    Decodes up to the last one asked for and keeps nothing else.
+    Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES, or all are read and are not n_frames.
     """
-    require_increasing(clip, indices)
+    indices = chosen_frames(clip, indices)
     painter = Painter(probe(path), max_side, (clip.width, clip.height))
     pictures = allocate(clip, len(indices), painter.height, painter.width)
     wanted = {frame: row for row, frame in enumerate(indices)}
@@ -132,7 +127,9 @@ def sample_indices(n_frames: int, t: int) -> list[int]:
 class FrameReader(Protocol):
     """Reads frames of clips. This module is one; tasks.backends.frame_readers has them by name."""
 
-    def read_frames(self, path: Path, clip: Clip, indices: Sequence[int], max_side: int | None = None) -> np.ndarray:
+    def read_frames(
+        self, path: Path, clip: Clip, indices: Sequence[int] | None = None, max_side: int | None = None
+    ) -> np.ndarray:
         """As `read_frames` of this module: the same frames, in the same size."""
 
     def read_video(
@@ -141,11 +138,14 @@ class FrameReader(Protocol):
         """As `read_video` of this module."""
 
 
-def require_increasing(clip: Clip, indices: Sequence[int]) -> None:
-    """Raises ValueError unless there are some, and they increase within the clip's frames."""
+def chosen_frames(clip: Clip, indices: Sequence[int] | None) -> Sequence[int]:
+    """All of a clip's frames, or the asked ones. Raises ValueError unless these are some, and increase within it."""
+    if indices is None:
+        return range(clip.n_frames)
     increase = all(a < b for a, b in itertools.pairwise(indices))
     if not indices or not increase or not 0 <= indices[0] <= indices[-1] < clip.n_frames:
         raise ValueError(f"{clip.clip_id}: frames {list(indices)} do not increase within its {clip.n_frames} frames")
+    return indices
 
 
 def require_count(clip: Clip, n_frames: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from schemas.regular_files import require_regular
 from schemas.storage import AnyPath, list_files
+from tasks.readers.lines import ManifestError
 
 
 class Folder(NamedTuple):
@@ -24,9 +25,15 @@ class Folder(NamedTuple):
 
 
 def list_folder(folder: AnyPath) -> Folder:
-    """Everything below a folder, at any depth. Raises OSError if it cannot be listed."""
-    if not isinstance(folder, Path):
-        return Folder(list_files(folder), {})
+    """Everything below a folder, at any depth. Raises ManifestError if it cannot be listed."""
+    try:
+        return _walk(folder) if isinstance(folder, Path) else Folder(list_files(folder), {})
+    except OSError as error:
+        raise ManifestError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _walk(folder: Path) -> Folder:
+    """Raises OSError if the folder itself cannot be listed."""
     files: list[Path] = []
     others: dict[Path, OSError] = {}
     unread = [folder]

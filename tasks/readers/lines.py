@@ -279,6 +279,7 @@ def _csv_lines(data: bytes, columns: Columns, left_out: Counter[str]) -> Iterato
         raise ManifestError(f"cannot be read: line {header.number}: {header.fault}")
     names = header.cells
     _require_columns(names, columns)
+    ignored = columns.ignored(names)
     for number, raw, cells, fault in records:
         if fault:
             yield InputLine.of(number, raw, bad_line(fault))
@@ -289,7 +290,7 @@ def _csv_lines(data: bytes, columns: Columns, left_out: Counter[str]) -> Iterato
             continue
         # No nulls in CSV: an empty cell is no value. Pydantic converts the other strings.
         values = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
-        left_out.update(columns.ignored(names))
+        left_out.update(ignored)
         yield InputLine.of(number, values, {name: cell for name, cell in values.items() if name in columns.read})
 
 
@@ -297,12 +298,12 @@ def _parquet_lines(file: BinaryIO, columns: Columns, left_out: Counter[str]) -> 
     table = pq.ParquetFile(file, page_checksum_verification=True)  # of pages that have one
     names = table.schema_arrow.names
     _require_columns(names, columns)
-    read = [name for name in names if name in columns.read]
+    read, ignored = [name for name in names if name in columns.read], columns.ignored(names)
     number = 0
     for batch in table.iter_batches(PARQUET_ROWS, columns=read):
         for row in _rows_of(batch.select(read)):  # asking for `a` also gives a column that is called `a.b`
             number += 1
-            left_out.update(columns.ignored(names))
+            left_out.update(ignored)
             faults = [f"{name}: {value}" for name, value in row.items() if isinstance(value, _Unreadable)]
             yield InputLine.of(number, row, bad_line("; ".join(faults)) if faults else row)
 

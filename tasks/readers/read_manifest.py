@@ -162,14 +162,10 @@ def unreadable(what: str, error: OSError) -> RowFailed:
 
 def _lines(manifest: AnyPath) -> Iterator[InputLine]:
     require_manifest(manifest)
-    if not manifest.is_dir():
+    if manifest.is_dir():
+        yield from _folder_lines(manifest, list_folder(manifest))
+    else:
         yield from read_lines(manifest, COLUMNS)
-        return
-    try:
-        folder = list_folder(manifest)
-    except OSError as error:
-        raise ManifestError(f"{manifest} cannot be listed: {error.strerror}") from error
-    yield from _folder_lines(manifest, folder)
 
 
 def _folder_lines(place: Any, folder: Folder) -> Iterator[InputLine]:

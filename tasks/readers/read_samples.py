@@ -71,10 +71,7 @@ def read_samples(folder: AnyPath, prompts: Sequence[DsrPrompt], seeds: Seeds, kn
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder; give the one that holds the videos")
-    try:
-        files, others = list_folder(folder)
-    except OSError as error:
-        raise ManifestError(f"{folder} cannot be listed: {error.strerror}") from error
+    files, others = list_folder(folder)
     # A link to nothing is no file: its sample fails where its video is needed.
     there = files + [path for path, error in others.items() if not isinstance(error, FileNotFoundError)]
     asked = {SampleKey(prompt.prompt_id, seed): prompt for prompt in prompts for seed in seeds[prompt.split]}

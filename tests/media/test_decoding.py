@@ -22,7 +22,7 @@ from tasks.media.container import UnreadableVideo
 from tasks.media.decoding import VideoInfo, decode_span, probe
 from tasks.media.orientation import Orientation
 from tasks.media.pictures import fit
-from tasks.media.video import iter_frames, read_clip, read_frames, read_video, survey
+from tasks.media.video import iter_frames, read_frames, read_video, survey
 from tests.media.test_video import clip_of
 from tests.support import hostile
 
@@ -249,18 +249,18 @@ def test_a_stretched_clip_looks_as_it_was_before_it_was_squeezed(tmp_path: Path,
     clip = clip_of(Fraction(0), Fraction(6, 30), 6, size=(width, height))
     published = ClipVideo(path, Fraction(0), Fraction(6, 30), (width, height))
     _, of_iterator = next(iter_frames(path, size=(width, height)))
-    for picture in (read_clip(path, clip)[0], read_frames(path, clip, [3])[0], read_video(published)[0], of_iterator):
+    for picture in (read_frames(path, clip)[0], read_frames(path, clip, [3])[0], read_video(published)[0], of_iterator):
         assert picture.shape == upright.shape
         assert np.abs(picture.astype(int) - upright).mean() < 4
     assert read_frames(path, clip, [3], max_side=107)[0].shape == ((48, 107, 3) if rotation == 0 else (107, 48, 3))
     as_stored = clip_of(Fraction(0), Fraction(6, 30), 6, size=squeezed.shape[1::-1])
-    assert np.abs(read_clip(path, as_stored)[0].astype(int) - squeezed).mean() < 4
+    assert np.abs(read_frames(path, as_stored)[0].astype(int) - squeezed).mean() < 4
 
 
 def test_a_stretched_clip_that_does_not_fit_in_memory_fails_before_it_is_decoded(tmp_path: Path) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([3]))
     with pytest.raises(RowFailed) as failure:
-        read_clip(path, clip_of(Fraction(0), Fraction(2), 3 * 2**10, size=(2**13, 2**13)))
+        read_frames(path, clip_of(Fraction(0), Fraction(2), 3 * 2**10, size=(2**13, 2**13)))
     assert failure.value.reason == "clip_too_large"
 
 

@@ -17,7 +17,7 @@ from schemas.record import Rational
 from tasks.media import pictures
 from tasks.media.container import UnreadableVideo
 from tasks.media.decoding import probe
-from tasks.media.video import decode_bytes, iter_frames, read_clip, read_frames, sample_indices, survey
+from tasks.media.video import decode_bytes, iter_frames, read_frames, sample_indices, survey
 from tests.support import hostile
 
 
@@ -31,9 +31,9 @@ def clip_of(start: Fraction, end: Fraction, n_frames: int, size: tuple[int, int]
     )  # fmt: skip
 
 
-def test_read_clip_gives_the_frames_of_its_span(tmp_path: Path) -> None:
+def test_read_frames_gives_all_of_a_clips_span(tmp_path: Path) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(60))
-    frames = read_clip(path, clip_of(Fraction(1, 2), Fraction(3, 2), 30))
+    frames = read_frames(path, clip_of(Fraction(1, 2), Fraction(3, 2), 30))
     assert [hostile.number_of(frame) for frame in frames] == list(range(15, 45))
 
 
@@ -52,14 +52,14 @@ def test_read_frames_gives_the_asked_ones(tmp_path: Path) -> None:
 def test_a_clip_with_another_number_of_frames_fails(tmp_path: Path, n_frames: int) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(60))
     with pytest.raises(RowFailed) as failure:
-        read_clip(path, clip_of(Fraction(1, 2), Fraction(3, 2), n_frames))
+        read_frames(path, clip_of(Fraction(1, 2), Fraction(3, 2), n_frames))
     assert (failure.value.reason, failure.value.retryable) == ("frame_count_changed", False)
 
 
 def test_a_clip_that_does_not_fit_in_memory_fails_before_it_is_decoded(tmp_path: Path) -> None:
     path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(3))
     with pytest.raises(RowFailed, match="clip_too_large") as failure:
-        read_clip(path, clip_of(Fraction(0), Fraction(10**5), 10**6))
+        read_frames(path, clip_of(Fraction(0), Fraction(10**5), 10**6))
     assert "max_side" in failure.value.detail
 
 

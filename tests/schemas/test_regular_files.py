@@ -11,7 +11,7 @@ import pytest
 
 from schemas import regular_files
 from schemas.local_copies import Content, file_content, file_sha256
-from schemas.regular_files import NotRegular, open_regular
+from schemas.regular_files import NotRegular, kept_while_unchanged, open_regular
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:
@@ -68,3 +68,23 @@ def test_a_file_that_becomes_a_pipe_between_the_look_and_the_read(
         open_regular(path)
     assert [stat.S_ISREG(found.st_mode) for found in seen] == [True]
     assert len(os.listdir("/proc/self/fd")) == n_open
+
+
+def test_what_was_read_is_kept_while_the_file_is_unchanged(tmp_path: Path) -> None:
+    read: list[object] = []
+
+    @kept_while_unchanged(2)
+    def size_of(source: Path | bytes, factor: int = 1) -> int:
+        read.append(source)
+        return factor * len(source if isinstance(source, bytes) else source.read_bytes())
+
+    path = tmp_path / "a"
+    path.write_bytes(b"123")
+    assert [size_of(path), size_of(path), size_of(path, 2), size_of(path, 2)] == [3, 3, 6, 6]
+    assert read == [path, path]  # once for each way of asking
+    path.write_bytes(b"1234")
+    assert size_of(path) == 4
+    assert [size_of(b"12"), size_of(b"12")] == [2, 2]
+    assert read[3:] == [b"12", b"12"]
+    with pytest.raises(FileNotFoundError):
+        size_of(tmp_path / "gone")

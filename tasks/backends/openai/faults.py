@@ -15,6 +15,7 @@ from typing import Literal
 
 import openai
 
+from schemas.outcome import printable
 from tasks.backends.openai.endpoint import Endpoint, variable
 
 
@@ -97,9 +98,8 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def one_line(text: str, max_chars: int = 400) -> str:
-    """White space as single blanks, and no character that a terminal obeys (ESC, text direction): it is escaped."""
-    line = " ".join(text.split())
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    """White space as single blanks, and no character that a terminal obeys."""
+    line = printable(" ".join(text.split()))
     return line if len(line) <= max_chars else f"{line[: max_chars - 3]}..."
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 from schemas.clip import traits_of
 from schemas.matrix11k import MatrixStatistics
+from schemas.record import Rational
 from tasks.engine.dataset import histogram, ranked, read_columns
 from tasks.engine.snapshots import Snapshot
 from tasks.metrics.compare_truth import TruthReport
@@ -32,8 +32,7 @@ def statistics(folder: Path) -> MatrixStatistics:
 
     def unconverted() -> Iterator[str]:
         for aspect, stretched, transfer, field_order in pictures.iter_rows():
-            seen = Fraction(1) if stretched else Fraction(aspect["num"], aspect["den"])
-            yield from traits_of(seen, transfer, field_order)
+            yield from traits_of(Rational(**aspect).fraction, transfer, field_order, stretched=stretched)
 
     return MatrixStatistics(
         contact_dynamism=grid,
