@@ -1,6 +1,6 @@
 """flows.engine.dispatch without a server: which stages go where, and what a run says that could not do all its shards.
 
-What needs a server and workers is in test_deployed.py.
+What needs a server and workers is in tests/flows/deployed.
 """
 
 from __future__ import annotations
