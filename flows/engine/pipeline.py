@@ -185,6 +185,9 @@ def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any]
             with held(config.root, _this_run(config), log):
                 return curate(config)
 
+        # Prefect reads parameters and their types from the function: each flow's has its own config.
+        alone.__annotations__ = {"config": config_type, "return": AnyPath}
+        del alone.__wrapped__
         name, run_name = config_type.product.flow, "curate {config.dataset}"
         return flow(name=name, flow_run_name=run_name, validate_parameters=True)(alone)
 
