@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
-from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
     Done,
@@ -26,6 +24,7 @@ from flows.engine.pipeline import (
     Profiles,
     Step,
     curate_shards,
+    curation_flow,
     finish,
     preview,
     shard_flow,
@@ -183,7 +182,7 @@ class CurateDsr(CurationConfig):
         return partial(generate_samples.sample_footage, self.work)
 
 
-@flow(name="curate-dsr", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(CurateDsr)
 def curate_dsr(config: CurateDsr) -> AnyPath:
     """Generate, track, score and pair samples and publish a snapshot; returns its folder.
 
@@ -191,7 +190,6 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
     Raises ManifestError, ShardsFailed, LedgerError.
     """
     log = run_logger()
-    crash_silent_parents(config.dispatch, log)
     given = run_step("plan_prompts", plan_prompts, config)
     worded, lost = word_prompts(config, given.prompts, log)
     plan = run_step("plan_samples", plan_videos, config, worded)

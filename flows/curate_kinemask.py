@@ -14,12 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from prefect import flow
 from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.dispatch import crash_silent_parents
-from flows.engine.pipeline import CurationConfig, Preview, Profiles, Step, curate_shards, finish, preview, shard_flow
+from flows.engine.pipeline import (
+    CurationConfig,
+    Preview,
+    Profiles,
+    Step,
+    curate_shards,
+    curation_flow,
+    finish,
+    preview,
+    shard_flow,
+)
 from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.simulation import Captioned, Rendered, Simulation
@@ -94,7 +102,7 @@ class CurateKinemask(CurationConfig):
         return Floors(folder=self.floors)
 
 
-@flow(name="curate-kinemask", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(CurateKinemask)
 def curate_kinemask(config: CurateKinemask) -> AnyPath:
     """Simulate, render and caption clips and publish a snapshot; returns its folder.
 
@@ -102,7 +110,6 @@ def curate_kinemask(config: CurateKinemask) -> AnyPath:
     Raises ShardsFailed, LedgerError.
     """
     log = run_logger()
-    crash_silent_parents(config.dispatch, log)
     parts = plan_seeds(config)
     shards = curate_shards(config, curate_kinemask_shard, plan_seed_shards(parts, config.shard_size), log)
     ledger = SeedLedger([seed for part in parts for seed in part])

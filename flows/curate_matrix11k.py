@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from prefect import flow
 from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
     Done,
@@ -26,6 +24,7 @@ from flows.engine.pipeline import (
     Profiles,
     Step,
     curate_shards,
+    curation_flow,
     finish,
     preview,
     shard_flow,
@@ -148,7 +147,7 @@ class CurateMatrix11k(CurationConfig):
         return compare_snapshot(snapshot, read_truths(self.truth)) if self.truth else None
 
 
-@flow(name="curate-matrix11k", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(CurateMatrix11k)
 def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
     """Curate a manifest and publish a snapshot; returns its folder.
 
@@ -156,7 +155,6 @@ def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
     Raises ManifestError, ShardsFailed, LedgerError.
     """
     log = run_logger()
-    crash_silent_parents(config.dispatch, log)
     listing = run_step("read_manifest", read_listing, config)
     ledger = split_sources(config, listing, log)
     shards = curate_clips(config, ledger, log)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -370,14 +369,11 @@ def test_its_settings_of_prefect_are_known_to_prefect(name: str) -> None:
     assert [variable for variable in names if variable not in known] == []
 
 
-def test_the_server_is_on_postgresql_and_keeps_leases_on_disk() -> None:
+def test_the_server_is_on_postgresql_and_keeps_its_home() -> None:
     server = SERVICES["server"]
     environment = server["environment"]
     assert environment["PREFECT_SERVER_DATABASE_DRIVER"] == "postgresql+asyncpg"
     assert environment["PREFECT_SERVER_DATABASE_HOST"] in server["depends_on"]
-    lease_storage = environment["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
-    assert lease_storage.endswith(".filesystem")
-    assert importlib.util.find_spec(lease_storage) is not None
     assert "prefect:/var/lib/prefect" in server["volumes"]
 
 
@@ -389,6 +385,11 @@ def test_only_the_server_is_published_and_only_on_loopback() -> None:
 # --- Pools and deployments ---------------------------------------------------------------------
 
 POOLS = {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS}
+
+
+def test_no_deployment_has_a_limit_of_prefects() -> None:
+    """Its worker would log each try to start a run that waits; runs wait for each other's root themselves."""
+    assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
 
 
 def pool_of(command: list[str]) -> str:

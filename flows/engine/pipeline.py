@@ -8,16 +8,18 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.runtime import flow_run as current_run
+from prefect.utilities.urls import url_for
 from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
+from flows.engine.dispatch import DispatchConfig, Job, crash_silent_parents, rearm_parent, run_shards
 from flows.engine.display import listener_for
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import StageConfig
@@ -27,6 +29,7 @@ from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
+from tasks.engine.lease import Holder, held
 from tasks.engine.publish import ask_command, publish_snapshot, shortfall, yield_too_low
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import Snapshot, SnapshotError
@@ -166,6 +169,35 @@ def _given(section: BaseModel | dict[str, Any] | None) -> dict[str, Any]:
     if isinstance(section, BaseModel):
         return section.model_dump(exclude_unset=True)
     return section or {}
+
+
+# --- The flow --------------------------------------------------------------------------------
+
+
+def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any], AnyPath]], Any]:
+    """The flow of a dataset, from its function: config -> the snapshot's folder. One run at a time works in a root."""
+
+    def decorate(curate: Callable[[Any], AnyPath]) -> Any:
+        @wraps(curate)
+        def alone(config: Any) -> AnyPath:
+            log = run_logger()
+            crash_silent_parents(config.dispatch, log)
+            with held(config.root, _this_run(config), log):
+                return curate(config)
+
+        # Prefect reads parameters and their types from the function: each flow's has its own config.
+        alone.__annotations__ = {"config": config_type, "return": AnyPath}
+        del alone.__wrapped__
+        name, run_name = config_type.product.flow, "curate {config.dataset}"
+        return flow(name=name, flow_run_name=run_name, validate_parameters=True)(alone)
+
+    return decorate
+
+
+def _this_run(config: CurationConfig) -> Holder:
+    run_id = current_run.id if in_run() else None
+    url = url_for("flow-run", run_id) if run_id else None
+    return Holder.here(config.product.flow, config.dataset, run_id, url)
 
 
 # --- Shards ----------------------------------------------------------------------------------

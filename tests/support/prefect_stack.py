@@ -72,7 +72,6 @@ class PrefectStack:
             "PREFECT_API_URL": self.api,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the V1 UI works offline
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_WORKER_QUERY_SECONDS": "2",  # how often a worker asks for work; 10 by default
             "NO_COLOR": "1",
             "COLUMNS": "200",
@@ -181,6 +180,11 @@ class PrefectStack:
         """(name, message) of every state that a flow run was in, in their order."""
         states = self.get(f"/flow_run_states/?flow_run_id={run_id}")
         return [(s["name"], s["message"] or "") for s in sorted(states, key=lambda s: str(s["timestamp"]))]
+
+    def log_of(self, run_id: str) -> list[str]:
+        """The lines of a flow run's log, as the UI shows them."""
+        logs = {"flow_run_id": {"any_": [run_id]}}
+        return [str(line["message"]) for line in self.post("/logs/filter", {"logs": logs, "sort": "TIMESTAMP_ASC"})]
 
     def heartbeats(self, run_id: str) -> int:
         resource = {"id": [f"prefect.flow-run.{run_id}"]}
