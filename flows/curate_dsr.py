@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
-from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
 from flows.engine.command import CurationFlow
@@ -26,6 +25,7 @@ from flows.engine.pipeline import (
     Profiles,
     Step,
     curate_shards,
+    curation_flow,
     finish,
     preview,
     shard_flow,
@@ -183,7 +183,7 @@ class CurateDsr(CurationConfig):
         return partial(generate_samples.sample_footage, self.work)
 
 
-@flow(name="curate-dsr", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(CurateDsr)
 def curate_dsr(config: CurateDsr) -> AnyPath:
     """Generate, track, score and pair samples and publish a snapshot; returns its folder.
 

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from prefect import flow
 from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
@@ -26,6 +25,7 @@ from flows.engine.pipeline import (
     Profiles,
     Step,
     curate_shards,
+    curation_flow,
     finish,
     preview,
     shard_flow,
@@ -148,7 +148,7 @@ class CurateMatrix11k(CurationConfig):
         return compare_snapshot(snapshot, read_truths(self.truth)) if self.truth else None
 
 
-@flow(name="curate-matrix11k", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(CurateMatrix11k)
 def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
     """Curate a manifest and publish a snapshot; returns its folder.
 

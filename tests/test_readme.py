@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from flows.commands.cli import COMMANDS
+from flows.commands.deploy import full_name
 from flows.engine.command import _options_of
 from flows.registry import FLOWS, load_flow
 from tasks.engine.snapshots import Snapshot
@@ -44,7 +45,7 @@ FOLDERS_OF_A_MACHINE = r"(?<![\w/])/(work|tmp|root|home)\b"
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 PROJECT = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-DEPLOYMENTS = {f"{d['entrypoint'].split(':')[1].replace('_', '-')}/{d['name']}" for d in PROJECT["deployments"]}
+DEPLOYMENTS = {full_name(d) for d in PROJECT["deployments"]}
 
 
 def name_of(page: Path) -> str:
