@@ -11,6 +11,7 @@ run alone.
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import signal
 import sys
@@ -60,15 +61,19 @@ T = TypeVar("T")
 
 
 def main(arguments: list[str]) -> None:
-    name, *options = arguments or ["--help"]
-    if {"-h", "--help"} & {name, *options}:
-        print(__doc__.rstrip(), f"\nDATASET: {', '.join(FLOWS)}; `triptych curate DATASET --help` lists options.")
-        return
-    watched = "--watch" in options
-    flow, deployment_name = find(name)
+    parser = argparse.ArgumentParser(
+        prog="triptych run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Other options are those of `triptych curate DATASET`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("deployment", help=f"DATASET or DATASET/NAME, where DATASET is one of {', '.join(FLOWS)}")
+    parser.add_argument("--watch", action="store_true", help="follow the run to its end")
+    asked, overrides = parser.parse_known_args(arguments)
+    flow, deployment_name = find(asked.deployment)
     with errors_in_one_line(flow.name), prefect_server() as client:
         deployment = read_deployment(client, f"{flow.config.product.flow}/{deployment_name}")
-        overrides = [option for option in options if option != "--watch"]
         config = flow.parse(overrides, deployment.parameters.get("config", {}))
         # The whole config: Prefect merges parameters at the top only, so that a part of one would lose the rest.
         parameters = {"config": config.model_dump(mode="json")} if overrides else None
@@ -78,7 +83,7 @@ def main(arguments: list[str]) -> None:
         for pool in idle:
             print(f"no worker is online for the pool {pool}: prefect worker start --pool {pool}")
         sys.stdout.flush()
-        if watched:
+        if asked.watch:
             watch(client, run)
 
 
