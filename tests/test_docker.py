@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from prefect.settings import get_current_settings
 from prefect.settings.legacy import _get_settings_fields
 
+from flows.commands.deploy import full_name
 from flows.engine.resident_worker import ResidentWorker
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,8 @@ COMPOSE_TEXT = (DOCKER / "compose.yaml").read_text()
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+DEPLOYMENTS = DEPLOYED["deployments"]
 SECRET = re.compile(r"PASSWORD|KEY|TOKEN|SECRET")
 
 
@@ -400,8 +402,8 @@ def pool_of(command: list[str]) -> str:
 
 
 def test_every_pool_is_made_and_has_one_service() -> None:
-    script = SERVICES["deploy"]["command"][-1]
-    made = {name: kind for kind, name in re.findall(r"^pool (\w+) ([\w-]+)$", script, re.MULTILINE)}
+    assert SERVICES["deploy"]["command"] == ["triptych", "deploy"]
+    made = DEPLOYED["definitions"]["pools"]
     workers = {pool_of(service["command"]): service for name, service in SERVICES.items() if name.endswith("-worker")}
     assert made.keys() == workers.keys() == POOLS
     assert {name for name, kind in made.items() if kind == ResidentWorker.type} == {"triptych-gpu"}
@@ -417,25 +419,7 @@ def test_the_worker_that_an_image_starts_by_itself_has_a_pool(kind: str) -> None
     assert pool_of(yaml.safe_load(command)) in POOLS
 
 
-def test_deploying_again_leaves_what_is_there(tmp_path: Path) -> None:
-    """The script, with a `prefect` that knows one of the pools."""
-    script = SERVICES["deploy"]["command"][-1].replace("$$", "$")
-    prefect = tmp_path / "prefect"
-    prefect.write_text(
-        '#!/bin/sh\necho "$*" >> asked\n[ "$1 $2" != "work-pool inspect" ] || [ "$3" = triptych-plan ]\n'
-    )
-    prefect.chmod(0o755)
-    subprocess.run(["sh", "-euc", script], cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
-    asked = [line for line in (tmp_path / "asked").read_text().splitlines() if "inspect" not in line]
-    assert asked == [
-        "work-pool create --type process triptych-shards",
-        "work-pool create --type resident triptych-gpu",
-        "work-pool create --type process triptych-blender",
-        "--no-prompt deploy --all",
-    ]
-
-
 def test_the_deployments_it_tells_to_run_are_there() -> None:
     told = set(re.findall(r"prefect deployment run ([\w/-]+)", COMPOSE_TEXT))
     assert told
-    assert told <= {f"{d['entrypoint'].split(':')[1].replace('_', '-')}/{d['name']}" for d in DEPLOYMENTS}
+    assert told <= {full_name(d) for d in DEPLOYMENTS}

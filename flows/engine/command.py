@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,16 +77,25 @@ class CurationFlow:
             signal.signal(signal.SIGINT, previous)
         return folder
 
-    def parse(self, arguments: list[str]) -> CurationConfig:
-        """The config that options make. Exits with one line about an option that there is not."""
+    def parse(self, arguments: list[str], given: Mapping[str, Any] | None = None) -> CurationConfig:
+        """The config that options make. Exits with one line about an option that there is not.
+
+        given: a config's values; options go on top of them
+        """
+        given = given or {}
         known = ["--help", *_options_of(self.config)]
-        given = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
-        for option in given:
+        named = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+        for option in named:
             if not any(name.startswith(option) for name in known):
                 close = difflib.get_close_matches(option, known, 1)
                 sys.exit(f"there is no option {option}; {f'did you mean {close[0]}? ' if close else ''}{self._more}")
+        # CliApp wants required fields among the options, whatever is given.
+        for name, field in self.config.model_fields.items():
+            option = _option(name)
+            if field.is_required() and name in given and option not in named:
+                arguments = [f"{option}={given[name]}", *arguments]
         try:
-            return CliApp.run(self.config, cli_args=arguments, cli_exit_on_error=False)
+            return CliApp.run(self.config, cli_args=arguments, cli_exit_on_error=False, **given)
         except SettingsError as error:
             sys.exit(f"{str(error).removeprefix('error parsing CLI: ')}; {self._more}")
         except ValidationError as error:

@@ -6,11 +6,12 @@ A flow file is a table of its stages and says where their rows come from; the re
 from __future__ import annotations
 
 import contextlib
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -22,6 +23,7 @@ from pydantic_settings import SettingsConfigDict
 from flows.engine.dispatch import DispatchConfig, Job, crash_silent_parents, rearm_parent, run_shards
 from flows.engine.display import listener_for
 from flows.engine.steps import in_run, run_logger, run_step
+from flows.engine.workers import on_this_worker, require_same_makers, write_makers
 from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
 from schemas.record import StageResult
@@ -102,7 +104,7 @@ class CurationConfig(BaseModel):
     @classmethod
     def _is_named(cls, root: Any) -> Any:
         if root == "":
-            raise ValueError("the root is empty; name a folder (deployed: export it before `prefect deploy --all`)")
+            raise ValueError("the root is empty; name a folder (deployed: export it before `triptych deploy`)")
         return root
 
     @field_validator("dispatch")
@@ -112,6 +114,14 @@ class CurationConfig(BaseModel):
         if unknown := sorted(set(dispatch.routes) - set(names)):
             raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(names)}")
         return dispatch
+
+    @model_validator(mode="after")
+    def _is_the_same_on_every_worker(self) -> Self:
+        """A worker runs each flow run in a folder of its own, and deletes it at the end."""
+        for name, path in self:
+            if self.dispatch.deployment is not None and isinstance(path, Path) and not path.is_absolute():
+                raise ValueError(f"{name} is {path}, which is another place on each worker; name an absolute path")
+        return self
 
     @property
     @abstractmethod
@@ -171,23 +181,30 @@ def _given(section: BaseModel | dict[str, Any] | None) -> dict[str, Any]:
     return section or {}
 
 
-# --- The flow --------------------------------------------------------------------------------
+# --- Flows -----------------------------------------------------------------------------------
 
 
 def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any], AnyPath]], Any]:
-    """The flow of a dataset, from its function: config -> the snapshot's folder. One run at a time works in a root."""
+    """The decorator of a dataset's flow. Its function: config -> the snapshot's folder.
+
+    Before it computes anything, a run looks whether this machine has what all stages need for their keys, and waits
+    until no other run works in its root.
+    """
 
     def decorate(curate: Callable[[Any], AnyPath]) -> Any:
         @wraps(curate)
         def alone(config: Any) -> AnyPath:
             log = run_logger()
-            crash_silent_parents(config.dispatch, log)
-            with held(config.root, _this_run(config), log):
-                return curate(config)
+            with on_this_worker(log):
+                stages = config.stages
+                crash_silent_parents(config.dispatch, log)
+                with held(config.root, _this_run(config), log):
+                    if config.dispatch.deployment is not None:
+                        write_makers(config.work, stages)
+                    return curate(config)
 
-        # Prefect reads parameters and their types from the function: each flow's has its own config.
-        alone.__annotations__ = {"config": config_type, "return": AnyPath}
-        del alone.__wrapped__
+        # Prefect reads the parameter's type from here; its name alone means nothing in this module.
+        alone.__signature__ = inspect.signature(curate, eval_str=True)  # type: ignore[attr-defined]
         name, run_name = config_type.product.flow, "curate {config.dataset}"
         return flow(name=name, flow_run_name=run_name, validate_parameters=True)(alone)
 
@@ -211,7 +228,8 @@ def shard_flow(config_type: type[CurationConfig]) -> Any:
     """
 
     def curate_shard(config: Any, shard: DataPath, stages: list[str]) -> None:
-        run_shard(config, shard, stages)
+        with on_this_worker(run_logger()):
+            run_shard(config, shard, stages)
 
     # Prefect reads parameters and their types from the function: each flow's has its own config.
     curate_shard.__annotations__ |= {"config": config_type, "shard": DataPath, "stages": list[str]}
@@ -225,6 +243,8 @@ def shard_flow(config_type: type[CurationConfig]) -> Any:
 
 def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -> None:
     """One shard through some neighbouring stages. Raises ServiceDown when no row of it can be done."""
+    before = stages_before(config, stages[0])
+    require_same_makers(config.work, [config.stage(name) for name in (*before, *stages) if name != WRITE])
     state = shard_before(config, planned, stages[0])
     for name in stages:
         if name == WRITE:
@@ -245,10 +265,13 @@ def write_tables(config: CurationConfig, shard: AnyPath) -> None:
 
 def shard_before(config: CurationConfig, planned: AnyPath, stage: str) -> AnyPath:
     """The shard's state before a stage: its plan, or what the stages before have left (on another machine)."""
-    order = (*config.shard_stage_names, WRITE)
-    before = order[: order.index(stage)] if stage in order else ()
-    stages = [config.stage(name) for name in before]
+    stages = [config.stage(name) for name in stages_before(config, stage)]
     return state_path(config.work, planned.parent.name, stages) if stages else planned
+
+
+def stages_before(config: CurationConfig, stage: str) -> Sequence[str]:
+    order = (*config.shard_stage_names, WRITE)
+    return order[: order.index(stage)] if stage in order else ()
 
 
 def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str], *, again: bool = False) -> Job:

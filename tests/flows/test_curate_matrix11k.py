@@ -44,7 +44,7 @@ def test_the_deployments_parameters_are_a_config(monkeypatch: pytest.MonkeyPatch
     text = (ROOT / "prefect.yaml").read_text()
     for name in ("TRIPTYCH_MANIFEST", "TRIPTYCH_ROOT"):
         text = text.replace("{{ $" + name + " }}", os.environ[name])
-    parents = [d for d in yaml.safe_load(text)["deployments"] if d["entrypoint"].endswith(":curate_matrix11k")]
+    parents = [d for d in yaml.safe_load(text)["deployments"] if d["entrypoint"].endswith(".curate_matrix11k")]
     assert [d["name"] for d in parents] == ["default", "nightly", "paper"]
     for deployment in parents:
         config = CurateMatrix11k.model_validate(deployment["parameters"]["config"])

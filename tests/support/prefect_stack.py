@@ -1,8 +1,8 @@
 """A Prefect server, the deployments of prefect.yaml and their workers, as real processes on loopback.
 
     with PrefectStack(folder, env) as stack:
-        stack.deploy()                                 work pools, then `prefect deploy --all`
-        workers = [stack.start_worker(pool) for pool in POOLS]
+        stack.deploy()                                 `triptych deploy`: the work pools, too
+        workers = [stack.start_worker(pool) for pool in (PLAN, SHARDS)]
         run_id = stack.start("curate-matrix11k/default", {"config": {...}})
         stack.wait_for(run_id, "COMPLETED")
         stack.shards_of(run_id)                        its shards' flow runs, as the API's JSON
@@ -35,7 +35,6 @@ from tests.support.flow_runs import REPOSITORY
 logger = logging.getLogger(__name__)
 
 PLAN, SHARDS, GPU, BLENDER = "triptych-plan", "triptych-shards", "triptych-gpu", "triptych-blender"
-POOLS = {PLAN: "process", SHARDS: "process", GPU: "resident", BLENDER: "process"}
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 HEARTBEAT = "prefect.flow-run.heartbeat"
 RUN_ID, MARK = "PREFECT__FLOW_RUN_ID", "TRIPTYCH_TEST_PROGRAM"  # environment variables that tell processes apart
@@ -120,14 +119,19 @@ class PrefectStack:
         self.server.end()
 
     def deploy(self) -> None:
-        for pool, kind in POOLS.items():
-            self.cli("work-pool", "create", "--type", kind, pool)
-        self.cli("--no-prompt", "deploy", "--all")
+        command = [sys.executable, "-m", "flows.commands.cli", "deploy"]
+        done = subprocess.run(command, cwd=REPOSITORY, env=self.env, capture_output=True, text=True, timeout=CLI_S)
+        if done.returncode:
+            raise self.failure(f"triptych deploy ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
-    def start_worker(self, pool: str, limit: int = 2) -> Program:
-        """A worker that takes up to `limit` flow runs at once; returns when the server knows it."""
+    def start_worker(self, pool: str, limit: int = 2, env: Mapping[str, str] | None = None) -> Program:
+        """A worker that takes up to `limit` flow runs at once; returns when the server knows it.
+
+        env: what it has beside the others' environment
+        """
         name = f"{pool}-{len(self._programs)}"
-        worker = self._spawn(name, "worker", "start", "--pool", pool, "--name", name, "--limit", str(limit))
+        arguments = ("worker", "start", "--pool", pool, "--name", name, "--limit", str(limit))
+        worker = self._spawn(name, *arguments, env={**self.env, **(env or {})})
         path = f"/work_pools/{pool}/workers/filter"
         self.wait_until(lambda: name in [w["name"] for w in self.post(path, {})], f"{name} has come up", START_S)
         return worker
