@@ -73,7 +73,11 @@ def test_every_flow_holds_its_root_before_it_does_anything(
     monkeypatch.setattr("flows.engine.pipeline.held", ask)
     curation = load_flow(name)
     only_what_is_asked_first = SimpleNamespace(
-        root=tmp_path, dataset="of-a-test", product=curation.config.product, dispatch=DispatchConfig()
+        root=tmp_path,
+        dataset="of-a-test",
+        product=curation.config.product,
+        stages=[],
+        dispatch=DispatchConfig(),
     )
     with pytest.raises(Asked) as asked:
         curation.curate.fn(only_what_is_asked_first)
