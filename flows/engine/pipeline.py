@@ -21,7 +21,7 @@ from pydantic_settings import SettingsConfigDict
 
 from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
 from flows.engine.display import listener_for
-from flows.engine.run_form import FORM_HELP, in_order, section_field
+from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
 from flows.engine.steps import in_run, run_logger, run_step
 from schemas.config import Settings, StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
@@ -154,6 +154,9 @@ class CurationConfig(Settings):
         for section, kind in sections.items():
             decided = {name: told for name in kind.model_fields if (told := cls.by_profile(section, name))}
             referred, default = handler.resolve_ref_schema(properties[section]), cls._default(section)
+            if section == "dispatch":
+                routes = field_a_key(referred["properties"]["routes"], cls._routed(), "Deployment, as FLOW/NAME")
+                referred = {**referred, "properties": {**referred["properties"], "routes": routes}}
             properties[section] = section_field(properties[section], referred, default.model_dump(mode="json"), decided)
         first = [name for name in cls.first_options if name in properties]
         plain = [name for name in properties if name not in sections]
@@ -172,10 +175,14 @@ class CurationConfig(Settings):
     @field_validator("dispatch")
     @classmethod
     def _routes_are_stages(cls, dispatch: DispatchConfig) -> DispatchConfig:
-        names = [*(step.stage for step in cls.steps), WRITE]
-        if unknown := sorted(set(dispatch.routes) - set(names)):
-            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(names)}")
+        if unknown := sorted(set(dispatch.routes) - set(cls._routed())):
+            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(cls._routed())}")
         return dispatch
+
+    @classmethod
+    def _routed(cls) -> list[str]:
+        """What may be sent to a machine of its own."""
+        return [*(step.stage for step in cls.steps), WRITE]
 
     @property
     @abstractmethod

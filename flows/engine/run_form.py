@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
+from schemas.config import title_of
+
 Schema = dict[str, Any]
 ByProfile = Mapping[str, Any]  # profile -> what a field is in it where nothing else is asked for
 
@@ -21,6 +23,18 @@ FORM_HELP = "Submit runs it as it is deployed; open a section with its button Ow
 def in_order(properties: Schema, names: Iterable[str]) -> Schema:
     """Properties in this order. `position` tells it: a PostgreSQL server forgets the order of keys."""
     return {name: {**properties[name], "position": position} for position, name in enumerate(names)}
+
+
+def field_a_key(shown: Schema, keys: Iterable[str], description: str) -> Schema:
+    """A dictionary of texts, with a field for each key that it may have.
+
+    By itself it is entered as JSON, which is posted spoiled if the whole form is turned to JSON.
+    """
+    fields = {
+        key: {"type": "string", "minLength": 1, "title": title_of(key), "description": description} for key in keys
+    }
+    about = {"title": shown["title"], "description": shown["description"]}
+    return {"type": "object", "properties": in_order(fields, fields), "additionalProperties": False, **about}
 
 
 def section_field(

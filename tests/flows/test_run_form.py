@@ -224,6 +224,12 @@ def test_every_field_has_a_title_and_a_help_text_and_sections_are_closed(name: s
     assert {path for path, field in form.items() if field.get("anyOf", [{}])[0].get("title") == "By profile"} == decided
 
 
+def test_routes_have_a_field_for_each_stage() -> None:
+    routes = dict(fields(CONFIGS["kinemask"].model_json_schema()))["dispatch.routes"]
+    assert list(routes["properties"]) == ["simulate_scenes", "render_clips", "caption_clips", "write_shard"]
+    assert routes["properties"]["render_clips"]["title"] == "Render clips"
+
+
 @pytest.mark.parametrize(
     ("ground", "why"),
     [
