@@ -71,8 +71,10 @@ class CurateKinemask(CurationConfig):
         ["simple_motion", "interactions"],
         description="Which sets (KineMask 4.1). simple_motion: no collision; interactions: of a controlled object",
     )
-    n_train: int = Field(10_000, ge=0, description="Training clips of each set (KineMask 4.1)")
-    n_test: int = Field(100, ge=0, description="Test clips of each set, of other colours and floors (KineMask 4.1)")
+    n_train: int = Field(10_000, ge=0, title="Training clips", description="Training clips of each set (KineMask 4.1)")
+    n_test: int = Field(
+        100, ge=0, title="Test clips", description="Test clips of each set, of other colours and floors (KineMask 4.1)"
+    )
     floors: DataPath | None = Field(
         None,
         description="Folder of floor pictures, train/ and test/, named by what they show (the paper takes "

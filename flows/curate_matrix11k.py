@@ -100,7 +100,9 @@ class CurateMatrix11k(CurationConfig):
         description="JSONL, CSV or Parquet of videos and captions, or a folder of videos; a path or s3://bucket/key"
     )
     dataset: str = Field("matrix11k", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
-    allow_outside: bool = Field(False, description="Let a manifest name files outside its own folder")
+    allow_outside: bool = Field(
+        False, title="Allow files outside", description="Let a manifest name files outside its own folder"
+    )
     reader: ReaderName = Field(
         "pyav",
         description="Reads the frames of clips: pyav, or decord (the extra of that name), which gives the same bits or "

@@ -26,6 +26,7 @@ from pydantic_settings import CliApp, SettingsError
 
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.pipeline import CurationConfig, Preview, ReportFailed
+from flows.engine.run_form import told_by_profile
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath
 from tasks.engine.publish import LedgerError, YieldTooLow
@@ -179,7 +180,7 @@ def short_help(flow: CurationFlow) -> Iterator[str]:
     yield ""
     yield (sys.modules[flow.config.__module__].__doc__ or "").partition("\n")[0].partition(": ")[2]
     yield ""
-    options = [(_option(name), *_told(_field(flow.config, name))) for name in flow.config.first_options]
+    options = [(_option(name), *_told(flow.config, name)) for name in flow.config.first_options]
     options.append(("--dry-run", "Tell what would be computed and what is known already; compute nothing", ""))
     left = max(len(option) for option, *_ in options) + 2
     for option, text, default in options:
@@ -215,10 +216,13 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _told(field: FieldInfo) -> tuple[str, str]:
+def _told(config: type[CurationConfig], name: str) -> tuple[str, str]:
     """What a field is for, and its choices and default."""
+    field, section = _field(config, name), name.partition(".")
     choices = f" [{', '.join(get_args(field.annotation))}]" if get_origin(field.annotation) is Literal else ""
     default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
+    if by_profile := config.by_profile(section[0], section[2]):
+        default = f" (by profile: {told_by_profile(by_profile)})"
     return field.description or "", choices + default
 
 

@@ -11,20 +11,23 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run as current_run
 from prefect.utilities.urls import url_for
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from pydantic_settings import SettingsConfigDict
 
 from flows.engine.dispatch import DispatchConfig, Job, crash_silent_parents, rearm_parent, run_shards
 from flows.engine.display import listener_for
+from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
 from flows.engine.steps import in_run, run_logger, run_step
 from flows.engine.workers import on_this_worker, require_same_makers, write_makers
-from schemas.config import StageConfig
+from schemas.config import Settings, StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
 from schemas.record import StageResult
 from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
@@ -61,11 +64,11 @@ class Step(NamedTuple):
         return self.result.stage_name
 
 
-class CurationConfig(BaseModel):
+class CurationConfig(Settings):
     """What every curation flow can be told."""
 
     # `null` on the command line is what descriptions call null; CliApp's own word for it is None.
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, cli_parse_none_str="null")
+    model_config = SettingsConfigDict(cli_parse_none_str="null")
 
     product: ClassVar[Dataset]
     steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards
@@ -87,18 +90,85 @@ class CurationConfig(BaseModel):
     )
     report: bool = Field(True, description="Write a page about the snapshot, with videos of some of its clips")
     shard_size: int = Field(SHARD_SIZE, ge=1, description="Clips a shard")
-    endpoint: EndpointConfig = Field(EndpointConfig(), description="How LLM and VLM servers are asked")
+    endpoint: EndpointConfig = Field(
+        EndpointConfig(), title="Model servers", description="How LLM and VLM servers are asked"
+    )
     dispatch: DispatchConfig = Field(DispatchConfig(), description="Where shards run")
-    prices: TokenPrices = Field(TokenPrices(), description="What tokens cost: told in the report, no part of any key")
+    prices: TokenPrices = Field(
+        TokenPrices(), title="Token prices", description="What tokens cost: told in the report, no part of any key"
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse profiles that set what is not there, or what may be null: null says that nothing is asked for."""
+        super().__pydantic_init_subclass__(**kwargs)
+        # CliApp derives a class that names all defaults of a section as soon as one of its options is given.
+        cls.model_config = SettingsConfigDict(**{**cls.model_config, "nested_model_default_partial_update": False})
+        sections = cls.sections()
+        for section, choices in (choice for profile in cls.profiles.values() for choice in profile.items()):
+            for name in choices:
+                field = sections[section].model_fields.get(name) if section in sections else None
+                if field is None or type(None) in get_args(field.annotation):
+                    raise TypeError(
+                        f"{cls.__name__}: a profile sets {section}.{name}: no setting, or one that may be null"
+                    )
+
+    @classmethod
+    def sections(cls) -> dict[str, type[BaseModel]]:
+        """The fields that are groups of settings with defaults, by name."""
+        kinds = {name: field.annotation for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
+    @classmethod
+    def by_profile(cls, section: str, name: str) -> dict[str, Any]:
+        """What a setting is in each profile where nothing else is asked for; empty if no profile sets it."""
+        if not any(name in choices.get(section, {}) for choices in cls.profiles.values()):
+            return {}
+        default = getattr(cls._default(section), name)
+        return {profile: choices.get(section, {}).get(name, default) for profile, choices in cls.profiles.items()}
+
+    @classmethod
+    def _default(cls, section: str) -> Any:
+        return cls.model_fields[section].get_default(call_default_factory=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_profile(cls, values: Any) -> Any:
-        """The raw values, with the profile's choices where nothing else is asked for."""
-        if not isinstance(values, dict) or not isinstance(values.get("profile"), str):
+    def _fill_in(cls, values: Any) -> Any:
+        """The raw values; where nothing is asked for in a section, what the profile chooses, else its defaults.
+
+        Nothing is asked for by null: it stands for a whole section, or for a setting that profiles decide on.
+        """
+        if not isinstance(values, dict):
             return values
-        choices = cls.profiles.get(values["profile"], {})
-        return values | {section: {**choice, **_given(values.get(section))} for section, choice in choices.items()}
+        profile = values.get("profile", cls.model_fields["profile"].default if "profile" in cls.model_fields else None)
+        choices = cls.profiles.get(profile, {}) if isinstance(profile, str) else {}
+        filled = dict(values)
+        for section in cls.sections():
+            given = values.get(section)
+            if (section in values or section in choices) and isinstance(given, dict | BaseModel | None):
+                asked = {n: v for n, v in _given(given).items() if v is not None or not cls.by_profile(section, n)}
+                filled[section] = {**_given(cls._default(section)), **choices.get(section, {}), **asked}
+        return filled
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema that Prefect's run form is drawn from: flows/engine/run_form.py."""
+        schema = handler(core_schema)
+        form = handler.resolve_ref_schema(schema)
+        properties, sections = form["properties"], cls.sections()
+        for section, kind in sections.items():
+            decided = {name: told for name in kind.model_fields if (told := cls.by_profile(section, name))}
+            referred, default = handler.resolve_ref_schema(properties[section]), cls._default(section)
+            if section == "dispatch":
+                routes = field_a_key(referred["properties"]["routes"], cls._routed(), "Deployment, as FLOW/NAME")
+                referred = {**referred, "properties": {**referred["properties"], "routes": routes}}
+            properties[section] = section_field(properties[section], referred, default.model_dump(mode="json"), decided)
+        first = [name for name in cls.first_options if name in properties]
+        plain = [name for name in properties if name not in sections]
+        own = [name for name in sections if name not in CurationConfig.model_fields]  # in the order of the stages
+        form["properties"] = in_order(properties, dict.fromkeys([*first, *plain, *own, *properties]))
+        form["description"] = f"{form['description']} {FORM_HELP}"
+        return schema
 
     @field_validator("root", mode="before")
     @classmethod
@@ -110,9 +180,8 @@ class CurationConfig(BaseModel):
     @field_validator("dispatch")
     @classmethod
     def _routes_are_stages(cls, dispatch: DispatchConfig) -> DispatchConfig:
-        names = [*(step.stage for step in cls.steps), WRITE]
-        if unknown := sorted(set(dispatch.routes) - set(names)):
-            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(names)}")
+        if unknown := sorted(set(dispatch.routes) - set(cls._routed())):
+            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(cls._routed())}")
         return dispatch
 
     @model_validator(mode="after")
@@ -122,6 +191,11 @@ class CurationConfig(BaseModel):
             if self.dispatch.deployment is not None and isinstance(path, Path) and not path.is_absolute():
                 raise ValueError(f"{name} is {path}, which is another place on each worker; name an absolute path")
         return self
+
+    @classmethod
+    def _routed(cls) -> list[str]:
+        """What may be sent to a machine of its own."""
+        return [*(step.stage for step in cls.steps), WRITE]
 
     @property
     @abstractmethod

@@ -324,23 +324,19 @@ def _kill(pids: list[int]) -> bool:
     return bool(pids)
 
 
-# --- The button ------------------------------------------------------------------------------------
+# --- The browser -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
-    """press(run_id): the Retry button of a flow run's page, in a real browser.
-
-    Without Playwright or an installed Chromium, what the button asks of the API (and the log says so).
-    """
+def browser_page() -> Iterator[Any]:
+    """A page of a real browser; None without Playwright or an installed Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         chromium = None
     if chromium is None:
-        logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
-        yield stack.retry
+        yield None
         return
     with sync_playwright() as playwright:
         # Without a sandbox it runs as root too, as in a container; it opens no page but the server's.
@@ -349,6 +345,23 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
         )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
+    """press(run_id): the Retry button of a flow run's page, in a real browser.
+
+    Without Playwright or an installed Chromium, what the button asks of the API (and the log says so).
+    """
+    with browser_page() as page:
+        if page is None:
+            logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
+            yield stack.retry
+            return
 
         def press(run_id: str) -> None:
             page.goto(f"{stack.url}/runs/flow-run/{run_id}")
@@ -357,7 +370,4 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
             dialog.get_by_role("button", name="Retry").click()
             dialog.wait_for(state="hidden")
 
-        try:
-            yield press
-        finally:
-            browser.close()
+        yield press
