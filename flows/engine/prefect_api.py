@@ -1,0 +1,160 @@
+"""The Prefect API that the runs of a command show in, where one is configured. Without one, they need none.
+
+    api = configured_api()      None: nothing of Prefect's is asked
+    api.require()               it answers, or ServiceDown
+    with api.followed(): ...    it is told if the command is stopped
+
+A run bears an API that is away for a while, as when its server starts again: Prefect's client asks again for a minute,
+without a word. `followed` has the word, and ends the process when the API stays away.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from signal import Signals
+from typing import NoReturn
+
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.context import get_settings_context
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Cancelled
+
+from flows.engine.process import LAST_WORDS_S, at_stop, leave
+from flows.engine.steps import runs_of_this_process
+from schemas.outcome import ServiceDown
+
+logger = logging.getLogger(__name__)
+
+CONNECT_S, ANSWER_S = 3.0, 30.0  # a server on SQLite is slow while others work with it
+LOOK_EVERY_S, HEALTH_S = 5.0, 10.0
+PATIENCE_S = 60.0  # Prefect's own: its client asks six times, 2, 4, 8, 16 and 32 s after one another
+
+
+@dataclass(frozen=True)
+class Api:
+    """A configured API.
+
+    url:   without name and password
+    where: what configures it, and how that is undone
+    """
+
+    url: str
+    where: str
+    undo: str
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """While a command runs: tells when the API goes away, and it of a stop."""
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(ended,), name="prefect-api", daemon=True).start()
+        try:
+            with at_stop(report_stop):
+                yield
+        finally:
+            ended.set()
+
+    def require(self) -> None:
+        """Raises ServiceDown if it does not answer, or does not let this user in."""
+        try:
+            with asked_once(ANSWER_S) as client:
+                client.read_flow_runs(limit=1)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise self._is_none(str(error)) from error
+        except httpx.TransportError as error:
+            raise self.is_away(error) from error
+        except PrefectHTTPStatusError as error:
+            status = error.response.status_code
+            if status in (401, 403):
+                raise ServiceDown(
+                    f"{self} refuses this user ({status}): PREFECT_API_AUTH_STRING is what the server's "
+                    "PREFECT_SERVER_API_AUTH_STRING is, PREFECT_API_KEY a key of Prefect Cloud"
+                ) from error
+            raise self._is_none(f"it answers {status}") from error
+        except (ValueError, TypeError) as error:  # JSON or records
+            raise self._is_none("its answer is none of Prefect's") from error
+
+    def is_away(self, why: object) -> ServiceDown:
+        return ServiceDown(
+            f"{self} does not answer ({why}). Start it (prefect server start), or run without it: {self.undo}"
+        )
+
+    def _is_none(self, why: str) -> ServiceDown:
+        return ServiceDown(f"{self} is no Prefect API ({why}): an address is like http://127.0.0.1:4200/api")
+
+    def __str__(self) -> str:
+        return f"the Prefect API at {self.url} ({self.where})"
+
+    def _watch(self, ended: threading.Event) -> None:
+        away_since_s: float | None = None
+        while not ended.wait(LOOK_EVERY_S):
+            why = why_away()
+            if why is None:
+                if away_since_s is not None:
+                    logger.warning("%s answers again", self)
+                away_since_s = None
+            elif away_since_s is None:
+                away_since_s = time.monotonic()
+                logger.warning("%s does not answer (%s); the run bears that for %g s", self, why, PATIENCE_S)
+            elif time.monotonic() - away_since_s > PATIENCE_S and not ended.is_set():
+                self._give_up(why)
+
+    def _give_up(self, why: object) -> NoReturn:
+        error = self.is_away(why)
+        leave(f"{type(error).__name__}: {error}. What is done is kept: the same command goes on from here", 1)
+
+
+def configured_api() -> Api | None:
+    """The API that the environment, Prefect's profile or a settings file of the project names."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        return None
+    profile = get_settings_context().profile
+    if os.environ.get("PREFECT_API_URL") == url:
+        where, undo = "PREFECT_API_URL", "unset PREFECT_API_URL"
+    elif profile.settings.get(PREFECT_API_URL) == url:
+        where, undo = f"of the Prefect profile {profile.name}", "prefect config unset PREFECT_API_URL"
+    else:
+        where, undo = "of a settings file here", "remove it from .env, prefect.toml or pyproject.toml"
+    return Api(_without_user(url), where, undo)
+
+
+def _without_user(url: str) -> str:
+    with suppress(httpx.InvalidURL):
+        return str(httpx.URL(url).copy_with(userinfo=b""))
+    return url
+
+
+@contextmanager
+def asked_once(answer_s: float) -> Iterator[SyncPrefectClient]:
+    """A client that does not ask again."""
+    timeout = httpx.Timeout(answer_s, connect=min(answer_s, CONNECT_S))
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client(sync_client=True, httpx_settings={"timeout": timeout}) as client,
+    ):
+        yield client
+
+
+def why_away() -> Exception | None:
+    """What is wrong with the API now; None if it answers, whatever it says."""
+    with asked_once(HEALTH_S) as client:
+        error = client.api_healthcheck()
+    is_answer = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
+    return None if is_answer else error
+
+
+def report_stop(stop: Signals) -> None:
+    """Say of this process's runs that they were stopped: else they stay Running for ever."""
+    state = Cancelled(message=f"Stopped by {stop.name}; the same command goes on from here.")
+    with suppress(Exception), asked_once(LAST_WORDS_S) as client:
+        for run_id in runs_of_this_process():
+            client.set_flow_run_state(run_id, state, force=True)
