@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import httpx
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import CliApp, SettingsError
@@ -129,6 +130,9 @@ def errors_in_one_line(name: str) -> Iterator[None]:
         sys.exit(NOT_LATEST if isinstance(error, YieldTooLow) else NO_PAGE)
     except (*ENDS, ServiceDown) as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except httpx.TransportError as error:  # only Prefect's: model servers' and stores' are ServiceDown
+        api = configured_api()
+        sys.exit(f"{type(error).__name__}: {error}" if api is None else f"ServiceDown: {api.is_away(error)}")
     except OSError as error:
         sys.exit(f"{error.filename or name}: {error.strerror or error}")
 
@@ -148,7 +152,7 @@ class ToldOnce(logging.Filter):
         if message.startswith("Finished in state Failed"):
             return not any(f"{kind.__name__}: " in message for kind in (*ENDS, ServiceDown))
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, ENDS) or id(error) in self._told:
+        if isinstance(error, (*ENDS, httpx.TransportError)) or id(error) in self._told:
             return False
         if isinstance(error, ServiceDown):
             self._told.add(id(error))

@@ -4,8 +4,9 @@
     api.require()               it answers, or ServiceDown
     with api.followed(): ...    it is told if the command is stopped
 
-A run bears an API that is away for a while, as when its server starts again: Prefect's client asks again for a minute,
-without a word. `followed` has the word, and ends the process when the API stays away.
+A run bears an API that is away for a while, as when its server starts again. It needs one where a shard begins or ends:
+there Prefect's client asks again for a minute, without a word, and then each error is followed by another minute. In
+`followed` there is a word at once, and the first such minute is the last.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_S, ANSWER_S = 3.0, 30.0  # a server on SQLite is slow while others work with it
 LOOK_EVERY_S, HEALTH_S = 5.0, 10.0
-PATIENCE_S = 60.0  # Prefect's own: its client asks six times, 2, 4, 8, 16 and 32 s after one another
+PATIENCE_S = 45.0  # less than Prefect's own, whose client asks six times: 2, 4, 8, 16 and 32 s after one another
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Api:
     def followed(self) -> Iterator[None]:
         """While a command runs: tells when the API goes away, and it of a stop."""
         ended = threading.Event()
-        threading.Thread(target=self._watch, args=(ended,), name="prefect-api", daemon=True).start()
-        try:
-            with at_stop(report_stop):
+        with Outage().heard() as outage, at_stop(report_stop):
+            threading.Thread(target=self._watch, args=(ended, outage), name="prefect-api", daemon=True).start()
+            try:
                 yield
-        finally:
-            ended.set()
+            finally:
+                ended.set()
 
     def require(self) -> None:
         """Raises ServiceDown if it does not answer, or does not let this user in."""
@@ -93,23 +94,65 @@ class Api:
     def __str__(self) -> str:
         return f"the Prefect API at {self.url} ({self.where})"
 
-    def _watch(self, ended: threading.Event) -> None:
-        away_since_s: float | None = None
+    def _watch(self, ended: threading.Event, outage: Outage) -> None:
+        told = False
         while not ended.wait(LOOK_EVERY_S):
             why = why_away()
             if why is None:
-                if away_since_s is not None:
+                if told:
                     logger.warning("%s answers again", self)
-                away_since_s = None
-            elif away_since_s is None:
-                away_since_s = time.monotonic()
-                logger.warning("%s does not answer (%s); the run bears that for %g s", self, why, PATIENCE_S)
-            elif time.monotonic() - away_since_s > PATIENCE_S and not ended.is_set():
+                told, outage.waiting_since_s = False, None
+                continue
+            if not told:
+                logger.warning("%s does not answer (%s): where a shard begins or ends, the run waits", self, why)
+                told = True
+            waits_s = 0.0 if outage.waiting_since_s is None else time.monotonic() - outage.waiting_since_s
+            if waits_s > PATIENCE_S and not ended.is_set():
                 self._give_up(why)
 
     def _give_up(self, why: object) -> NoReturn:
         error = self.is_away(why)
         leave(f"{type(error).__name__}: {error}. What is done is kept: the same command goes on from here", 1)
+
+
+class Outage(logging.Filter):
+    """Hears in Prefect's log that the run waits for the API, and keeps out of it what `Api` tells.
+
+    waiting_since_s: when the run first asked in vain, by time.monotonic; None: it does not wait
+    """
+
+    LOGS = ("prefect.client", "prefect.events.clients", "prefect._internal.concurrency")
+    SAID_BY_API = ("Unable to connect to ", "Service 'EventsWorker' failed to process item")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting_since_s: float | None = None
+        self._client = logging.getLogger("prefect.client")
+        self._level = self._client.getEffectiveLevel()
+
+    @contextmanager
+    def heard(self) -> Iterator[Outage]:
+        own_level, raises = self._client.level, logging.raiseExceptions
+        self._client.setLevel(logging.DEBUG)
+        logging.raiseExceptions = False  # else Prefect prints each batch of log lines that the API does not take
+        for name in self.LOGS:
+            logging.getLogger(name).addFilter(self)
+        try:
+            yield self
+        finally:
+            for name in self.LOGS:
+                logging.getLogger(name).removeFilter(self)
+            self._client.setLevel(own_level)
+            logging.raiseExceptions = raises
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        # Log lines and events are sent from a thread of their own; the run does not wait for them.
+        if message.startswith("Encountered retryable") and record.threadName != "GlobalEventLoopThread":
+            self.waiting_since_s = self.waiting_since_s or time.monotonic()
+        if record.name == self._client.name and record.levelno < self._level:
+            return False
+        return not message.startswith(self.SAID_BY_API)
 
 
 def configured_api() -> Api | None:
