@@ -6,8 +6,10 @@ load_flow("matrix11k").config       -> CurateMatrix11k
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from flows.engine.command import CurationFlow
+if TYPE_CHECKING:  # it imports Prefect: two seconds, and a help that lists names needs none of it
+    from flows.engine.command import CurationFlow
 
 FLOWS: dict[str, str] = {
     "matrix11k": "flows.curate_matrix11k",

@@ -40,6 +40,7 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
+from schemas.regular_files import open_regular
 from schemas.service import ServiceDown
 
 T = TypeVar("T")
@@ -280,6 +281,14 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 # --- Reading and writing ---------------------------------------------------------------------
+
+
+def read_whole(path: AnyPath) -> bytes:
+    """The bytes of an object or a regular file; raises NotRegular for a named pipe, which would wait for ever."""
+    if isinstance(path, ObjectPath):
+        return path.read_bytes()
+    with open_regular(path) as file:
+        return file.read()
 
 
 def write_atomic(path: AnyPath, data: bytes) -> None:

@@ -6,10 +6,11 @@ triptych ask --root data clip dog.mp4
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import import_module
 from typing import NamedTuple
+
+from flows.engine.process import begin_command
 
 
 class Command(NamedTuple):
@@ -36,7 +37,8 @@ def usage() -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
+    if arguments is None:  # no test's call: this process is the command's
+        begin_command()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())

@@ -9,15 +9,11 @@ triptych demo dsr --folder demo-dsr               prompts, drawn samples, prefer
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import time
 from pathlib import Path
 
-from flows.engine.command import errors_in_one_line
-from flows.engine.steps import run_step
 from flows.registry import FLOWS, load_flow
-from tasks.engine.snapshots import Snapshot
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,14 +27,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="where everything is put (default: demo, or demo-DATASET)")
     asked, options = parser.parse_known_args(arguments)
     folder: Path = asked.folder or Path("demo" if asked.dataset == next(iter(FLOWS)) else f"demo-{asked.dataset}")
-    logging.basicConfig(level=logging.WARNING)
+    from flows.engine.command import (  # not for --help: it imports Prefect, which takes seconds
+        errors_in_one_line,
+        look_before,
+    )
+    from flows.engine.steps import run_step
+    from tasks.engine.snapshots import Snapshot
+
     started_s = time.monotonic()
     flow = load_flow(asked.dataset)
-    made = run_step("make_input", flow.demo, folder)
-    options = ["--root", str(folder), "--dataset", "demo", *made, *options]
-    print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
-    config = flow.parse(options)
     with errors_in_one_line(flow.name):
+        look_before(folder)
+        made = run_step("make_input", flow.demo, folder)
+        options = ["--root", str(folder), "--dataset", "demo", *made, *options]
+        print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
+        config = flow.parse(options)
         snapshot = Snapshot(flow.run(config))
     print(snapshot.manifest.tally, *config.product.headline(snapshot, config.compare_truth(snapshot)), sep="\n")
     print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")

@@ -30,7 +30,8 @@ from prefect.server.schemas.schedules import CronSchedule
 from prefect.workers.base import BaseWorker
 
 import flows.engine.resident_worker  # noqa: F401 - the type of a pool
-from flows.engine.server import prefect_server
+from flows.engine.command import errors_in_one_line
+from flows.engine.prefect_api import prefect_server
 
 PROJECT = Path(__file__).parents[2] / "prefect.yaml"
 TIMEZONE = "TRIPTYCH_TIMEZONE"
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
     project = yaml.safe_load(PROJECT.read_text())
     deployments: Deployments = project["deployments"]
     settings = read_settings(deployments, os.environ)
-    with prefect_server() as client:
+    with errors_in_one_line("deploy"), prefect_server() as client:
         for line in make_pools(client, project["definitions"]["pools"], deployments):
             print(line, flush=True)
     deploy_all({**os.environ, **settings})

@@ -10,27 +10,30 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import httpx
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import CliApp, SettingsError
 
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.pipeline import CurationConfig, Preview, ReportFailed
+from flows.engine.prefect_api import Api, configured_api
+from flows.engine.process import broken_connections_are_errors
 from flows.engine.run_form import told_by_profile
+from flows.engine.steps import log_plainly
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath
 from tasks.engine.publish import LedgerError, YieldTooLow
 from tasks.engine.snapshots import SnapshotError
+from tasks.engine.work import require_writable
 from tasks.readers.lines import ManifestError
 
 WIDTH = 100
@@ -70,12 +73,19 @@ class CurationFlow:
                 self.run(config)
 
     def run(self, config: CurationConfig) -> AnyPath:
-        """The snapshot's folder. Ctrl-C ends the process at once."""
-        previous = signal.signal(signal.SIGINT, _stop)
-        try:
-            folder: AnyPath = self.curate(config)
-        finally:
-            signal.signal(signal.SIGINT, previous)
+        """Run the flow, plainly or, where an API is configured, as a run that Prefect shows; the snapshot's folder.
+
+        Raises ServiceDown before anything is computed if that API does not answer or the root cannot be written to.
+        """
+        api = look_before(config.root)
+        if api is None and config.dispatch.deployment:
+            raise ServiceDown(
+                f"--dispatch.deployment {config.dispatch.deployment}: a Prefect server sends shards there, and none is "
+                "configured: set PREFECT_API_URL, or leave the option out"
+            )
+        curate = self.curate if api else self.curate.fn
+        with broken_connections_are_errors(), api.followed() if api else nullcontext():
+            folder: AnyPath = curate(config)
         return folder
 
     def parse(self, arguments: list[str], given: Mapping[str, Any] | None = None) -> CurationConfig:
@@ -107,9 +117,19 @@ class CurationFlow:
         return f"`triptych curate {self.name} --help` lists the first options, --help-all every one"
 
 
+def look_before(root: AnyPath) -> Api | None:
+    """The configured API, after a look at what every run needs. Raises ServiceDown if it is not there."""
+    require_writable(root)
+    if api := configured_api():
+        api.require()
+    return api
+
+
 @contextmanager
 def errors_in_one_line(name: str) -> Iterator[None]:
     """What a user can mend ends the process with one line, the last, and its exit status."""
+    if configured_api() is None:
+        log_plainly()
     told = ToldOnce()
     for logger in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(told)
@@ -120,6 +140,9 @@ def errors_in_one_line(name: str) -> Iterator[None]:
         sys.exit(NOT_LATEST if isinstance(error, YieldTooLow) else NO_PAGE)
     except (*ENDS, ServiceDown) as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except httpx.TransportError as error:  # only Prefect's: model servers' and stores' are ServiceDown
+        api = configured_api()
+        sys.exit(f"{type(error).__name__}: {error}" if api is None else f"ServiceDown: {api.is_away(error)}")
     except OSError as error:
         sys.exit(f"{error.filename or name}: {error.strerror or error}")
 
@@ -136,29 +159,15 @@ class ToldOnce(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if message.startswith("Stopping temporary server"):  # at the very end, below the last line
-            return False
         if message.startswith("Finished in state Failed"):
             return not any(f"{kind.__name__}: " in message for kind in (*ENDS, ServiceDown))
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, ENDS) or id(error) in self._told:
+        if isinstance(error, (*ENDS, httpx.TransportError)) or id(error) in self._told:
             return False
         if isinstance(error, ServiceDown):
             self._told.add(id(error))
             record.msg, record.args, record.exc_info = f"ServiceDown: {error}", (), None
         return True
-
-
-def _stop(*_: Any) -> None:
-    """On Ctrl-C. Results appear whole, so that nothing is lost; threads in the midst of a row would take minutes."""
-    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    print(f"{show_cursor}\nstopped; the same command goes on from here", file=sys.stderr, flush=True)
-    # Prefect's temporary server would live on. Its module is heavy: where it is not imported, there is no server.
-    if module := sys.modules.get("prefect.server.api.server"):
-        for server in module.SubprocessASGIServer._instances.values():
-            if server.server_process is not None:
-                server.server_process.terminate()
-    os._exit(130)
 
 
 def fault_lines(error: ValidationError) -> Iterator[str]:

@@ -39,7 +39,7 @@ from tasks.engine.publish import ask_command, publish_snapshot, shortfall, yield
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
-from tasks.engine.work import Work, full_disk_is_a_service_down
+from tasks.engine.work import Work, unwritable_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
 from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.page import PageContext
@@ -333,7 +333,7 @@ def run_shard_stage(config: CurationConfig, name: str, shard: AnyPath) -> AnyPat
 
 
 def write_tables(config: CurationConfig, shard: AnyPath) -> None:
-    with full_disk_is_a_service_down(WRITE, config.root):
+    with unwritable_is_a_service_down(WRITE, config.root):
         write_shard(config.work, load_shard(shard, config.row_payload), config.product)
 
 
@@ -463,7 +463,7 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
     stages = config.stages
     earlier = Snapshot.latest_readable(config.snapshots)
     configs = {stage.name: stage.config for stage in stages} | config.settings
-    with full_disk_is_a_service_down("publish_snapshot", config.root):
+    with unwritable_is_a_service_down("publish_snapshot", config.root):
         folder = publish_snapshot(
             config.work,
             config.snapshots,
@@ -503,7 +503,7 @@ def report_on(config: CurationConfig, snapshot: Snapshot) -> AnyPath:
         prices=config.prices,
         truth=config.compare_truth(snapshot),
     )
-    with full_disk_is_a_service_down("write_report", config.root):
+    with unwritable_is_a_service_down("write_report", config.root):
         return config.product.write_report(snapshot, config.root / "reports" / snapshot.id, context)
 
 

@@ -25,7 +25,7 @@ from schemas.outcome import ServiceDown
 from schemas.provenance import MadeBy
 from schemas.storage import AnyPath, write_atomic
 from tasks.engine.stage import AnyStage
-from tasks.engine.work import Work, full_disk_is_a_service_down
+from tasks.engine.work import Work, unwritable_is_a_service_down
 from tasks.readers.lines import ManifestError
 
 
@@ -69,7 +69,7 @@ def on_this_worker(log: Any) -> Iterator[None]:
 def write_makers(work: Work, stages: Sequence[AnyStage]) -> None:
     """Write down by whom this run's answers are made; tried again, it overwrites what it wrote."""
     makers = {stage.name: Makers.of(stage) for stage in stages}
-    with full_disk_is_a_service_down("makers", work.root):
+    with unwritable_is_a_service_down("makers", work.root):
         write_atomic(_path(work, str(current_run.id)), _MAKERS.dump_json(makers))
 
 

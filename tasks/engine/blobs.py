@@ -19,7 +19,7 @@ from threading import Lock
 
 from schemas.blob import Blob, BlobStore, sha256_of
 from schemas.outcome import RowFailed
-from schemas.storage import AnyPath, write_atomic
+from schemas.storage import AnyPath, read_whole, write_atomic
 
 KEPT_BYTES = 256 * 2**20  # of the blobs that were read last: about the videos of a shard
 
@@ -49,7 +49,7 @@ class StoredBlob(Blob):
     def fetch(self) -> bytes:
         """The bytes as they lie there now. Raises BlobLost, ServiceDown."""
         try:
-            data: bytes = self.path.read_bytes()
+            data = read_whole(self.path)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise BlobLost(self.path, "gone") from error
         if sha256_of(data) != self.sha256:

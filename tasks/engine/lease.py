@@ -39,7 +39,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from schemas.outcome import printable
 from schemas.service import ServiceDown
 from schemas.storage import AnyPath, write_atomic
-from tasks.engine.work import full_disk_is_a_service_down
+from tasks.engine.work import unwritable_is_a_service_down
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Holder(BaseModel):
 def held(root: AnyPath, holder: Holder, log: Any = logger) -> Iterator[None]:
     """Hold a root; waits until nobody else does. Raises OSError or ServiceDown if it cannot be written to."""
     lease = Lease(root, holder, log)
-    with full_disk_is_a_service_down("lease", root):
+    with unwritable_is_a_service_down("lease", root):
         lease.take()
     ended = threading.Event()
     renewing = threading.Thread(target=lease.renew_until, args=(ended,), name="lease", daemon=True)

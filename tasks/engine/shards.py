@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from schemas.clip import Clip
 from schemas.outcome import Outcome, Subject
 from schemas.record import content_hash
-from schemas.storage import AnyPath, parse_path
+from schemas.storage import AnyPath, parse_path, read_whole
 
 P = TypeVar("P", bound=Subject)
 
@@ -54,7 +54,7 @@ class Shard(BaseModel, Generic[P]):
 
 
 def load_shard(path: AnyPath | str, payload: type[P]) -> Shard[P]:
-    return Shard[payload].model_validate_json(parse_path(path).read_bytes())  # type: ignore[valid-type]
+    return Shard[payload].model_validate_json(read_whole(parse_path(path)))  # type: ignore[valid-type]
 
 
 def plan_shards(rows: Sequence[P], size: int) -> list[Shard[P]]:

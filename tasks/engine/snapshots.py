@@ -31,7 +31,7 @@ from schemas.mask_track import decode_masks
 from schemas.outcome import ServiceDown
 from schemas.record import Record, require_columns
 from schemas.snapshot import SnapshotManifest
-from schemas.storage import AnyPath, ObjectPath, at_once, parse_path
+from schemas.storage import AnyPath, ObjectPath, at_once, parse_path, read_whole
 from tasks.engine.inputs import Inputs
 
 LATEST = "LATEST"
@@ -95,7 +95,7 @@ class Snapshot:
         Raises SnapshotError if LATEST is damaged.
         """
         try:
-            id = (snapshots / LATEST).read_text().strip()
+            id = read_whole(snapshots / LATEST).decode().strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -124,7 +124,7 @@ class Snapshot:
     def manifest(self) -> SnapshotManifest:
         """Raises SnapshotError if it is damaged, or of a version that this one does not know."""
         try:
-            return SnapshotManifest.from_json((self.folder / MANIFEST).read_bytes())
+            return SnapshotManifest.from_json(read_whole(self.folder / MANIFEST))
         except (ValidationError, OSError) as error:
             what = f"{error.error_count()} faults" if isinstance(error, ValidationError) else str(error)
             raise SnapshotError(

@@ -26,11 +26,11 @@ from schemas.config import StageConfig
 from schemas.outcome import Outcome, RowFailed, RowRejected, ServiceDown, Status, Subject, Suspicion
 from schemas.provenance import MadeBy
 from schemas.record import StageResult, content_hash
-from schemas.storage import AnyPath, is_full_disk
+from schemas.storage import AnyPath
 from schemas.usage import Meter, ModelUsage
 from tasks.engine.progress import LOOK_EVERY_S, AtWork, Listener, LogLines, Tally
 from tasks.engine.shards import Row, Shard
-from tasks.engine.work import Made, Work, full_disk_is_a_service_down
+from tasks.engine.work import Made, Work, is_unwritable, unwritable_is_a_service_down
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def run_stage(
     waiting.reverse()
     failures = Failures(stage.name, tally)
     with (
-        full_disk_is_a_service_down(stage.name, work.root),
+        unwritable_is_a_service_down(stage.name, work.root),
         (listener or LogLines(log)).follow(tally) as look,
         ThreadPoolExecutor(max_workers=max(1, stage.concurrency), thread_name_prefix=stage.name) as pool,
     ):
@@ -220,7 +220,7 @@ def _run_row(work: Work, stage: Stage[P, X, R], row: Row[P]) -> RowEnd:
     except ServiceDown:
         raise
     except Exception as error:
-        if is_full_disk(error):
+        if is_unwritable(error, work.root):
             raise
         ended = _ended(stage.name, row, "failed", "error", f"{type(error).__name__}: {error}", retryable=True)
         return RowEnd(ended, "failed", error, meter.spent)

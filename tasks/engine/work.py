@@ -10,7 +10,9 @@ work/shards/<shard_id>/<n>-<chain>.json      the shard's rows after n stages: th
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from schemas.outcome import Outcome, RowFailed, ServiceDown
 from schemas.record import StageResult
-from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, write_atomic
+from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, read_whole, write_atomic
 from schemas.usage import Meter, ModelUsage
 from tasks.engine.blobs import BlobLost, Blobs
 from tasks.engine.inputs import Inputs
@@ -103,7 +105,7 @@ class Work(BaseModel):
         """What a row's JSON says, or None. blobs: learns what it refers to"""
         path = self.result_path(record, key)
         try:
-            return Made[record].model_validate_json(path.read_bytes(), context=blobs)  # type: ignore[valid-type]
+            return Made[record].model_validate_json(read_whole(path), context=blobs)  # type: ignore[valid-type]
         except FileNotFoundError:
             return None
         except ValidationError as error:
@@ -135,7 +137,7 @@ class Work(BaseModel):
 
     def save_shard(self, shard: Shard[P]) -> AnyPath:
         path = self.state_path(shard.shard_id, shard.step, shard.chain)
-        with full_disk_is_a_service_down("shards", self.root):
+        with unwritable_is_a_service_down("shards", self.root):
             write_atomic(path, shard.model_dump_json().encode())
         return path
 
@@ -146,21 +148,73 @@ def _key_of(usage_path: AnyPath) -> str:
 
 def _read_usage(path: AnyPath) -> list[ModelUsage]:
     try:
-        return _USAGE.validate_json(path.read_bytes())
+        return _USAGE.validate_json(read_whole(path))
     except ValidationError as error:
         logger.warning("%s cannot be read and is not counted (%d errors)", path, error.error_count())
         return []
 
 
+# --- Where nothing can be written -----------------------------------------------------------------
+
+_ANOTHER = "or take another root (--root)"
+_REMEDIES = {
+    errno.ENOSPC: "Make room there and run it again.",
+    errno.EDQUOT: "Make room there (it is a quota that is used up) and run it again.",
+    errno.EROFS: f"It is mounted read-only: mount it for writing, {_ANOTHER}.",
+    errno.EACCES: f"Its owner or mode keeps user {os.geteuid()} out: change them, {_ANOTHER}.",
+    errno.EPERM: f"Its owner or mode keeps user {os.geteuid()} out: change them, {_ANOTHER}.",
+    errno.ENOTDIR: f"A file has the name of a folder: move it away, {_ANOTHER}.",
+    errno.EEXIST: f"A file has the name of a folder: move it away, {_ANOTHER}.",
+}
+
+
+def is_unwritable(error: BaseException, root: AnyPath) -> bool:
+    """Does an error say that no row below this root can be kept: a full disk, or a root that is another user's?"""
+    if is_full_disk(error):
+        return True
+    if not isinstance(error, OSError) or error.errno not in _REMEDIES or not isinstance(root, Path):
+        return False
+    if error.filename is None:
+        return False
+    place = Path(os.fsdecode(error.filename))
+    return place.is_relative_to(root) or root.is_relative_to(place)
+
+
 @contextmanager
-def full_disk_is_a_service_down(stage: str, root: AnyPath) -> Iterator[None]:
-    """Around whatever writes below `root`: a full disk is told with what to do about it."""
+def unwritable_is_a_service_down(stage: str, root: AnyPath) -> Iterator[None]:
+    """Around whatever writes below `root`: a disk that is full, or refuses, is told with what to do about it."""
     try:
         yield
     except OSError as error:
-        if not is_full_disk(error):
+        if not is_unwritable(error, root):
             raise
-        disk = root if isinstance(root, Path) else tempfile.gettempdir()  # a store has none that fills
-        raise ServiceDown(
-            f"{stage}: cannot write to {disk}: {error.strerror}. Make room there and run it again."
-        ) from error
+        place = root if isinstance(root, Path) else tempfile.gettempdir()  # a store has no disk that fills
+        if not is_full_disk(error):
+            place = error.filename
+        remedy = _REMEDIES[error.errno or 0]
+        raise ServiceDown(f"{stage}: cannot write to {place}: {error.strerror}. {remedy}") from error
+
+
+def require_writable(root: AnyPath) -> None:
+    """Look before a run starts whether it can write below its root; makes the root. Raises ServiceDown.
+
+    A store is not asked: the first row is.
+    """
+    if not isinstance(root, Path):
+        return
+    with unwritable_is_a_service_down("--root", root):
+        root.mkdir(parents=True, exist_ok=True)
+        for pattern in (".", "snapshots", "reports", "work", "work/*", "work/rows/*"):
+            for folder in root.glob(pattern) if "*" in pattern else [root / pattern]:
+                _try_to_write(folder)
+
+
+def _try_to_write(folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except FileNotFoundError:
+        return  # the run makes it
+    except OSError as error:
+        error.filename = str(folder)  # not the temporary file's
+        raise

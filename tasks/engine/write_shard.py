@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.record import content_hash, write_table
-from schemas.storage import at_once, write_atomic
+from schemas.storage import at_once, read_whole, write_atomic
 from tasks.engine.dataset import Dataset
 from tasks.engine.shards import Shard
 from tasks.engine.work import Work
@@ -33,7 +33,7 @@ def find_done(work: Work, shard_id: str, chain: str) -> ShardDone | None:
     """What the shard left after this chain of stages, if its tables are all there."""
     path = work.shard_path(shard_id, _done_name(chain))
     try:
-        done = ShardDone.model_validate_json(path.read_bytes())
+        done = ShardDone.model_validate_json(read_whole(path))
     except (FileNotFoundError, ValidationError):
         return None
     there = {table.name for table in (path.parent / done.folder).glob("*.parquet")}

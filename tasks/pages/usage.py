@@ -15,7 +15,7 @@ from typing import Any
 from schemas.outcome import ServiceDown, Subject
 from schemas.record import Record, column
 from schemas.snapshot import ShardEntry
-from schemas.storage import AnyPath, at_once
+from schemas.storage import AnyPath, at_once, read_whole
 from schemas.usage import ModelRole, TokenPrices, Usage
 from tasks.engine.shards import Row, load_shard
 from tasks.engine.snapshots import Snapshot
@@ -103,7 +103,7 @@ class UsageReport(Record):
 def usage_of(report: AnyPath) -> UsageReport | None:
     """What model servers were asked for the snapshot of a report's folder; None if they were asked nothing."""
     try:
-        return UsageReport.from_json((report / USAGE_FILE).read_bytes())
+        return UsageReport.from_json(read_whole(report / USAGE_FILE))
     except FileNotFoundError:
         return None
 

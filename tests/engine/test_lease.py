@@ -363,7 +363,8 @@ def test_a_file_that_was_deleted_or_damaged_is_written_again(root: AnyPath, cloc
 
 def test_a_root_that_cannot_be_written_to_says_so_at_once(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(OSError, match="data"), held(tmp_path / "data", holder(), LOG):
+    told = pytest.raises(ServiceDown, match="A file has the name of a folder")
+    with told, held(tmp_path / "data", holder(), LOG):
         pytest.fail("the root is a file")
 
 

@@ -78,3 +78,28 @@ def test_a_parent_whose_yield_was_too_low_is_not_queued_again_by_its_shards() ->
 
 def test_no_jobs_ask_no_server() -> None:
     run_shards(lambda: None, [], DispatchConfig(deployment="no-such/deployment"), logging.getLogger(__name__))
+
+
+def run_here(fails_with: Exception, log: logging.Logger) -> ShardsFailed:
+    @flow
+    def shard_flow(shard: str, stages: list[str]) -> None:
+        raise fails_with
+
+    jobs = [Job(name=f"shard-{name}", parameters={"shard": name}, stages=list(STAGES)) for name in "ab"]
+    with pytest.raises(ShardsFailed) as caught:
+        run_shards(shard_flow, jobs, DispatchConfig(), log)
+    return caught.value
+
+
+def test_a_service_that_is_down_is_one_line_a_shard(caplog: pytest.LogCaptureFixture) -> None:
+    run_here(ServiceDown("no answer"), logging.getLogger(__name__))
+    assert caplog.messages == ["ServiceDown: no answer"] * 2
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.logs_errors
+def test_an_error_of_the_program_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    failed = run_here(ZeroDivisionError("division by zero"), logging.getLogger(__name__))
+    assert failed.failures["shard-a"] == "ZeroDivisionError: division by zero"
+    assert caplog.text.count("Traceback") == 2
+    assert "raise fails_with" in caplog.text

@@ -25,6 +25,7 @@ from flows.curate_dsr import CurateDsr
 from flows.engine.dispatch import DispatchConfig, ShardsFailed
 from schemas.dsr import ROLES, SHARD_TABLES, WHOLE_TABLES, DsrSample, DsrStatistics
 from schemas.outcome import RowFailed, ServiceDown
+from schemas.storage import AnyPath, read_whole
 from tasks.backends.drawn_videos import DrawnVideos
 from tasks.backends.openai.api import EndpointConfig
 from tasks.datasets.dsr.grammar import structured_text
@@ -234,14 +235,13 @@ def test_a_dataset_without_a_valid_sample_is_published_and_says_so(tmp_path: Pat
 
 def test_a_generated_video_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Detected in, tracked through, scored, judged and published; the rows that tell of it hold no bytes."""
-    reads: Counter[Path] = Counter()
-    read_bytes = Path.read_bytes
+    reads: Counter[AnyPath] = Counter()
 
-    def read_and_count(path: Path) -> bytes:
+    def read_and_count(path: AnyPath) -> bytes:
         reads[path] += 1
-        return read_bytes(path)
+        return read_whole(path)
 
-    monkeypatch.setattr(Path, "read_bytes", read_and_count)
+    monkeypatch.setattr("tasks.engine.blobs.read_whole", read_and_count)
     config = tiny_samples(tmp_path)
     snapshot = sample_here(config)
     videos = [path for path in (config.work.root / "blobs").glob("*/*") if path.is_file()]

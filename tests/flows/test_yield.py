@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 
 from flows.commands import ask, demo
 from flows.commands.export import main as export
-from flows.engine.command import NO_PAGE, NOT_LATEST, CurationFlow
+from flows.engine.command import NO_PAGE, NOT_LATEST
 from flows.registry import FLOWS
 from tasks.datasets.registry import DATASETS
 from tasks.engine.publish import YieldTooLow
@@ -43,11 +42,6 @@ MOST, ONE, NONE = "g", "t", " "  # forbidden: 4, 1 and 0 of the windows are acce
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "toy", "tests.support.toy.dataset:TOY")
     monkeypatch.setitem(FLOWS, "toy", "tests.support.toy.flow")
-    monkeypatch.setattr(toy, "FLOW", HERE)
-
-
-# The command without Prefect's engine, whose temporary server takes ten seconds to start.
-HERE: CurationFlow = replace(toy.FLOW, curate=curate_toy.fn)
 
 
 def forbidding(root: Path, letter: str, **changes: Any) -> CurateToy:
@@ -56,7 +50,7 @@ def forbidding(root: Path, letter: str, **changes: Any) -> CurateToy:
 
 
 def typed(root: Path, letter: str, *options: str) -> None:
-    HERE.main(["--root", str(root), "--words", WORDS, "--shard-size", "2", "--count.forbidden", letter, *options])
+    toy.FLOW.main(["--root", str(root), "--words", WORDS, "--shard-size", "2", "--count.forbidden", letter, *options])
 
 
 # --- LATEST --------------------------------------------------------------------------------------
@@ -185,7 +179,7 @@ def test_the_demo_exits_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.slow
 def test_the_line_is_the_last_that_a_user_sees(tmp_path: Path) -> None:
-    """With Prefect, which tells of what it does until its end, and a folder whose only video cannot be read."""
+    """A folder whose only video cannot be read."""
     videos = tmp_path / "videos"
     videos.mkdir()
     (videos / "dog.mp4").write_bytes(b"no video")

@@ -7,13 +7,12 @@ The browser itself does the same in tests/flows/deployed/test_form.py.
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 import yaml
+from prefect.utilities.importtools import import_object
 
 from flows.engine.pipeline import CurationConfig
 from tests.support.flow_runs import REPOSITORY
@@ -50,8 +49,7 @@ def deployments() -> Iterator[Deployment]:
         r"{{ \$(\w+) }}", lambda found: f"/given/{found[1].lower()}", (REPOSITORY / "prefect.yaml").read_text()
     )
     for entry in yaml.safe_load(text)["deployments"]:
-        path, _, function = entry["entrypoint"].partition(":")
-        flow = getattr(importlib.import_module(path.removesuffix(".py").replace(os.sep, ".")), function)
+        flow = import_object(entry["entrypoint"])
         if entry.get("parameters"):
             yield Deployment(f"{flow.name}/{entry['name']}", flow, entry["parameters"])
 

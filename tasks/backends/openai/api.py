@@ -30,10 +30,9 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
-import openai
 from pydantic import Field
 
 from schemas.config import StageConfig
@@ -54,6 +53,9 @@ from tasks.backends.openai.replies import (
     validate,
 )
 from tasks.prompts import Prompt
+
+if TYPE_CHECKING:  # half a second, for which nobody waits who only wants the config
+    import openai
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,8 @@ class ChatClient:
     """
 
     def __init__(self, endpoint: Endpoint, config: EndpointConfig, cache_dir: AnyPath) -> None:
+        import openai
+
         self.endpoint, self.config, self.cache_dir = endpoint, config, cache_dir
         self._key = endpoint.key.get_secret_value() if endpoint.key else ""
         self._slots = threading.BoundedSemaphore(config.concurrency)
@@ -267,6 +271,8 @@ class ChatClient:
 
     async def _send(self, body: dict[str, Any]) -> str | RequestFault:
         """The answer's text. The library's own parser is too lenient: it takes "5" for 5 and HTML for an object."""
+        import openai
+
         endpoint = self.endpoint
         try:
             async with asyncio.timeout(self.config.deadline_s):
@@ -349,6 +355,8 @@ def _as_data(data: Mapping[str, Json]) -> str:
 
 def _schema(reply_model: type[Reply]) -> dict[str, object]:
     """The reply's strict JSON schema, by the public function that reaches the library's own conversion."""
+    import openai
+
     return openai.pydantic_function_tool(reply_model)["function"]["parameters"]
 
 

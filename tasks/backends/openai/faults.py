@@ -11,12 +11,13 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import openai
+from typing import TYPE_CHECKING, Literal
 
 from schemas.outcome import printable
 from tasks.backends.openai.endpoint import Endpoint, variable
+
+if TYPE_CHECKING:
+    import openai
 
 
 @dataclass(frozen=True)

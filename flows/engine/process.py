@@ -1,0 +1,79 @@
+"""The process of a command: how it ends when it is told to.
+
+    begin_command()              first of all, before the imports that take seconds
+    with at_stop(report): ...    what else is to be done when the process is told to end, in a second at most
+
+Ctrl-C, SIGTERM (systemd, Slurm, containers) and SIGHUP (the terminal was closed) end the process at once, with one line
+and the exit status 128 + the signal's number. Results appear whole, so that nothing is lost; the threads in the midst
+of a row would take minutes. What the process has started ends with it (tasks/backends/cycles/process.py).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LAST_WORDS_S = 1.0  # how long all that is to be done at a stop may take
+SHOW_CURSOR = "\x1b[?25h"  # a progress bar has hidden it
+
+_at_stop: list[Callable[[signal.Signals], None]] = []
+_begun = threading.Lock()
+
+
+def begin_command() -> None:
+    """From here on this process is a command: signals end it, `| head` ends it without a word. In its main thread."""
+    if not _begun.acquire(blocking=False):
+        return
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    warnings.filterwarnings("ignore", "Failed to create the Prefect home")  # nothing here needs it
+    # `nohup` has SIGHUP ignored.
+    stops = [stop for stop in STOPS if stop != signal.SIGHUP or signal.getsignal(stop) != signal.SIG_IGN]
+    # Blocked, and taken by a thread that does nothing else. Python's own handlers run in the main thread, which may
+    # be in the midst of a long call, and Prefect sets one that first tells its server, however long that takes.
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    threading.Thread(target=lambda: _stop(signal.Signals(signal.sigwait(stops))), name="signals", daemon=True).start()
+
+
+@contextmanager
+def at_stop(act: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """If a signal ends the process in here, act first: in a thread of its own, which is not waited for long."""
+    _at_stop.append(act)
+    try:
+        yield
+    finally:
+        _at_stop.remove(act)
+
+
+@contextmanager
+def broken_connections_are_errors() -> Iterator[None]:
+    """Whoever writes to a server that has closed the connection gets an error. SIGPIPE would end the process."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
+def leave(line: str, status: int) -> NoReturn:
+    """End the process at once, from any thread; nothing waits for work that goes on."""
+    begin = f"{SHOW_CURSOR}\n" if os.isatty(2) else ""  # below a bar, or the ^C that a terminal shows
+    with suppress(OSError, ValueError):  # the terminal is gone
+        if select.select([], [2], [], 0.1)[1]:  # nobody reads what was written before: a full pipe, Ctrl-S
+            os.write(2, f"{begin}{line}\n".encode())
+    os._exit(status)
+
+
+def _stop(stop: signal.Signals) -> NoReturn:
+    acts = [threading.Thread(target=act, args=(stop,), daemon=True) for act in _at_stop]
+    for act in acts:
+        act.start()
+    for act in acts:
+        act.join(LAST_WORDS_S)
+    leave("stopped; the same command goes on from here", 128 + stop)
