@@ -77,8 +77,6 @@ class PrefectStack:
         self.env = inherited | {
             "PREFECT_HOME": str(folder / "home"),
             "PREFECT_API_URL": self.api,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the V1 UI works offline
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_WORKER_QUERY_SECONDS": "2",  # how often a worker asks for work; 10 by default
             "NO_COLOR": "1",
