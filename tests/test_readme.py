@@ -37,7 +37,7 @@ TEXTS = {page: page.read_text() for page in PAGES}
 PROGRAMS = ("triptych", "python -m", "make", "prefect", "docker compose", "pip install")
 OTHER_PROGRAMS = ("cp", "source", "vllm")
 PLACES = r"(?<![\w/.-])(?:flows|tasks|schemas|tests|docker|docs|benchmarks)/[\w./-]*"
-UNTRACKED = ("docker/.env",)  # what a user makes
+UNTRACKED = ("docker/.env", "docker/certificate/")  # what a user makes
 REGISTRIES = r"pypi|pythonhosted|huggingface\.co|ghcr\.io|quay\.io|docker\.io|download\.pytorch"
 FOLDERS_OF_A_MACHINE = r"(?<![\w/])/(work|tmp|root|home)\b"
 
@@ -241,7 +241,7 @@ def options_of_flows() -> dict[str, set[str]]:
 def other_options() -> set[str]:
     """Options of the commands that are no flow's, as their --help prints them, and of curate's help."""
     found = {"--help", "--help-all", "--dry-run"}
-    for command in ("ask", "demo", "export", "condition"):
+    for command in ("ask", "demo", "export", "notify", "condition"):
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
             importlib.import_module(COMMANDS[command].module).main(["--help"])
         found |= set(re.findall(r"--[a-z][\w.-]+", out.getvalue()))

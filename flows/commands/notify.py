@@ -46,7 +46,7 @@ NEWS = {f"{EVENT}{state}" for state in ("Pending", "Running", "Completed", "Canc
 # Jinja templates, which the server fills in.
 RUN = "{{ flow.name }}{% if deployment %}/{{ deployment.name }}{% endif %} {{ flow_run.name }}"
 REASON = (
-    "{% set told = (flow_run.state.message or 'no message') | trim %}"
+    "{% set told = (flow_run.state.message or '') | trim or 'no message' %}"
     "{{ told.splitlines()[-1] | trim | replace('Flow run encountered an exception: ', '') | truncate(600) }}"
 )
 WHAT_HAPPENED = {
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--off", action="store_true", help="tell nobody any more")
     parser.add_argument(
         "--late-after-s",
-        type=float,
+        type=_at_least_10,
         default=LATE_AFTER_S,
         help="how long a run may wait for a worker before it is told, in seconds, at least 10 (default: %(default)s)",
     )
@@ -88,6 +88,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"{client.api_url} answers {error.response.status_code}{remedy}")
     except httpx.TransportError as error:
         sys.exit(f"{client.api_url} does not answer: {error or type(error).__name__}")
+
+
+def _at_least_10(text: str) -> float:
+    if not (number := float(text)) >= 10:
+        raise argparse.ArgumentTypeError("at least 10, Prefect's shortest wait")
+    return number
 
 
 def ask_for_address() -> str:
@@ -132,7 +138,7 @@ def block_of(address: str) -> Webhook | SlackWebhook:
 
 
 def automations(block: Webhook | SlackWebhook, block_id: UUID, late_after_s: float) -> list[AutomationCore]:
-    """What the server is to do. Raises ValueError for a wait of less than 10 s."""
+    """What the server is to do."""
     flows = [module.rpartition(".")[2].replace("_", "-") for module in FLOWS.values()]
     each: dict[str, Any] = {
         "match": {"prefect.resource.id": f"{EVENT}*"},
