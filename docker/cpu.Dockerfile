@@ -2,7 +2,8 @@
 #   docker build -f docker/cpu.Dockerfile -t triptych-cpu:0.1.0 .
 FROM python:3.11.14-slim-bookworm
 
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+ENV DO_NOT_TRACK=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
     PREFECT_HOME=/var/lib/prefect \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
@@ -11,7 +12,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 # New volumes get the owner of the folder they are mounted over.
 RUN useradd --uid 1000 --create-home triptych \
-    && install --directory --owner=triptych --group=triptych /cache /data /models "$PREFECT_HOME"
+    && install --directory --owner=triptych --group=triptych /cache /cache/tmp /data /models "$PREFECT_HOME"
 
 WORKDIR /app
 

@@ -2,7 +2,8 @@
 #   docker build -f docker/gpu.Dockerfile -t triptych-gpu:0.1.0 .
 FROM python:3.11.14-slim-bookworm
 
-ENV HF_HOME=/models/huggingface \
+ENV DO_NOT_TRACK=1 \
+    HF_HOME=/models/huggingface \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
     PREFECT_HOME=/var/lib/prefect \
@@ -12,7 +13,7 @@ ENV HF_HOME=/models/huggingface \
 
 # New volumes get the owner of the folder they are mounted over.
 RUN useradd --uid 1000 --create-home triptych \
-    && install --directory --owner=triptych --group=triptych /cache /data /models "$PREFECT_HOME"
+    && install --directory --owner=triptych --group=triptych /cache /cache/tmp /data /models "$PREFECT_HOME"
 
 WORKDIR /app
 

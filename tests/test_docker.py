@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -21,16 +23,17 @@ from prefect.settings.legacy import _get_settings_fields
 
 from flows.commands.deploy import full_name
 from flows.engine.resident_worker import ResidentWorker
+from schemas.outcome import ServiceDown
+from schemas.storage import ObjectPath, open_store, parse_path
+from tests.support.compose import COMPOSE, COMPOSE_TEXT, DOCKER, SERVICES, environment_of, fill_in
+from tests.support.s3_server import S3Server, s3, s3_server  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parent.parent
-DOCKER = ROOT / "docker"
-COMPOSE_TEXT = (DOCKER / "compose.yaml").read_text()
-COMPOSE = yaml.safe_load(COMPOSE_TEXT)
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS = DEPLOYED["deployments"]
-SECRET = re.compile(r"PASSWORD|KEY|TOKEN|SECRET")
+SECRET = re.compile(r"PASSWORD|KEY|TOKEN|SECRET|AUTH")
+WORKERS = {name for name in SERVICES if name.endswith("-worker")}
 
 
 class Instruction(NamedTuple):
@@ -325,7 +328,7 @@ def test_every_writable_mount_belongs_to_the_user(kind: str) -> None:
     owned = set(install.replace('"$PREFECT_HOME"', "/var/lib/prefect").split())
     assert any("PREFECT_HOME=/var/lib/prefect" in text for text in texts(DOCKERFILES[kind], "ENV"))
     for service in SERVICES.values():
-        if service["image"].startswith(f"triptych-{kind}:"):
+        if service["image"].startswith(f"triptych-{kind}:") and "user" not in service:
             mounts = [mount for mount in service.get("volumes", []) if not mount.endswith(":ro")]
             assert {f"/{mount.rpartition(':/')[2]}" for mount in mounts} <= owned
 
@@ -339,7 +342,7 @@ def test_every_variable_is_explained() -> None:
     assert set(re.findall(r"^#?(\w+)=", example, re.MULTILINE)) == interpolated | passed_on
     for name, default in re.findall(r"\$\{(\w+):-([^}]+)\}", COMPOSE_TEXT):
         assert f"#{name}={default}\n" in example
-    for name in re.findall(r"\$\{(\w+):\?", COMPOSE_TEXT):
+    for name in re.findall(r"(?<!\$)\$\{(\w+):\?", COMPOSE_TEXT):
         assert re.search(rf"^{name}=$", example, re.MULTILINE), f"{name} is required"
 
 
@@ -379,9 +382,182 @@ def test_the_server_is_on_postgresql_and_keeps_its_home() -> None:
     assert "prefect:/var/lib/prefect" in server["volumes"]
 
 
-def test_only_the_server_is_published_and_only_on_loopback() -> None:
+# --- Who can do what -----------------------------------------------------------------------------
+
+REQUIRED = {"PREFECT_API_AUTH_STRING": "me:secret", "POSTGRES_PASSWORD": "other", "TRIPTYCH_VIDEOS": "/videos"}
+
+
+@every_service
+def test_it_may_do_as_little_as_its_work_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["init"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert not {"privileged", "pid", "ipc", "userns_mode", "devices", "volumes_from"} & service.keys()
+    assert not [mount for mount in service.get("volumes", []) if "docker.sock" in mount]
+    # The owner of a new volume can be changed by root alone; nothing else is run as root, and this with nothing else.
+    is_chown = service.get("command", [""])[0] == "chown"
+    assert service.get("cap_add", []) == (["CHOWN"] if is_chown else [])
+    user = service.get("user") or texts(built_by(service), "USER")[0]
+    assert re.fullmatch(r"0" if is_chown else r"[1-9]\d*:[1-9]\d*", user)
+
+
+@every_service
+def test_it_can_fill_neither_memory_nor_disk(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+[mg]", fill_in(service["mem_limit"], {}))
+    assert service["pids_limit"] > 0
+    assert service["logging"]["driver"] == "json-file"
+    assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+
+
+def test_memory_is_a_setting_of_every_service_that_stays() -> None:
+    stays = {name for name, service in SERVICES.items() if service["restart"] != "no"}
+    settings = {name: re.fullmatch(r"\$\{(TRIPTYCH_\w+_MEMORY):-\w+\}", SERVICES[name]["mem_limit"]) for name in stays}
+    names = [found[1] for found in settings.values() if found]
+    assert len(set(names)) == len(stays)
+
+
+def test_what_is_published_is_so_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"server": ["127.0.0.1:4200:4200"]}
+    filled = {name: [fill_in(port, {}) for port in ports] for name, ports in published.items()}
+    assert filled == {"server": ["127.0.0.1:4200:4200"], "tls": ["127.0.0.1:8443:8443"]}
+    assert published["server"] == filled["server"]  # without TLS, never elsewhere
+
+
+def reached_through(network: str) -> set[str]:
+    return {
+        name
+        for name, service in SERVICES.items()
+        if "network_mode" not in service and network in service.get("networks", ["default"])
+    }
+
+
+def test_database_and_store_are_reached_by_those_who_need_them() -> None:
+    assert reached_through("database") == {"postgres", "server"}
+    assert reached_through("store") == {"s3", "bucket"} | WORKERS
+    assert reached_through("default") == {"server", "deploy", "tls"} | WORKERS
+    for name in ("database", "store"):
+        assert COMPOSE["networks"][name] == {"internal": True}
+
+
+def test_the_server_asks_every_client_for_the_password() -> None:
+    clients = {name for name, service in SERVICES.items() if "PREFECT_API_URL" in service.get("environment", {})}
+    assert clients == {"deploy"} | WORKERS
+    for name in clients:
+        assert environment_of(name, REQUIRED)["PREFECT_API_AUTH_STRING"] == "me:secret"
+    assert environment_of("server", REQUIRED)["PREFECT_SERVER_API_AUTH_STRING"] == "me:secret"
+    for missing in REQUIRED.keys() - {"TRIPTYCH_VIDEOS"}:
+        with pytest.raises(KeyError):
+            environment_of("server", {name: value for name, value in REQUIRED.items() if name != missing})
+
+
+def holders(secret: str) -> set[str]:
+    """The services whose containers see a value of docker/.env, by whatever name."""
+    settings = REQUIRED | dict.fromkeys(
+        re.findall(r"^#?(\w+)=", (DOCKER / "env.example").read_text(), re.MULTILINE), "x"
+    )
+    return {name for name in SERVICES if "seen" in environment_of(name, settings | {secret: "seen"}).values()}
+
+
+def test_keys_are_seen_by_those_who_use_them() -> None:
+    assert holders("POSTGRES_PASSWORD") == {"postgres", "server"}
+    assert holders("MINIO_ROOT_USER") == holders("MINIO_ROOT_PASSWORD") == {"s3", "bucket"}
+    assert holders("AWS_SECRET_ACCESS_KEY") == {"bucket"} | WORKERS
+    assert holders("TRIPTYCH_LLM_API_KEY") == holders("TRIPTYCH_VLM_API_KEY") == WORKERS
+
+
+def test_certificates_and_settings_are_not_committed() -> None:
+    kept = (ROOT / ".gitignore").read_text().splitlines()
+    assert {"/docker/.env", "/docker/certificate/"} <= set(kept)
+    assert not is_sent("docker/certificate/privkey.pem")
+
+
+@every_service
+def test_what_it_mounts_of_the_project_is_there(name: str) -> None:
+    for mount in SERVICES[name].get("volumes", []):
+        if mount.startswith("./"):
+            source, _, mode = mount.partition(":")
+            assert (DOCKER / source).is_file()
+            assert mode.endswith(":ro")
+
+
+# --- The store -----------------------------------------------------------------------------------
+
+ROOT_KEYS = {"MINIO_ROOT_USER": "root", "MINIO_ROOT_PASSWORD": "root-secret"}
+WORKER_KEYS = {"AWS_ACCESS_KEY_ID": "worker", "AWS_SECRET_ACCESS_KEY": "worker-secret"}
+
+
+def run_script(service: str, settings: dict[str, str], folder: Path, attached: bool = False) -> tuple[int, list[str]]:
+    """Its exit status, and the calls of `mc` and `minio` by a script of the store's services."""
+    *shell, script = SERVICES[service]["entrypoint"]
+    fails = '[ "$1 $2 $3" != "admin policy attach" ]' if attached else "true"
+    for program in ("mc", "minio"):
+        (folder / program).write_text(f'#!/bin/sh\necho "{program} $*" >> {folder}/asked\n{fails}\n')
+        (folder / program).chmod(0o755)
+    env = environment_of(service, REQUIRED | settings) | {"PATH": f"{folder}:/usr/bin:/bin"}
+    status = subprocess.run([*shell, script.replace("$$", "$")], env=env, capture_output=True).returncode
+    asked = folder / "asked"
+    return status, asked.read_text().splitlines() if asked.exists() else []
+
+
+@pytest.mark.parametrize("missing", [*ROOT_KEYS, "nothing"])
+def test_the_store_does_not_start_with_keys_that_everybody_knows(missing: str, tmp_path: Path) -> None:
+    keys = {name: value for name, value in ROOT_KEYS.items() if name != missing}
+    status, asked = run_script("s3", keys, tmp_path)
+    assert (status == 0, asked) == ((True, ["minio server /s3"]) if missing == "nothing" else (False, []))
+
+
+@pytest.mark.parametrize("attached", [False, True], ids=["first", "again"])
+def test_the_bucket_gets_a_user_of_its_own(attached: bool, tmp_path: Path) -> None:
+    status, asked = run_script("bucket", ROOT_KEYS | WORKER_KEYS, tmp_path, attached)
+    assert status == 0
+    assert asked == [
+        "mc mb --ignore-existing store/triptych",
+        "mc admin user add store worker worker-secret",
+        "mc admin policy create store triptych /etc/triptych/s3-policy.json",
+        "mc admin policy attach store triptych --user worker",
+        "mc ls worker/triptych",
+    ]
+
+
+@pytest.mark.parametrize("keys", [{}, {"AWS_ACCESS_KEY_ID": "worker"}, WORKER_KEYS | {"AWS_ACCESS_KEY_ID": "root"}])
+def test_the_root_user_is_no_worker(keys: dict[str, str], tmp_path: Path) -> None:
+    status, asked = run_script("bucket", ROOT_KEYS | keys, tmp_path)
+    assert status != 0
+    assert asked == []
+
+
+def test_the_policy_is_enough_for_the_storage_and_opens_one_bucket_only(
+    s3: S3Server,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The statements as AWS reads them: moto checks every request of s3fs."""
+    for bucket in ("triptych", "elsewhere"):
+        s3.make_bucket(bucket)
+        s3.client.put_object(Bucket=bucket, Key="folder/there", Body=b"bytes")
+    own, other = parse_path("s3://triptych/folder"), parse_path("s3://elsewhere/folder")
+    assert isinstance(own, ObjectPath)
+    assert isinstance(other, ObjectPath)
+    with s3.only_a_user_with((DOCKER / "s3-policy.json").read_text()) as keys:
+        for name, value in keys.items():
+            monkeypatch.setenv(name, value)
+        open_store.cache_clear()
+        store = open_store("s3", os.getpid())
+        store.pipe_file(str(own / "in-parts"), bytes(11 << 20), chunksize=5 << 20)
+        (own / "small").write_bytes(b"bytes")
+        (own / "small").copy_to(own / "copy")
+        assert (own / "there").read_bytes() == b"bytes"
+        assert (own / "missing").is_file() is False  # not "refused": a run asks what is computed already
+        assert {path.name for path in own.files()} == {"in-parts", "small", "copy", "there"}
+        store.rm_file(str(own / "copy"))
+        for refused in (other.files, (other / "there").read_bytes, partial((other / "there").write_bytes, b"")):
+            with pytest.raises(ServiceDown, match=r"AccessDenied|Forbidden|PermissionError"):
+                refused()
+    open_store.cache_clear()
+    assert s3.objects("triptych", "folder").keys() == {"in-parts", "small", "there"}
+    assert s3.objects("elsewhere", "folder") == {"there": b"bytes"}
 
 
 # --- Pools and deployments ---------------------------------------------------------------------

@@ -38,7 +38,7 @@ TEXTS = {page: page.read_text() for page in PAGES}
 PROGRAMS = ("triptych", "python -m", "make", "prefect", "docker compose", "pip install")
 OTHER_PROGRAMS = ("cp", "source", "vllm")
 PLACES = r"(?<![\w/.-])(?:flows|tasks|schemas|tests|docker|docs|benchmarks)/[\w./-]*"
-UNTRACKED = ("docker/.env",)  # what a user makes
+UNTRACKED = ("docker/.env", "docker/certificate/")  # what a user makes
 REGISTRIES = r"pypi|pythonhosted|huggingface\.co|ghcr\.io|quay\.io|docker\.io|download\.pytorch"
 FOLDERS_OF_A_MACHINE = r"(?<![\w/])/(work|tmp|root|home)\b"
 

@@ -105,6 +105,10 @@ class Postgres:
         """What psql answers, bare."""
         return self._call("psql", *self._login, "--tuples-only", "--no-align", "--command", query, NAME).strip()
 
+    def dump(self) -> str:
+        """Everything in it, as SQL."""
+        return self._call("pg_dump", *self._login, NAME)
+
     @property
     def _login(self) -> tuple[str, ...]:
         return ("--host=127.0.0.1", f"--port={self.port}", f"--username={NAME}")

@@ -58,9 +58,16 @@ class PrefectStack:
 
     env:        what workers and their flow runs see beside this process's own environment
     server_env: what the server alone sees
+    password:   USER:PASSWORD, which the server then asks of everybody
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str], server_env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        server_env: Mapping[str, str] | None = None,
+        password: str | None = None,
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         inherited = {
@@ -69,17 +76,18 @@ class PrefectStack:
         self.env = inherited | {
             "PREFECT_HOME": str(folder / "home"),
             "PREFECT_API_URL": self.api,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the V1 UI works offline
             "PREFECT_WORKER_QUERY_SECONDS": "2",  # how often a worker asks for work; 10 by default
             "NO_COLOR": "1",
             "COLUMNS": "200",
             **env,
         }
         self.server_env = {**self.env, **(server_env or {})}
+        if password:
+            self.env["PREFECT_API_AUTH_STRING"] = self.server_env["PREFECT_SERVER_API_AUTH_STRING"] = password
         self.server: Program | None = None
         self._programs: list[Program] = []
-        self._client = httpx.Client(base_url=self.api, timeout=30)
+        login = httpx.BasicAuth(*password.split(":", 1)) if password else None
+        self._client = httpx.Client(base_url=self.api, timeout=30, auth=login)
 
     @property
     def url(self) -> str:
@@ -113,6 +121,15 @@ class PrefectStack:
         arguments = ("server", "start", "--host", "127.0.0.1", "--port", str(self.port))
         self.server = self._spawn("server", *arguments, env=self.server_env)
         self.wait_until(self._is_healthy, "the server answers", START_S)
+
+    @contextlib.contextmanager
+    def elsewhere(self, env: Mapping[str, str]) -> Iterator[None]:
+        """What is started meanwhile sees these variables too, as on another machine."""
+        here, self.env = self.env, {**self.env, **env}
+        try:
+            yield
+        finally:
+            self.env = here
 
     def stop_server(self) -> None:
         assert self.server is not None

@@ -137,6 +137,25 @@ class S3Server:
         finally:
             self._command("reset-auth", b"inf")
 
+    @contextmanager
+    def only_a_user_with(self, policy: str) -> Iterator[dict[str, str]]:
+        """Check who asks; one is known, whose policy this is. Gives what that user exports."""
+        iam = boto3.client(
+            "iam",
+            endpoint_url=self.url,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name=REGION,
+        )
+        iam.create_user(UserName="limited")
+        iam.put_user_policy(UserName="limited", PolicyName="limited", PolicyDocument=policy)
+        key = iam.create_access_key(UserName="limited")["AccessKey"]
+        self._command("reset-auth", b"0")
+        try:
+            yield {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        finally:
+            self._command("reset-auth", b"inf")
+
     def _command(self, name: str, data: bytes = b"") -> None:
         request = urllib.request.Request(
             f"{self.url}/moto-api/{name}", data, {"Content-Type": "text/plain"}, method="POST"
