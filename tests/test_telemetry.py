@@ -30,7 +30,7 @@ def new_environment(home: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("code", "folder", "told"),
     [
-        (f"import flows.registry\n{ASK}", "elsewhere", "False True False"),  # `triptych ...`: no pages
+        (f"import flows\n{ASK}", "elsewhere", "False True False"),  # `triptych ...`: no pages
         (ASK, "project", "False False True"),  # `prefect ...`: its client asks the server, whose answer is no
         (ASK, "elsewhere", "True True True"),  # else the test sees nothing
     ],
@@ -45,11 +45,12 @@ def test_settings_say_no(code: str, folder: str, told: str, tmp_path: Path) -> N
 
 def test_the_users_word_is_the_last(tmp_path: Path) -> None:
     env = new_environment(tmp_path) | {"PREFECT_SERVER_ANALYTICS_ENABLED": "true", "DO_NOT_TRACK": "0"}
-    asked = [sys.executable, "-c", f"import flows.registry\n{ASK}"]
+    asked = [sys.executable, "-c", f"import flows\n{ASK}"]
     done = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split()[0::2] == ["True", "True"]
 
 
+@pytest.mark.slow
 def test_a_first_command_on_a_terminal_counts_nothing(tmp_path: Path) -> None:
     """On a terminal Prefect's client says that it collects data, then sends its user's first steps."""
     said = on_a_terminal([sys.executable, "-m", "flows.commands.cli", "curate", "kinemask", "--help"], tmp_path / "a")
