@@ -115,8 +115,8 @@ def pools_without_workers(
     client: SyncPrefectClient, deployment: DeploymentResponse, config: CurationConfig
 ) -> Iterator[str]:
     """The work pools of the run and its shards in which nobody works."""
-    shards = {config.dispatch.deployment, *config.dispatch.routes.values()} - {None}
-    pools = [deployment.work_pool_name, *(read_deployment(client, str(name)).work_pool_name for name in sorted(shards))]
+    shards = sorted({name for name in (config.dispatch.deployment, *config.dispatch.routes.values()) if name})
+    pools = [deployment.work_pool_name, *(read_deployment(client, name).work_pool_name for name in shards)]
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     for pool in dict.fromkeys(pools):
         if pool and not client.read_workers_for_work_pool(pool, worker_filter=online):
