@@ -55,6 +55,7 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_verify
 	$(BIN)/python -m benchmarks.bench_score
 	$(BIN)/python -m benchmarks.bench_read
+	$(BIN)/python -m benchmarks.bench_device
 
 bench-render: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## Blender's: about ten minutes
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m benchmarks.bench_render

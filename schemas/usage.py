@@ -1,8 +1,10 @@
-"""The usage of model servers: calls, cached replies and tokens, and their cost.
+"""What work takes: calls of model servers, cached replies, tokens and their cost; the time of a device.
 
     with Meter() as meter:
         client.ask(...)      # two tries, the second one answered
     meter.spent              # [ModelUsage(role="LLM", model="gpt-4o", usage=Usage(calls=2, unanswered=1, ...))]
+
+    DeviceTime(busy_s=288.1, wall_s=300.0).line()    # "device busy 96 %, 288 s"
 
 Usage describes the work, not the dataset: it enters no key, no table and no snapshot.
 """
@@ -76,6 +78,25 @@ class ModelUsage(Record):
     role: ModelRole = column("LLM or VLM")
     model: str = column("The model's name")
     usage: Usage = column("What it was asked")
+
+
+class DeviceTime(Record):
+    """How long a stage's networks ran on their device while the stage ran over a shard."""
+
+    busy_s: float = column("Time in which a network ran", unit="s", ge=0)
+    wall_s: float = column("Time that the stage took", unit="s", ge=0)
+
+    def __add__(self, other: DeviceTime) -> DeviceTime:
+        return DeviceTime(busy_s=self.busy_s + other.busy_s, wall_s=self.wall_s + other.wall_s)
+
+    @property
+    def share(self) -> float:
+        """0..1"""
+        return min(1.0, self.busy_s / self.wall_s) if self.wall_s else 0.0
+
+    def line(self) -> str:
+        """device busy 96 %, 288 s"""
+        return f"device busy {int(100 * self.share)} %, {self.busy_s:,.0f} s"
 
 
 class Meter:

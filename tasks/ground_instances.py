@@ -65,6 +65,7 @@ class Detector(Protocol):
 
     identity: dict[str, str]
     concurrency: int
+    look_ahead: int  # rows that wait for its network; 0 without one
 
     def propose(self, frames: np.ndarray, instances: list[Instance]) -> dict[str, list[Proposal]]:
         """frames (T, H, W, 3) uint8 RGB -> {instance_id: proposals over all frames}, any order.
@@ -306,7 +307,7 @@ def stage(
     work: Work, footage: FootageOf, config: GroundConfig, endpoint: EndpointConfig, dino: DinoConfig, torch: TorchConfig
 ) -> Stage[Any, Footage, Grounding]:
     detector, verifier = load_backends(config, endpoint, work.root / "llm", dino, torch)
-    # The rows in flight are as many as the verifier can take, which mostly waits for its server.
+    # As many rows as the verifier can take, which mostly waits for its server, and those at the detector's network.
     detecting = BoundedSemaphore(detector.concurrency)
 
     def compute(seen: Footage) -> Grounding:
@@ -324,7 +325,7 @@ def stage(
         read=footage,
         key_of=lambda seen: [seen.span, *seen.wanted],
         compute=compute,
-        concurrency=verifier.concurrency,
+        concurrency=verifier.concurrency + detector.look_ahead,
     )
 
 

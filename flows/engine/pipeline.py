@@ -43,7 +43,7 @@ from tasks.engine.work import Work, unwritable_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
 from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.page import PageContext
-from tasks.pages.usage import read_usage
+from tasks.pages.usage import read_device_times, read_usage
 
 WRITE = "write_shard"
 
@@ -501,6 +501,7 @@ def report_on(config: CurationConfig, snapshot: Snapshot) -> AnyPath:
         work=config.work,
         spent=read_usage(config.work, snapshot.manifest.shards, config.shard_stages, config.row_payload),
         prices=config.prices,
+        device=read_device_times(config.work, snapshot.manifest.shards, config.shard_stages),
         truth=config.compare_truth(snapshot),
     )
     with unwritable_is_a_service_down("write_report", config.root):

@@ -7,6 +7,7 @@ with MODELS.imports("sam2"):    ServiceDown, with how to install it, unless that
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from packaging.requirements import Requirement
 from schemas.outcome import ServiceDown
 
 DISTRIBUTION = "triptych"
+
+_parsing = threading.Lock()  # packaging calls Python's parser, which two threads at once can break (CPython 3.11)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Extra:
         others make. `imports` checks that the installed version is the pinned one.
         """
         try:
-            pins = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+            with _parsing:
+                pins = [Requirement(line) for line in requires(DISTRIBUTION) or []]
         except PackageNotFoundError as error:
             raise ServiceDown(f"{DISTRIBUTION} is not installed: {self.install}") from error
         mine = f'extra == "{self.name}"'

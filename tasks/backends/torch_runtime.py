@@ -13,7 +13,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from schemas.config import StageConfig
 from schemas.local_copies import file_sha256
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.extras import MODELS
+from tasks.engine.progress import device_at_work
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,12 @@ class TorchConfig(StageConfig):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: the GPU if there is one; cpu, cuda, cuda:1"
     )
     threads: int = Field(1, ge=1, description="CPU threads of a forward pass; it may change the last bits of results")
+    look_ahead: int = Field(
+        2,
+        ge=0,
+        description="Rows that are decoded or written while another is in the network: more keep a GPU busy, and each "
+        "holds a clip in main memory; 0: one row after the other",
+    )
 
 
 # --- Checkpoints -----------------------------------------------------------------------------
@@ -194,18 +201,30 @@ def device_of(config: TorchConfig) -> torch.device:
     return device
 
 
+_on_the_gpu = threading.Lock()
+
+
 @contextmanager
 def inference(device: torch.device, precision: Precision) -> Iterator[None]:
-    """For forward passes: sets the precision, disables gradients, and translates GPU errors.
+    """For forward passes: sets the precision, disables gradients, measures the time, and translates GPU errors.
 
+    One at a time on a GPU: two would need twice its memory. Do in here only what needs the network: rows that are
+    decoded, encoded or written meanwhile keep the device busy.
     Raises RowFailed if memory runs out (other rows may fit), ServiceDown after any other GPU error: the process cannot
     use the GPU any more.
     """
     import torch
 
     try:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with (
+            _on_the_gpu if device.type == "cuda" else nullcontext(),
+            device_at_work(),
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+        ):
             yield
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)  # what still runs is this row's: its time, and its error
     except torch.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         raise RowFailed(

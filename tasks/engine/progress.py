@@ -1,26 +1,28 @@
-"""How far long work is: the rows of a stage, and the frames of a row.
+"""How far long work is: the rows of a stage, and the frames of a row; how long the stage's device works.
 
     for frame in counted(frames): ...          in a stage, a backend or a reader
     advance(120, 300, "frames")                the same, where the loop counts by itself
+    with device_at_work(): network(frame)      in a backend: this is the time of its device
 
-Both tell how far the row is that this code runs for, or the step (`AtWork`); elsewhere they do nothing. A `Listener`
+They tell how far the row is that this code runs for, or the step (`AtWork`); elsewhere they do nothing. A `Listener`
 passes it on to a person: as lines in a log (`LogLines`), as a bar on a terminal (flows/engine/display.py).
 
-    propagate_masks shard-1f0c: 12/64 rows (10 done, 2 rejected), 6.1 s/row, about 5 min left
+    propagate_masks shard-1f0c: 12/64 rows (10 done, 2 rejected), 6.1 s/row, about 5 min left; device busy 96 %, 70 s
     propagate_masks shard-1f0c: 12/64 rows (...), ...; at work: clip-81b2: 120 of 300 frames forward, clip-9c40: 12 s
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
-from schemas.usage import ModelUsage, Usage
+from schemas.usage import DeviceTime, ModelUsage, Usage
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +60,12 @@ def advance(done: int, total: int | None, unit: str) -> None:
         at_work.tell(done, total, unit)
 
 
+def device_at_work() -> AbstractContextManager[None]:
+    """While a network runs on the stage's device, waiting for the device not included."""
+    at_work = _AT_WORK.get()
+    return nullcontext() if at_work is None else at_work.device.running()
+
+
 # --- What a person is told -------------------------------------------------------------------
 
 
@@ -69,11 +77,42 @@ class Part(NamedTuple):
     text: str
 
 
+class DeviceClock:
+    """Sums the time in which networks run; that of several rows side by side counts once."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._n_running, self._busy_s, self._since_s = 0, 0.0, 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self._change(1)
+        try:
+            yield
+        finally:
+            self._change(-1)
+
+    @property
+    def busy_s(self) -> float:
+        """Up to now."""
+        self._change(0)
+        return self._busy_s
+
+    def _change(self, by: int) -> None:
+        with self._lock:
+            now_s = self._clock()
+            if self._n_running:
+                self._busy_s += now_s - self._since_s
+            self._n_running, self._since_s = self._n_running + by, now_s
+
+
 class AtWork:
     """A row, or a step outside of stages, while it is at work."""
 
-    def __init__(self, name: str, clock: Clock = time.monotonic) -> None:
+    def __init__(self, name: str, clock: Clock = time.monotonic, device: DeviceClock | None = None) -> None:
+        """device: the stage's, which its rows share"""
         self.name = name
+        self.device = device or DeviceClock(clock)
         self.look: Callable[[], None] | None = None  # called whenever more is done, in the thread of the work
         self._clock, self._started_s = clock, clock()
         self._told: tuple[int, int | None, str] | None = None
@@ -126,9 +165,10 @@ class Tally:
 
     def __post_init__(self) -> None:
         self.started_s = self.clock()
+        self._device = DeviceClock(self.clock)
 
     def begin(self, row_id: str) -> AtWork:
-        row = AtWork(row_id, self.clock)
+        row = AtWork(row_id, self.clock, self._device)
         self.at_work.append(row)
         return row
 
@@ -141,10 +181,17 @@ class Tally:
     def done(self) -> int:
         return sum(self.counts.values())
 
+    @property
+    def device_time(self) -> DeviceTime | None:
+        """Up to now; None if no network ran: the stage has none, or its rows are reused."""
+        busy_s = self._device.busy_s
+        return DeviceTime(busy_s=busy_s, wall_s=self.clock() - self.started_s) if busy_s else None
+
     def line(self) -> str:
         ways = ", ".join(f"{n} {how}" for how, n in sorted(self.counts.items()))
         asked = f"; {self.usage.line()}" if self.usage != Usage() else ""
-        return f"{self.done}/{self.total} rows ({ways or 'none yet'}){self._times()}{asked}"
+        device = f"; {taken.line()}" if (taken := self.device_time) else ""
+        return f"{self.done}/{self.total} rows ({ways or 'none yet'}){self._times()}{asked}{device}"
 
     def parts(self) -> list[Part]:
         share = self.done / self.total if self.total else None

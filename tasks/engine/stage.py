@@ -16,8 +16,9 @@ recomputes exactly what depends on it, and nothing is computed twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -60,7 +61,7 @@ class Stage(Generic[P, X, R]):
     read: Callable[[Row[P]], X]  # cheap: planning reads rows, too; neither decodes nor loads a video
     compute: Callable[[X], R]
     key_of: Callable[[X], Any] = _all_of_it  # JSON values, records: hashed into the key
-    concurrency: int = 1
+    concurrency: int = 1  # rows at work; where a network takes one at a time, the others are read and written meanwhile
 
     @property
     def name(self) -> str:
@@ -109,8 +110,10 @@ def run_stage(
     tally = Tally(f"{stage.name} {shard.shard_id}", total=len(waiting))
     waiting.reverse()
     failures = Failures(stage.name, tally)
+    chain = extend_chain(shard.chain, stage)
     with (
         unwritable_is_a_service_down(stage.name, work.root),
+        _keeping_device_time(work, stage.name, shard.shard_id, chain, tally),
         (listener or LogLines(log)).follow(tally) as look,
         ThreadPoolExecutor(max_workers=max(1, stage.concurrency), thread_name_prefix=stage.name) as pool,
     ):
@@ -130,12 +133,21 @@ def run_stage(
                 failures.add(end)
                 if end.error is not None:
                     log.error("%s %s: %r", stage.name, end.row.payload.row_id, end.error, exc_info=end.error)
+                    _forget_traceback(end.error)
             look()
             failures.judge_first_rows()
         log.info("%s: %s", tally.name, tally.line())
         failures.judge_all_rows()
-        chain = extend_chain(shard.chain, stage)
         return work.save_shard(shard.model_copy(update={"rows": rows, "step": shard.step + 1, "chain": chain}))
+
+
+@contextmanager
+def _keeping_device_time(work: Work, stage: str, shard_id: str, chain: str, tally: Tally) -> Iterator[None]:
+    try:
+        yield
+    finally:  # rows that were done before a ServiceDown took their time, too
+        if taken := tally.device_time:
+            work.keep_device_time(stage, shard_id, chain, taken)
 
 
 def recall(work: Work, stage: Stage[P, X, R], row: Row[P]) -> Row[P] | None:
@@ -198,6 +210,13 @@ class Failures:
                 f"{self.stage_name}: all {len(self.unexpected)} rows failed, the first with {self.unexpected[0]!r}. "
                 "This is no matter of single rows: see the log, mend the cause and retry the shard."
             )
+
+
+def _forget_traceback(error: BaseException | None) -> None:
+    """It holds what the row held: a clip in memory."""
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _run_row(work: Work, stage: Stage[P, X, R], row: Row[P]) -> RowEnd:

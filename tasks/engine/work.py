@@ -4,6 +4,7 @@ work/rows/<stage>/<k[:2]>/<key>.json         one row's result, or the outcome th
 work/blobs/<s[:2]>/<sha256>                  the bytes of results (tasks/engine/blobs.py)
 work/usage/<stage>/<k[:2]>/<key>.<try>.json  what a try at it asked of model servers; tries that failed
                                              or were killed are paid for, too
+work/device/<stage>/<shard_id>-<chain>.<try>.json    how long a run of the stage over the shard used its device
 work/shards/<shard_id>/<n>-<chain>.json      the shard's rows after n stages: the reference that crosses
                                              task borders
 """
@@ -14,7 +15,7 @@ import errno
 import logging
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from schemas.outcome import Outcome, RowFailed, ServiceDown
 from schemas.record import StageResult
 from schemas.storage import AnyPath, DataPath, at_once, is_full_disk, list_files, read_whole, write_atomic
-from schemas.usage import Meter, ModelUsage
+from schemas.usage import DeviceTime, Meter, ModelUsage
 from tasks.engine.blobs import BlobLost, Blobs
 from tasks.engine.inputs import Inputs
 from tasks.engine.shards import P, Row, Shard
@@ -128,6 +129,25 @@ class Work(BaseModel):
             found.setdefault(_key_of(path), []).extend(spent)
         return found
 
+    def keep_device_time(self, stage: str, shard_id: str, chain: str, taken: DeviceTime) -> None:
+        """chain: of the shard after the stage"""
+        path = self.root / "device" / stage / f"{shard_id}-{chain}.{uuid4().hex}.json"
+        write_atomic(path, taken.to_json())
+
+    def device_times(self, stage: str, chains: Mapping[str, str]) -> dict[str, DeviceTime]:
+        """How long the stage used its device for some shards, {shard_id: all its runs}; no shard without a device.
+
+        chains: {shard_id: the shard's chain after the stage}
+        """
+        shards = {f"{shard_id}-{chain}": shard_id for shard_id, chain in chains.items()}
+        paths = [path for path in list_files(self.root / "device" / stage) if _key_of(path) in shards]
+        found: dict[str, DeviceTime] = {}
+        for path, taken in zip(paths, at_once(self.root, _read_device_time, paths), strict=True):
+            if taken is not None:
+                shard_id = shards[_key_of(path)]
+                found[shard_id] = found[shard_id] + taken if shard_id in found else taken
+        return found
+
     def shard_path(self, shard_id: str, name: str) -> AnyPath:
         return self.root / "shards" / shard_id / name
 
@@ -142,8 +162,9 @@ class Work(BaseModel):
         return path
 
 
-def _key_of(usage_path: AnyPath) -> str:
-    return usage_path.name.split(".")[0]
+def _key_of(path: AnyPath) -> str:
+    """What a file of usage or of a device's time belongs to."""
+    return path.name.split(".")[0]
 
 
 def _read_usage(path: AnyPath) -> list[ModelUsage]:
@@ -152,6 +173,14 @@ def _read_usage(path: AnyPath) -> list[ModelUsage]:
     except ValidationError as error:
         logger.warning("%s cannot be read and is not counted (%d errors)", path, error.error_count())
         return []
+
+
+def _read_device_time(path: AnyPath) -> DeviceTime | None:
+    try:
+        return DeviceTime.from_json(read_whole(path))
+    except ValidationError as error:
+        logger.warning("%s cannot be read and is not counted (%d errors)", path, error.error_count())
+        return None
 
 
 # --- Where nothing can be written -----------------------------------------------------------------

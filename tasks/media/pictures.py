@@ -16,7 +16,7 @@ from schemas.outcome import RowFailed
 from tasks.media.container import UnreadableVideo
 from tasks.media.decoding import VideoInfo
 
-MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one clip at a time
+MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one for each row at work
 
 
 class Scaler:

@@ -12,7 +12,8 @@ A dataset's room shows its clips in two steps:
     wording      numbers and texts as pages write them
 
     page.html.j2   header, yield, reasons, how to ask      parts.html.j2   the card of a clip, bars, marked texts
-    usage.html.j2  calls, tokens and cost                  style.css.j2    looks, light and dark
+    usage.html.j2  calls, tokens and cost                  device.html.j2  how busy devices were
+    style.css.j2   looks, light and dark
 
 What a page shows of captions, paths, reasons and rationales is other people's text: the templates escape it.
 """

@@ -22,7 +22,7 @@ from tasks.engine.work import Work
 from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.charts import columns, word_bars
 from tasks.pages.funnel import EndedGroup, funnel_bars
-from tasks.pages.usage import MAX_SHARDS, USAGE_FILE, StageUsage, usage_report
+from tasks.pages.usage import MAX_SHARDS, USAGE_FILE, StageDevice, StageUsage, usage_report
 from tasks.pages.wording import counted, percent, score, shorten, signed, thousands
 
 TEMPLATE = "report.html.j2"  # of a dataset's room
@@ -37,12 +37,14 @@ class PageContext:
     work:   where the input videos lie; one that is gone or unreadable is missing from the page, no more
     spent:  what model servers were asked for the snapshot: `read_usage`
     prices: what their tokens cost; without prices the page tells only how many there were
+    device: how long stages used their devices: `read_device_times`
     truth:  how the result compares with the truth, if there is any
     """
 
     work: Work
     spent: Sequence[StageUsage] = ()
     prices: TokenPrices = field(default_factory=TokenPrices)
+    device: Sequence[StageDevice] = ()
     truth: TruthReport | None = None
 
 
@@ -75,6 +77,7 @@ def write_page(
             usage=usage,
             usage_file=USAGE_FILE,
             max_shards=MAX_SHARDS,
+            device=context.device,
             root=shlex.quote(str(snapshot.folder.parent.parent)),  # the flow's --root holds the snapshots' folder
             **values,
         )

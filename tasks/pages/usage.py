@@ -1,25 +1,28 @@
-"""What model servers were asked and what it cost, a shard and stage; the verifier against a naive scan.
+"""What model servers were asked and what it cost, a shard and stage; the verifier against a naive scan; device time.
 
 read_usage(work, manifest.shards, stages)
 ->  [StageUsage(shard_id="shard-3f9c...", stage="extract_triplets", rows=64, role="LLM", usage=Usage(calls=231, ...))]
 usage_report(snapshot, spent, prices)
 ->  UsageReport(shards=[ShardUsage(n_clips=64, n_accepted=41, lines=[...], ...)], whole=ShardUsage(...))
+read_device_times(work, manifest.shards, stages)
+->  [StageDevice(shard_id="shard-3f9c...", stage="propagate_masks", taken=DeviceTime(busy_s=288.1, wall_s=300.0))]
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from functools import reduce
 from typing import Any
 
 from schemas.outcome import ServiceDown, Subject
 from schemas.record import Record, column
 from schemas.snapshot import ShardEntry
 from schemas.storage import AnyPath, at_once, read_whole
-from schemas.usage import ModelRole, TokenPrices, Usage
+from schemas.usage import DeviceTime, ModelRole, TokenPrices, Usage
 from tasks.engine.shards import Row, load_shard
 from tasks.engine.snapshots import Snapshot
-from tasks.engine.stage import AnyStage, state_path
+from tasks.engine.stage import AnyStage, chain_of, state_path
 from tasks.engine.work import Work
 from tasks.pages.wording import ratio, usd
 
@@ -39,6 +42,14 @@ class StageUsage(Record):
     role: ModelRole = column("LLM or VLM")
     model: str = column("The model's name")
     usage: Usage = column("All tries, those that failed or were killed included")
+
+
+class StageDevice(Record):
+    """How long a stage used its device for one shard, or for all of them."""
+
+    shard_id: str | None = column("The shard; null: all")
+    stage: str = column("The stage")
+    taken: DeviceTime = column("All runs of the stage over the shard, those that failed included")
 
 
 class Cost(Record):
@@ -137,6 +148,19 @@ def read_usage(
                 for (role, model), usage in sorted(by_model.items())
             ]
     return spent
+
+
+def read_device_times(work: Work, shards: Sequence[ShardEntry], stages: Sequence[AnyStage]) -> list[StageDevice]:
+    """How long stages used their devices, stage by stage: all shards first, then each; only what was measured."""
+    found = []
+    for n, stage in enumerate(stages, start=1):
+        chain = chain_of(stages[:n])
+        times = work.device_times(stage.name, {shard.shard_id: chain for shard in shards})
+        if times:
+            whole = reduce(DeviceTime.__add__, times.values())
+            found.append(StageDevice(shard_id=None, stage=stage.name, taken=whole))
+            found += [StageDevice(shard_id=s, stage=stage.name, taken=taken) for s, taken in sorted(times.items())]
+    return found
 
 
 def _keys(stage: AnyStage, rows: Sequence[Row[Any]]) -> list[str]:

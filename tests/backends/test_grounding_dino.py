@@ -7,6 +7,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import pytest
 from schemas.instance import Instance
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends import torch_runtime
-from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.grounding_dino import DinoConfig, detector
 from tasks.backends.grounding_dino.detector import (
     MAX_BOXES,
     GroundingDino,
@@ -282,6 +283,32 @@ def test_one_pass_at_a_time_whichever_detector_asks(saved: Saved) -> None:
         list(pool.map(lambda _: with_passes(saved, run, loads).propose(FRAMES[:1], INSTANCES), range(3)))
     assert most == [1, 1, 1]
     assert len(loads) == 1
+
+
+@models
+def test_boxes_become_proposals_while_the_next_row_is_in_the_network(
+    saved: Saved, unloaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first row's boxes wait for the second row's pass."""
+    expected = propose(saved)
+    monkeypatch.setattr(torch_runtime, "_loaded", {})
+    passes: list[str] = []
+    second_is_in = threading.Event()
+
+    def run(forward: Forward, pixels: Any, caption: str) -> Any:
+        passes.append(caption)
+        if len(passes) == 3:  # of two each: five frames in batches of four
+            second_is_in.set()
+        return forward(pixels, caption)
+
+    def watched(*args: Any) -> Any:
+        assert second_is_in.wait(timeout=20)
+        return proposals_of(*args)
+
+    monkeypatch.setattr(detector, "proposals_of", watched)
+    watching = with_passes(saved, run, [])
+    with ThreadPoolExecutor(watching.concurrency) as pool:
+        assert list(pool.map(lambda _: watching.propose(FRAMES, INSTANCES), range(2))) == [expected, expected]
 
 
 @models

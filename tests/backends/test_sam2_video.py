@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from schemas.candidate import Anchor, Box
 from schemas.mask_track import decode_masks
 from schemas.outcome import ServiceDown
 from tasks.backends import torch_runtime
-from tasks.backends.sam2_video import Sam2Config, native, port
+from tasks.backends.sam2_video import Sam2Config, native, port, walk
 from tasks.backends.sam2_video.native import NativeSam2
 from tasks.backends.sam2_video.port import PortedSam2
 from tasks.backends.sam2_video.walk import Contest
@@ -255,6 +258,58 @@ def test_a_network_is_loaded_once_a_process(library, tmp_path):
     assert second.propagate(clip(2), [anchor("man", 0)]) == expected
 
 
+def test_a_clip_is_encoded_while_the_next_is_in_the_network(library, checkpoints, monkeypatch):
+    """The first clip's masks wait for the second's first frame."""
+    propagator = tiny_sam2(library, checkpoints)
+    frames = {"first": clip(3), "second": clip(4)}
+    expected = {name: propagator.propagate(frames[name], THREE[1:2]) for name in frames}
+    second_is_in = threading.Event()
+    enter, encode = Contest.enter, walk.encode_mask
+
+    def watched_enter(contest: Contest, t: int, logits: Any) -> None:
+        if len(contest._counts["ball"]) == 4:
+            second_is_in.set()
+        enter(contest, t, logits)
+
+    def watched_encode(mask: np.ndarray) -> str:
+        if threading.current_thread().name.startswith("encode"):
+            assert second_is_in.wait(timeout=20)
+        return encode(mask)
+
+    monkeypatch.setattr(Contest, "enter", watched_enter)
+    monkeypatch.setattr(walk, "encode_mask", watched_encode)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(propagator.propagate, frames["first"], THREE[1:2])
+        second = pool.submit(propagator.propagate, frames["second"], THREE[1:2])
+        assert (first.result(), second.result()) == (expected["first"], expected["second"])
+
+
+def test_an_error_of_the_encoder_is_the_clips(library, checkpoints, monkeypatch):
+    propagator = tiny_sam2(library, checkpoints)
+
+    def fail(mask: np.ndarray) -> str:
+        if threading.current_thread().name.startswith("encode"):
+            raise MemoryError("no room for a mask")
+        return ""
+
+    with monkeypatch.context() as broken:
+        broken.setattr(walk, "encode_mask", fail)
+        with pytest.raises(MemoryError, match="no room for a mask"):
+            propagator.propagate(clip(40), THREE)
+    assert propagator.propagate(clip(2), [anchor("man", 0)])["man"], "the device is free again"
+
+
+def test_the_same_masks_whatever_the_look_ahead(library, checkpoints):
+    """Clips that come side by side, on two threads or five, as one after the other."""
+    rows = [(clip(n), [anchor("man", n // 2), anchor("ball", 0, (50, 20, 70, 40))]) for n in (3, 6, 2, 5, 4)]
+    made = []
+    for look_ahead in (0, 2):
+        propagator = tiny_sam2(library, checkpoints, look_ahead=look_ahead)
+        with ThreadPoolExecutor(propagator.concurrency) as pool:
+            made.append(list(pool.map(lambda row, p=propagator: p.propagate(*row), rows)))
+    assert made[0] == made[1]
+
+
 # --- Who gets a pixel ------------------------------------------------------------------------
 
 
@@ -265,29 +320,35 @@ def logits(*values: float) -> Any:
     return torch.tensor([values])
 
 
-def test_a_contested_pixel_goes_to_the_highest_logit():
-    contest = Contest([anchor("a", 0), anchor("b", 0)], 1, 1, 4)
+@pytest.fixture
+def encoder() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as encoder:
+        yield encoder
+
+
+def test_a_contested_pixel_goes_to_the_highest_logit(encoder):
+    contest = Contest([anchor("a", 0), anchor("b", 0)], 1, 1, 4, encoder)
     contest.enter(0, {"a": logits(5, 1, -1, 2), "b": logits(3, 2, -2, 2)})
-    assert decode_masks(contest.counts["a"], 1, 4)[0].tolist() == [[True, False, False, True]]
-    assert decode_masks(contest.counts["b"], 1, 4)[0].tolist() == [[False, True, False, False]]
+    assert decode_masks(contest.counts()["a"], 1, 4)[0].tolist() == [[True, False, False, True]]
+    assert decode_masks(contest.counts()["b"], 1, 4)[0].tolist() == [[False, True, False, False]]
 
 
-def test_a_frame_waits_for_those_that_reach_it_on_the_way_back():
-    contest = Contest([anchor("a", 0), anchor("b", 1)], 2, 1, 2)
+def test_a_frame_waits_for_those_that_reach_it_on_the_way_back(encoder):
+    contest = Contest([anchor("a", 0), anchor("b", 1)], 2, 1, 2, encoder)
     contest.enter(0, {"a": logits(5, 1)})
     contest.enter(1, {"a": logits(1, 1), "b": logits(1, 9)})
     contest.enter(0, {"b": logits(3, 2)})
-    assert decode_masks(contest.counts["a"], 1, 2).tolist() == [[[True, False]], [[True, False]]]
-    assert decode_masks(contest.counts["b"], 1, 2).tolist() == [[[False, True]], [[False, True]]]
+    assert decode_masks(contest.counts()["a"], 1, 2).tolist() == [[[True, False]], [[True, False]]]
+    assert decode_masks(contest.counts()["b"], 1, 2).tolist() == [[[False, True]], [[False, True]]]
 
 
-def test_an_instance_without_a_mask_on_its_anchor_gets_none(caplog):
+def test_an_instance_without_a_mask_on_its_anchor_gets_none(caplog, encoder):
     """And takes nothing from the others."""
-    contest = Contest([anchor("a", 0), anchor("b", 0)], 2, 1, 2)
+    contest = Contest([anchor("a", 0), anchor("b", 0)], 2, 1, 2, encoder)
     contest.enter(0, {"a": logits(-1, -3), "b": logits(1, -1)})
     contest.enter(1, {"a": logits(9, 9), "b": logits(1, 1)})
-    assert not decode_masks(contest.counts["a"], 1, 2).any()
-    assert decode_masks(contest.counts["b"], 1, 2).tolist() == [[[True, False]], [[True, True]]]
+    assert not decode_masks(contest.counts()["a"], 1, 2).any()
+    assert decode_masks(contest.counts()["b"], 1, 2).tolist() == [[[True, False]], [[True, True]]]
     assert "a: its box on frame 0 holds no mask" in caplog.text
 
 

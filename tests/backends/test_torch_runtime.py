@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends import extras
@@ -29,6 +31,7 @@ from tasks.backends.torch_runtime import (
     load_once,
     loading,
 )
+from tasks.engine.progress import Tally
 
 models = pytest.mark.models
 
@@ -275,6 +278,69 @@ def test_precision_and_gradients_of_a_forward_pass() -> None:
     assert not y.requires_grad
 
 
+@models
+def test_a_forward_pass_is_the_devices_time() -> None:
+    import torch
+
+    tally = Tally("measure shard-1", 1)
+    row = tally.begin("clip")
+    with row.current():
+        assert tally.device_time is None
+        with inference(torch.device("cpu"), "float32"):
+            time.sleep(0.01)
+        with pytest.raises(RowFailed), inference(torch.device("cpu"), "float32"):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        time.sleep(0.05)
+    taken = tally.device_time
+    assert taken is not None
+    assert 0.01 <= taken.busy_s < 0.05
+
+
+@models
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_on_a_gpu_what_still_runs_counts_and_its_error_is_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There need not be one: only its name and its `synchronize` are asked for."""
+    import torch
+
+    tally = Tally("measure shard-1", 1)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: time.sleep(0.02))
+    with tally.begin("clip").current(), inference(torch.device("cuda"), "float32"):
+        pass  # kernels are launched, and run on
+    taken = tally.device_time
+    assert taken is not None
+    assert taken.busy_s >= 0.02
+
+    def fail(device: object) -> None:
+        raise torch.AcceleratorError("an illegal memory access")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    with pytest.raises(ServiceDown, match="an illegal memory access"), inference(torch.device("cuda"), "float32"):
+        pass
+
+
+@models
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+@pytest.mark.parametrize(("device", "most"), [("cuda", 1), ("cpu", 2)])
+def test_a_gpu_takes_one_row_at_a_time(monkeypatch: pytest.MonkeyPatch, device: str, most: int) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    both_in, inside = threading.Barrier(2), []
+
+    def run(_: int) -> None:
+        with inference(torch.device(device), "float32"):
+            inside.append(1)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both_in.wait(timeout=0.1 if most == 1 else 10)
+            seen.append(len(inside))
+            inside.pop()
+
+    seen: list[int] = []
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, range(2)))
+    assert max(seen) == most
+
+
 # --- Imports ---------------------------------------------------------------------------------
 
 
@@ -291,6 +357,24 @@ def test_a_machine_that_only_plans_names_the_versions_it_has_not() -> None:
     pins = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line and "#" not in line)
     for library in ("groundingdino-py", "sam2", "transformers"):
         assert MODELS.pinned(library) == {library: pins[library]}
+
+
+def test_rows_side_by_side_do_not_parse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsing: list[int] = []
+    most: list[int] = []
+
+    def parse(line: str) -> Requirement:
+        parsing.append(1)
+        time.sleep(0.002)
+        most.append(len(parsing))
+        parsing.pop()
+        return Requirement(line)
+
+    monkeypatch.setattr(extras, "Requirement", parse)
+    monkeypatch.setattr(extras, "requires", lambda _: ['sam2==1.1.0; extra == "models"'] * 3)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: MODELS.pinned("sam2"), range(4))) == [{"sam2": "1.1.0"}] * 4
+    assert max(most) == 1
 
 
 def test_another_version_than_rows_would_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

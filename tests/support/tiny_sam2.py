@@ -110,9 +110,9 @@ model:
 """
 
 
-def tiny_sam2(library: str, folder: Path, **settings: Any) -> Sam2Propagator:
+def tiny_sam2(library: str, folder: Path, look_ahead: int = 2, **settings: Any) -> Sam2Propagator:
     """The library's propagator ("sam2" or "transformers") with the checkpoint in the folder, saved if need be."""
-    torch = TorchConfig(device="cpu")
+    torch = TorchConfig(device="cpu", look_ahead=look_ahead)
     if library == "sam2":
         from tasks.backends.sam2_video.native import NativeSam2
 

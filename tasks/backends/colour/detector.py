@@ -39,7 +39,7 @@ class ColourDetector:
 
     def __init__(self) -> None:
         self.identity = {"backend": "colour", "model": "hsv-components-1", "opencv": cv2.__version__}
-        self.concurrency = os.cpu_count() or 1
+        self.concurrency, self.look_ahead = os.cpu_count() or 1, 0
         self._people = PeopleDetector()
 
     def propose(self, frames: np.ndarray, instances: list[Instance]) -> dict[str, list[Proposal]]:

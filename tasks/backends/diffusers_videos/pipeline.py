@@ -41,7 +41,7 @@ class DiffusersVideos:
     """Samples a text-to-video model (`Generator`)."""
 
     def __init__(self, config: VideoFormat, diffusers: DiffusersConfig, torch: TorchConfig) -> None:
-        self.concurrency = 1  # one video uses the whole device
+        self.concurrency = 1 + min(1, torch.look_ahead)  # one is made while the last is encoded
         self._config, self._diffusers, self._torch = config, diffusers, torch
         self._checkpoint = Checkpoint.of(diffusers.model)
         self._lora = None if diffusers.lora is None else Checkpoint.of(diffusers.lora)

@@ -105,7 +105,8 @@ class GroundingDino(ABC):
 
     def __init__(self, dino: DinoConfig, torch: TorchConfig, weights: dict[str, str]) -> None:
         """weights: the identity of what is loaded, backend and model first."""
-        self.concurrency = 1  # one pass uses the whole device
+        self.look_ahead = torch.look_ahead
+        self.concurrency = 1 + torch.look_ahead  # one in the network; of others, the boxes found become proposals
         self.identity = {
             **weights,
             "precision": dino.precision,
@@ -131,22 +132,17 @@ class GroundingDino(ABC):
         device = device_of(self._torch)
         network = load_once("grounding_dino", tuple(self._weights.items()), device, lambda: self._load(device))
         class_names = [instance.class_name for instance in instances]
-        with network.lock, inference(device, self._dino.precision):
-            found = self._propose_classes(network, device, frames, class_names)
-        return {instance.instance_id: list(found[phrase_of(instance.class_name)]) for instance in instances}
-
-    def _propose_classes(
-        self, network: Network, device: torch.device, frames: np.ndarray, class_names: list[str]
-    ) -> dict[str, list[Proposal]]:
-        """{phrase: its proposals over all frames}"""
-        captions = captions_of(class_names, network.tokenizer)
+        with network.lock:
+            captions = captions_of(class_names, network.tokenizer)
+            with inference(device, self._dino.precision):
+                detected = list(self._detect(network, device, frames, captions))
         found: dict[str, list[Proposal]] = {phrase: [] for caption in captions for phrase in caption.spans}
         height, width = frames.shape[1:3]
-        for frame, caption, boxes, scores in self._detect(network, device, frames, captions):
+        for frame, caption, boxes, scores in detected:
             boxes_px = to_pixels(boxes, width, height)
             for phrase, of_class in zip(caption.spans, scores.T, strict=True):
                 found[phrase] += proposals_of(frame, boxes_px, of_class, self._dino.box_threshold, self._dino.nms_iou)
-        return found
+        return {instance.instance_id: list(found[phrase_of(instance.class_name)]) for instance in instances}
 
     def _detect(
         self, network: Network, device: torch.device, frames: np.ndarray, captions: list[Caption]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -41,7 +42,7 @@ class Sam2Propagator:
         """Raises ServiceDown if there is no such checkpoint."""
         self._sam2, self._torch = sam2, torch
         self._checkpoint = Checkpoint.of(sam2.checkpoint or _default_checkpoint(sam2.architecture))
-        self.concurrency: int = 2  # one clip in the network while the next is decoded
+        self.concurrency: int = 1 + torch.look_ahead  # one clip in the network; the next are decoded, the last written
         self.identity: dict[str, str] = {
             "backend": self.backend,
             "model": self._checkpoint.identity,
@@ -63,11 +64,13 @@ class Sam2Propagator:
             return {}
         device = device_of(self._torch)
         network = load_once(self.backend, self._network_identity(), device, lambda: self._load_checked(device))
-        contest = Contest(anchors, n_frames, height, width)
-        with _one_clip_at_a_time, inference(device, self._sam2.precision):
-            clip = DeviceClip(frames, device, offload=self._sam2.offload_video)
-            walk_clip(self._trackers(network, clip, by_frame(anchors)), n_frames, contest)
-        return contest.counts
+        # Masks are encoded beside the network, which would wait for it.
+        with ThreadPoolExecutor(1, thread_name_prefix="encode_masks") as encoder:
+            contest = Contest(anchors, n_frames, height, width, encoder)
+            with _one_clip_at_a_time, inference(device, self._sam2.precision):
+                clip = DeviceClip(frames, device, offload=self._sam2.offload_video)
+                walk_clip(self._trackers(network, clip, by_frame(anchors)), n_frames, contest)
+            return contest.counts()
 
     def _network_identity(self) -> tuple[str, ...]:
         return (self.identity["model"],)

@@ -9,7 +9,9 @@ by several instances goes to the one with the highest logit: SAM2's own rule for
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +23,8 @@ from tasks.engine.progress import counted
 if TYPE_CHECKING:
     import torch
 log = logging.getLogger(__name__)
+
+MAX_UNENCODED = 16  # frames whose masks wait for the encoder: 2 bytes a pixel
 
 
 class Tracker(Protocol):
@@ -73,13 +77,22 @@ class Contest:
     in main memory at the network's own size in half precision: 128 KiB per instance and frame.
     """
 
-    def __init__(self, anchors: list[Anchor], n_frames: int, height: int, width: int) -> None:
+    def __init__(self, anchors: list[Anchor], n_frames: int, height: int, width: int, encoder: Executor) -> None:
+        """encoder: where masks become run lengths while the network goes on"""
         self._anchor_frame = {anchor.instance_id: anchor.frame for anchor in anchors}
         self._size = (height, width)
         self._waiting: dict[int, dict[str, torch.Tensor]] = {}
         self._given_up: set[str] = set()
         empty = encode_mask(np.zeros(self._size, bool))
-        self.counts = {anchor.instance_id: [empty] * n_frames for anchor in anchors}
+        self._counts = {anchor.instance_id: [empty] * n_frames for anchor in anchors}
+        self._encoder = encoder
+        self._unencoded: deque[Future[None]] = deque()
+
+    def counts(self) -> dict[str, list[str]]:
+        """{instance_id: COCO run lengths, one a frame} of the frames that are decided."""
+        while self._unencoded:
+            self._unencoded.popleft().result()
+        return self._counts
 
     def enter(self, t: int, logits: dict[str, torch.Tensor]) -> None:
         """Add instances' logits (h, w) on frame t.
@@ -92,21 +105,28 @@ class Contest:
                 log.warning("%s: its box on frame %d holds no mask, so it gets none", instance_id, t)
                 self._given_up.add(instance_id)
         known = self._waiting.pop(t, {})
-        if len(known) + len(logits) == len(self.counts):
+        if len(known) + len(logits) == len(self._counts):
             device = next(iter(logits.values())).device
             self._decide(t, {i: of_it.to(device) for i, of_it in (known | logits).items()})
         else:
             self._waiting[t] = {i: of_it.half().cpu() for i, of_it in logits.items()}
 
     def _decide(self, t: int, logits: dict[str, torch.Tensor]) -> None:
-        found = [instance_id for instance_id in self.counts if instance_id not in self._given_up]
+        found = [instance_id for instance_id in self._counts if instance_id not in self._given_up]
         if not found:
             return
         scores = self._at_full_size([logits[instance_id] for instance_id in found])
         best, winner = scores.max(dim=0)
-        owner = winner.where(best > 0, -1).short().cpu().numpy()
+        # Run lengths go down the columns: turned here, it costs the encoder no copy.
+        owner = winner.where(best > 0, -1).short().T.contiguous().cpu().numpy().T
+        self._unencoded.append(self._encoder.submit(self._encode, t, owner, found))
+        if len(self._unencoded) > MAX_UNENCODED:
+            self._unencoded.popleft().result()
+
+    def _encode(self, t: int, owner: np.ndarray, found: list[str]) -> None:
+        """owner: (H, W) int16, the place in `found` of the instance that has the pixel; -1: none has"""
         for place, instance_id in enumerate(found):
-            self.counts[instance_id][t] = encode_mask(owner == place)
+            self._counts[instance_id][t] = encode_mask(owner == place)
 
     def _at_full_size(self, logits: list[torch.Tensor]) -> torch.Tensor:
         """K (h, w) -> (K, H, W) float32."""

@@ -34,7 +34,7 @@ from schemas.record import Rational, Record, StageResult, column, write_table
 from schemas.snapshot import Count, FunnelStep, ShardEntry, SnapshotManifest
 from schemas.source import Source
 from schemas.tables import Named
-from schemas.usage import ModelRole, TokenPrice, TokenPrices, Usage
+from schemas.usage import DeviceTime, ModelRole, TokenPrice, TokenPrices, Usage
 from tasks.datasets.matrix11k import report
 from tasks.datasets.matrix11k.report.charts import heat_map, presence_bar
 from tasks.datasets.matrix11k.view import VideoClipView, clip_views, draw_candidates, mark_nouns
@@ -49,7 +49,7 @@ from tasks.metrics.compare_truth import InstanceScore, MissedInstance, RowCheck,
 from tasks.pages.colours import PALETTE, colour_of, css
 from tasks.pages.funnel import MAX_ROWS_PER_GROUP
 from tasks.pages.page import PageContext
-from tasks.pages.usage import StageUsage, read_usage, usage_of
+from tasks.pages.usage import StageDevice, StageUsage, read_usage, usage_of
 from tests.support.builders import HEIGHT, WIDTH, make_clip, make_instance, make_source, make_track
 from tests.support.pages import Page, tables_of
 
@@ -694,6 +694,27 @@ def test_where_no_server_was_asked_there_is_no_such_section(world: World) -> Non
     assert "#usage" not in page.attributes("a", "href")
     assert "model servers" not in page.text
     assert usage_of(index.parent) is None
+
+
+def test_how_busy_devices_were_is_told_by_stage_and_shard(world: World) -> None:
+    world.accept()
+    times = [(None, 386.0, 400.0), ("shard-1", 288.0, 300.0), ("shard-2", 98.0, 100.0)]
+    device = [
+        StageDevice(shard_id=shard_id, stage="propagate_masks", taken=DeviceTime(busy_s=busy_s, wall_s=wall_s))
+        for shard_id, busy_s, wall_s in times
+    ]
+    index, page = report_on(world, device=device)
+    assert "#device" in page.attributes("a", "href")
+    assert "propagate_masks all shards 386.0 s 400.0 s 96 %" in page.text
+    assert "propagate_masks shard-1 288.0 s 300.0 s 96 % propagate_masks shard-2 98.0 s 100.0 s 98 %" in page.text
+    assert usage_of(index.parent) is None, "the file is of model servers"
+
+
+def test_where_no_network_ran_there_is_no_such_section(world: World) -> None:
+    world.accept()
+    _, page = report_on(world, spent=ASKED)
+    assert "#device" not in page.attributes("a", "href")
+    assert "device" not in page.text.lower()
 
 
 class Counted(StageResult):
