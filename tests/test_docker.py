@@ -20,7 +20,9 @@ from packaging.requirements import Requirement
 from prefect.settings import get_current_settings
 from prefect.settings.legacy import _get_settings_fields
 
+from flows.commands.serve import parser
 from flows.engine.resident_worker import ResidentWorker
+from tasks.pages.address import DEFAULT_PORT, report_url
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"
@@ -203,7 +205,7 @@ def test_blender_has_exact_versions_that_agree_with_the_others() -> None:
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """200 for the two paths that Prefect has; anything else is 503."""
+    """200 for the paths that Prefect and `triptych serve` have; anything else is 503."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path in ("/health", "/api/health") else 503)
@@ -233,8 +235,9 @@ def image_probe(kind: str) -> list[str]:
         (image_probe("gpu"), f"127.0.0.1:{get_current_settings().worker.webserver.port}/health"),
         (image_probe("blender"), f"127.0.0.1:{get_current_settings().worker.webserver.port}/health"),
         (SERVICES["server"]["healthcheck"]["test"][1:], "127.0.0.1:4200/api/health"),
+        (SERVICES["reports"]["healthcheck"]["test"][1:], f"127.0.0.1:{DEFAULT_PORT}/health"),
     ],
-    ids=["cpu", "gpu", "blender", "server"],
+    ids=["cpu", "gpu", "blender", "server", "reports"],
 )
 def test_the_probe_tells_well_from_ill(probe: list[str], of_prefect: str, port: int) -> None:
     program, dash_c, code = probe
@@ -381,9 +384,27 @@ def test_the_server_is_on_postgresql_and_keeps_leases_on_disk() -> None:
     assert "prefect:/var/lib/prefect" in server["volumes"]
 
 
-def test_only_the_server_is_published_and_only_on_loopback() -> None:
+def test_only_the_server_and_the_reports_are_published_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"server": ["127.0.0.1:4200:4200"]}
+    assert published == {"server": ["127.0.0.1:4200:4200"], "reports": [f"127.0.0.1:{DEFAULT_PORT}:{DEFAULT_PORT}"]}
+
+
+def test_reports_are_served_of_the_roots_that_runs_write_and_only_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command parses, and its roots, its port and its address are those of the deployments and the workers."""
+    reports = SERVICES["reports"]
+    asked = parser().parse_args(reports["command"][2:])
+    assert reports["command"][:2] == ["triptych", "serve"]
+    assert (asked.host, asked.port) == ("0.0.0.0", DEFAULT_PORT)
+    written = {value for name, value in SERVICES["deploy"]["environment"].items() if name.endswith("ROOT")}
+    assert {str(root) for root in asked.root} == written
+    (data,) = [mount for mount in reports["volumes"] if ":/data" in mount]
+    assert data == f"{SERVICES['plan-worker']['volumes'][1]}:ro"
+    assert reports["cap_drop"] == ["ALL"]
+    assert not [name for name in reports["environment"] if name.endswith("API_KEY")]
+    for name in [name for name in SERVICES if name.endswith("-worker")]:
+        default = SERVICES[name]["environment"]["TRIPTYCH_REPORTS_URL"].partition(":-")[2].rstrip("}")
+        monkeypatch.setenv("TRIPTYCH_REPORTS_URL", default)
+        assert report_url("toy-1") == f"http://localhost:{DEFAULT_PORT}/reports/toy-1/"
 
 
 # --- Pools and deployments ---------------------------------------------------------------------

@@ -241,7 +241,7 @@ def options_of_flows() -> dict[str, set[str]]:
 def other_options() -> set[str]:
     """Options of the commands that are no flow's, as their --help prints them, and of curate's help."""
     found = {"--help", "--help-all", "--dry-run"}
-    for command in ("ask", "demo", "export", "condition"):
+    for command in ("ask", "demo", "serve", "export", "condition"):
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
             importlib.import_module(COMMANDS[command].module).main(["--help"])
         found |= set(re.findall(r"--[a-z][\w.-]+", out.getvalue()))

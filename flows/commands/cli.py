@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "curate": Command("flows.commands.curate", "videos, prompts or seeds -> a published dataset"),
     "ask": Command("flows.commands.ask", "what happened to a clip, what failed and how to rerun it"),
     "demo": Command("flows.commands.demo", "a small run with a page to look at, from nothing"),
+    "serve": Command("flows.commands.serve", "reports and snapshots in a browser"),
     "export": Command("flows.commands.export", "a snapshot as plain files"),
     "condition": Command("flows.commands.condition", "arrows on a picture -> the velocity masks that a model takes"),
 }
