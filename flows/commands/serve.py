@@ -67,7 +67,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections. Exits with one line if there can be none."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
+        listener = socket.create_server(address[:2], family=family)
     except (OSError, UnicodeError) as error:  # UnicodeError: what can be no name
         match getattr(error, "errno", None):
             case errno.EADDRINUSE:
@@ -78,6 +78,8 @@ def listen(host: str, port: int) -> socket.socket:
                 told = getattr(error, "strerror", "no name of a host")
                 why = f"{told}; --host is an address of this machine, such as 127.0.0.1 or 0.0.0.0"
         sys.exit(f"cannot listen at {host!r}, port {port}: {why}")
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio's own way misses it: 40 ms an answer
+    return listener
 
 
 def address_of(listener: socket.socket) -> str:

@@ -346,6 +346,16 @@ def test_many_are_answered_at_once_and_a_slow_one_holds_up_nobody(site: Site) ->
         assert sum(map(len, answer.iter_raw())) == 64 * BLOCK_BYTES
 
 
+def test_an_answer_does_not_wait_for_the_one_before_to_be_acknowledged(site: Site) -> None:
+    """Nagle's algorithm with delayed acknowledgements: 40 ms for each of the hundreds of parts of a page."""
+    durations_s = []
+    for _ in range(30):
+        started_s = time.monotonic()
+        site.client.get(f"/reports/{site.id}/clips/a%20film.mp4", headers={"range": "bytes=0-9"})
+        durations_s.append(time.monotonic() - started_s)
+    assert sorted(durations_s)[5] < 0.03  # the machine may be busy with other things
+
+
 @pytest.mark.logs_errors  # uvicorn's, that an answer is not complete
 @pytest.mark.parametrize("how", ["replaced", "cut"])
 def test_a_file_that_changes_while_it_is_sent(site: Site, how: str, caplog: pytest.LogCaptureFixture) -> None:
