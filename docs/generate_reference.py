@@ -110,24 +110,30 @@ def options_page(name: str) -> Iterator[str]:
         about = field.description or _first_lines(field.annotation)
         stage = f" Stage [`{stage_of[section]}`](stages.md#{name})." if section in stage_of else ""
         yield from ("", f"## {section}", "", f"{about.rstrip('.')}.{stage}", "")
-        yield from _table(OPTION_COLUMNS, _option_rows(section, field))
+        by_profile = {f"{section}.{name}": config.by_profile(section, name) for name in _fields(field.annotation)}
+        yield from _table(OPTION_COLUMNS, _option_rows(section, field, by_profile=by_profile))
 
 
-def _option_rows(name: str, field: FieldInfo, default: Any = PydanticUndefined) -> Iterator[tuple[str, ...]]:
+def _option_rows(
+    name: str, field: FieldInfo, default: Any = PydanticUndefined, by_profile: Mapping[str, Mapping[str, Any]] = {}
+) -> Iterator[tuple[str, ...]]:
     """An option's row; the rows of all options in it if it is a section.
 
-    default: what the section that it is in sets it to
+    default:    what the section that it is in sets it to
+    by_profile: what profiles set options of a section to: option -> profile -> value
     """
     if default is PydanticUndefined and not field.is_required():
         default = field.get_default(call_default_factory=True)
     if inner := _fields(field.annotation):
         for n, other in inner.items():
-            yield from _option_rows(f"{name}.{n}", other, None if default is None else getattr(default, n))
+            inner_default = None if default is None else getattr(default, n)
+            yield from _option_rows(f"{name}.{n}", other, inner_default, by_profile)
         return
     option = f"`{_option(name)}`"
     if field.annotation is bool:
         option += f" `{_option(f'no_{name}')}`"
-    yield option, _written(default), _cell(_values(field)), _cell(field.description or "")
+    written = ", ".join(f"{_written(value)} ({profile})" for profile, value in by_profile.get(name, {}).items())
+    yield option, written or _written(default), _cell(_values(field)), _cell(field.description or "")
 
 
 def _option(name: str) -> str:

@@ -14,12 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from prefect import flow
 from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.dispatch import crash_silent_parents
-from flows.engine.pipeline import CurationConfig, Preview, Profiles, Step, curate_shards, finish, preview, shard_flow
+from flows.engine.pipeline import (
+    CurationConfig,
+    Preview,
+    Profiles,
+    Step,
+    curate_shards,
+    curation_flow,
+    finish,
+    preview,
+    shard_flow,
+)
 from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.simulation import Captioned, Rendered, Simulation
@@ -63,8 +71,10 @@ class CurateKinemask(CurationConfig):
         ["simple_motion", "interactions"],
         description="Which sets (KineMask 4.1). simple_motion: no collision; interactions: of a controlled object",
     )
-    n_train: int = Field(10_000, ge=0, description="Training clips of each set (KineMask 4.1)")
-    n_test: int = Field(100, ge=0, description="Test clips of each set, of other colours and floors (KineMask 4.1)")
+    n_train: int = Field(10_000, ge=0, title="Training clips", description="Training clips of each set (KineMask 4.1)")
+    n_test: int = Field(
+        100, ge=0, title="Test clips", description="Test clips of each set, of other colours and floors (KineMask 4.1)"
+    )
     floors: DataPath | None = Field(
         None,
         description="Folder of floor pictures, train/ and test/, named by what they show (the paper takes "
@@ -94,7 +104,7 @@ class CurateKinemask(CurationConfig):
         return Floors(folder=self.floors)
 
 
-@flow(name="curate-kinemask", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(CurateKinemask)
 def curate_kinemask(config: CurateKinemask) -> AnyPath:
     """Simulate, render and caption clips and publish a snapshot; returns its folder.
 
@@ -102,7 +112,6 @@ def curate_kinemask(config: CurateKinemask) -> AnyPath:
     Raises ShardsFailed, LedgerError.
     """
     log = run_logger()
-    crash_silent_parents(config.dispatch, log)
     parts = plan_seeds(config)
     shards = curate_shards(config, curate_kinemask_shard, plan_seed_shards(parts, config.shard_size), log)
     ledger = SeedLedger([seed for part in parts for seed in part])

@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from prefect import flow
 from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
     Done,
@@ -26,6 +24,7 @@ from flows.engine.pipeline import (
     Profiles,
     Step,
     curate_shards,
+    curation_flow,
     finish,
     preview,
     shard_flow,
@@ -101,7 +100,9 @@ class CurateMatrix11k(CurationConfig):
         description="JSONL, CSV or Parquet of videos and captions, or a folder of videos; a path or s3://bucket/key"
     )
     dataset: str = Field("matrix11k", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
-    allow_outside: bool = Field(False, description="Let a manifest name files outside its own folder")
+    allow_outside: bool = Field(
+        False, title="Allow files outside", description="Let a manifest name files outside its own folder"
+    )
     reader: ReaderName = Field(
         "pyav",
         description="Reads the frames of clips: pyav, or decord (the extra of that name), which gives the same bits or "
@@ -148,7 +149,7 @@ class CurateMatrix11k(CurationConfig):
         return compare_snapshot(snapshot, read_truths(self.truth)) if self.truth else None
 
 
-@flow(name="curate-matrix11k", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(CurateMatrix11k)
 def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
     """Curate a manifest and publish a snapshot; returns its folder.
 
@@ -156,7 +157,6 @@ def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
     Raises ManifestError, ShardsFailed, LedgerError.
     """
     log = run_logger()
-    crash_silent_parents(config.dispatch, log)
     listing = run_step("read_manifest", read_listing, config)
     ledger = split_sources(config, listing, log)
     shards = curate_clips(config, ledger, log)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from schemas.config import Settings
 from schemas.record import Record, column
 
 ModelRole = Literal["LLM", "VLM"]
@@ -122,13 +123,17 @@ def count_usage(role: ModelRole, model: str, usage: Usage) -> None:
         meter.add(role, model, usage)
 
 
-class TokenPrice(BaseModel):
+class TokenPrice(Settings):
     """What a model's tokens cost."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
-    usd_per_mtok_prompt: float = Field(ge=0, description="US dollars a million prompt tokens")
-    usd_per_mtok_completion: float = Field(ge=0, description="US dollars a million completion tokens")
+    usd_per_mtok_prompt: float = Field(
+        ge=0, title="Prompt tokens (USD per million)", description="US dollars a million prompt tokens"
+    )
+    usd_per_mtok_completion: float = Field(
+        ge=0, title="Completion tokens (USD per million)", description="US dollars a million completion tokens"
+    )
 
     def cost_usd(self, usage: Usage) -> float | None:
         """Cost of the counted tokens; None if none was counted."""
@@ -138,10 +143,8 @@ class TokenPrice(BaseModel):
         return (prompts + usage.completion_tokens * self.usd_per_mtok_completion) / 1e6
 
 
-class TokenPrices(BaseModel):
+class TokenPrices(Settings):
     """The user's token prices; none is built in, as prices change. They enter no key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     llm: TokenPrice | None = Field(None, description="Prices of the LLM; null: its cost is not shown")
     vlm: TokenPrice | None = Field(None, description="Prices of the VLM; null: its cost is not shown")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from packaging.requirements import Requirement
 from prefect.settings import get_current_settings
 from prefect.settings.legacy import _get_settings_fields
 
+from flows.commands.deploy import full_name
 from flows.commands.serve import parser
 from flows.engine.resident_worker import ResidentWorker
 from tasks.pages.address import DEFAULT_PORT, report_url
@@ -30,7 +30,8 @@ COMPOSE_TEXT = (DOCKER / "compose.yaml").read_text()
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+DEPLOYED = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+DEPLOYMENTS = DEPLOYED["deployments"]
 SECRET = re.compile(r"PASSWORD|KEY|TOKEN|SECRET")
 
 
@@ -373,14 +374,11 @@ def test_its_settings_of_prefect_are_known_to_prefect(name: str) -> None:
     assert [variable for variable in names if variable not in known] == []
 
 
-def test_the_server_is_on_postgresql_and_keeps_leases_on_disk() -> None:
+def test_the_server_is_on_postgresql_and_keeps_its_home() -> None:
     server = SERVICES["server"]
     environment = server["environment"]
     assert environment["PREFECT_SERVER_DATABASE_DRIVER"] == "postgresql+asyncpg"
     assert environment["PREFECT_SERVER_DATABASE_HOST"] in server["depends_on"]
-    lease_storage = environment["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
-    assert lease_storage.endswith(".filesystem")
-    assert importlib.util.find_spec(lease_storage) is not None
     assert "prefect:/var/lib/prefect" in server["volumes"]
 
 
@@ -412,6 +410,11 @@ def test_reports_are_served_of_the_roots_that_runs_write_and_only_read(monkeypat
 POOLS = {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS}
 
 
+def test_no_deployment_has_a_limit_of_prefects() -> None:
+    """Its worker would log each try to start a run that waits; runs wait for each other's root themselves."""
+    assert [deployment["name"] for deployment in DEPLOYMENTS if "concurrency_limit" in deployment] == []
+
+
 def pool_of(command: list[str]) -> str:
     """The pool of a `prefect worker start` that answers health checks."""
     assert command[:3] == ["prefect", "worker", "start"]
@@ -420,8 +423,8 @@ def pool_of(command: list[str]) -> str:
 
 
 def test_every_pool_is_made_and_has_one_service() -> None:
-    script = SERVICES["deploy"]["command"][-1]
-    made = {name: kind for kind, name in re.findall(r"^pool (\w+) ([\w-]+)$", script, re.MULTILINE)}
+    assert SERVICES["deploy"]["command"] == ["triptych", "deploy"]
+    made = DEPLOYED["definitions"]["pools"]
     workers = {pool_of(service["command"]): service for name, service in SERVICES.items() if name.endswith("-worker")}
     assert made.keys() == workers.keys() == POOLS
     assert {name for name, kind in made.items() if kind == ResidentWorker.type} == {"triptych-gpu"}
@@ -437,25 +440,7 @@ def test_the_worker_that_an_image_starts_by_itself_has_a_pool(kind: str) -> None
     assert pool_of(yaml.safe_load(command)) in POOLS
 
 
-def test_deploying_again_leaves_what_is_there(tmp_path: Path) -> None:
-    """The script, with a `prefect` that knows one of the pools."""
-    script = SERVICES["deploy"]["command"][-1].replace("$$", "$")
-    prefect = tmp_path / "prefect"
-    prefect.write_text(
-        '#!/bin/sh\necho "$*" >> asked\n[ "$1 $2" != "work-pool inspect" ] || [ "$3" = triptych-plan ]\n'
-    )
-    prefect.chmod(0o755)
-    subprocess.run(["sh", "-euc", script], cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
-    asked = [line for line in (tmp_path / "asked").read_text().splitlines() if "inspect" not in line]
-    assert asked == [
-        "work-pool create --type process triptych-shards",
-        "work-pool create --type resident triptych-gpu",
-        "work-pool create --type process triptych-blender",
-        "--no-prompt deploy --all",
-    ]
-
-
 def test_the_deployments_it_tells_to_run_are_there() -> None:
     told = set(re.findall(r"prefect deployment run ([\w/-]+)", COMPOSE_TEXT))
     assert told
-    assert told <= {f"{d['entrypoint'].split(':')[1].replace('_', '-')}/{d['name']}" for d in DEPLOYMENTS}
+    assert told <= {full_name(d) for d in DEPLOYMENTS}

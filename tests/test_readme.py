@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from flows.commands.cli import COMMANDS
+from flows.commands.deploy import full_name
 from flows.engine.command import _options_of
 from flows.registry import FLOWS, load_flow
 from tasks.engine.snapshots import Snapshot
@@ -44,7 +45,7 @@ FOLDERS_OF_A_MACHINE = r"(?<![\w/])/(work|tmp|root|home)\b"
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 PROJECT = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-DEPLOYMENTS = {f"{d['entrypoint'].split(':')[1].replace('_', '-')}/{d['name']}" for d in PROJECT["deployments"]}
+DEPLOYMENTS = {full_name(d) for d in PROJECT["deployments"]}
 
 
 def name_of(page: Path) -> str:
@@ -153,6 +154,11 @@ def check_triptych(command: str, options: list[str], whole: bool) -> None:
             pass
         case "curate", [name, *rest]:
             check_curate(name, rest, whole)
+        case "run", _:
+            if asked := parsed_by(module.main, options, "parse_known_args", whole):
+                flow, deployment = module.find(asked[0].deployment)
+                assert f"{flow.config.product.flow}/{deployment}" in DEPLOYMENTS
+                flow.parse([*required(flow.name, asked[1]), *asked[1]])
         case "demo", _:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
                 flow = load_flow(asked[0].dataset)
@@ -241,7 +247,7 @@ def options_of_flows() -> dict[str, set[str]]:
 def other_options() -> set[str]:
     """Options of the commands that are no flow's, as their --help prints them, and of curate's help."""
     found = {"--help", "--help-all", "--dry-run"}
-    for command in ("ask", "demo", "serve", "export", "condition"):
+    for command in sorted(COMMANDS.keys() - {"curate"}):
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
             importlib.import_module(COMMANDS[command].module).main(["--help"])
         found |= set(re.findall(r"--[a-z][\w.-]+", out.getvalue()))

@@ -21,6 +21,8 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "curate": Command("flows.commands.curate", "videos, prompts or seeds -> a published dataset"),
+    "deploy": Command("flows.commands.deploy", "the flows and their work pools -> a Prefect server"),
+    "run": Command("flows.commands.run", "start a deployed flow on its workers, and watch it"),
     "ask": Command("flows.commands.ask", "what happened to a clip, what failed and how to rerun it"),
     "demo": Command("flows.commands.demo", "a small run with a page to look at, from nothing"),
     "serve": Command("flows.commands.serve", "reports and snapshots in a browser"),

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from pydantic_settings import CliApp, SettingsError
 
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.pipeline import CurationConfig, Preview, ReportFailed
+from flows.engine.run_form import told_by_profile
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath
 from tasks.engine.publish import LedgerError, YieldTooLow
@@ -77,16 +78,25 @@ class CurationFlow:
             signal.signal(signal.SIGINT, previous)
         return folder
 
-    def parse(self, arguments: list[str]) -> CurationConfig:
-        """The config that options make. Exits with one line about an option that there is not."""
+    def parse(self, arguments: list[str], given: Mapping[str, Any] | None = None) -> CurationConfig:
+        """The config that options make. Exits with one line about an option that there is not.
+
+        given: a config's values; options go on top of them
+        """
+        given = given or {}
         known = ["--help", *_options_of(self.config)]
-        given = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
-        for option in given:
+        named = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+        for option in named:
             if not any(name.startswith(option) for name in known):
                 close = difflib.get_close_matches(option, known, 1)
                 sys.exit(f"there is no option {option}; {f'did you mean {close[0]}? ' if close else ''}{self._more}")
+        # CliApp wants required fields among the options, whatever is given.
+        for name, field in self.config.model_fields.items():
+            option = _option(name)
+            if field.is_required() and name in given and option not in named:
+                arguments = [f"{option}={given[name]}", *arguments]
         try:
-            return CliApp.run(self.config, cli_args=arguments, cli_exit_on_error=False)
+            return CliApp.run(self.config, cli_args=arguments, cli_exit_on_error=False, **given)
         except SettingsError as error:
             sys.exit(f"{str(error).removeprefix('error parsing CLI: ')}; {self._more}")
         except ValidationError as error:
@@ -170,7 +180,7 @@ def short_help(flow: CurationFlow) -> Iterator[str]:
     yield ""
     yield (sys.modules[flow.config.__module__].__doc__ or "").partition("\n")[0].partition(": ")[2]
     yield ""
-    options = [(_option(name), *_told(_field(flow.config, name))) for name in flow.config.first_options]
+    options = [(_option(name), *_told(flow.config, name)) for name in flow.config.first_options]
     options.append(("--dry-run", "Tell what would be computed and what is known already; compute nothing", ""))
     left = max(len(option) for option, *_ in options) + 2
     for option, text, default in options:
@@ -206,10 +216,13 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _told(field: FieldInfo) -> tuple[str, str]:
+def _told(config: type[CurationConfig], name: str) -> tuple[str, str]:
     """What a field is for, and its choices and default."""
+    field, section = _field(config, name), name.partition(".")
     choices = f" [{', '.join(get_args(field.annotation))}]" if get_origin(field.annotation) is Literal else ""
     default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
+    if by_profile := config.by_profile(section[0], section[2]):
+        default = f" (by profile: {told_by_profile(by_profile)})"
     return field.description or "", choices + default
 
 

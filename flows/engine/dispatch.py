@@ -33,9 +33,10 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import deployment as current_deployment
 from prefect.runtime import flow_run as current_run
 from prefect.states import AwaitingRetry, Crashed
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from flows.engine.steps import call_flow
+from schemas.config import Settings
 from tasks.engine.publish import YieldTooLow
 
 PARENT_TAG = "triptych-parent:"
@@ -46,10 +47,8 @@ REST_S = 20.0
 UNFINISHED = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
-class DispatchConfig(BaseModel):
+class DispatchConfig(Settings):
     """Where shards run. No part of any key: the same work is the same work anywhere."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     deployment: str | None = Field(
         None, description="Deployment that runs a shard, as FLOW/NAME; empty: shards run in this process"
@@ -57,7 +56,9 @@ class DispatchConfig(BaseModel):
     routes: dict[str, str] = Field(
         default_factory=dict, description="Stages that need another machine: stage -> deployment, as FLOW/NAME"
     )
-    poll_s: float = Field(5.0, gt=0, description="How often the parent looks at its shards")
+    poll_s: float = Field(
+        5.0, gt=0, title="Interval of looks (s)", description="How often the parent looks at its shards"
+    )
     server_patience_s: float = Field(900.0, gt=0, description="How long the parent bears an unreachable Prefect server")
     silence_s: float = Field(
         90.0, gt=0, description="A run without a heartbeat for this long is dead (prefect.yaml: 30 s)"

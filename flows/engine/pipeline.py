@@ -6,27 +6,35 @@ A flow file is a table of its stages and says where their rows come from; the re
 from __future__ import annotations
 
 import contextlib
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 from prefect import flow
-from pydantic import BaseModel, Field, field_validator, model_validator
+from prefect.runtime import flow_run as current_run
+from prefect.utilities.urls import url_for
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from pydantic_settings import SettingsConfigDict
 
 from flows.engine.artifacts import create_artifacts
-from flows.engine.dispatch import DispatchConfig, Job, rearm_parent, run_shards
+from flows.engine.dispatch import DispatchConfig, Job, crash_silent_parents, rearm_parent, run_shards
 from flows.engine.display import listener_for
+from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
 from flows.engine.steps import in_run, run_logger, run_step
-from schemas.config import StageConfig
+from flows.engine.workers import on_this_worker, require_same_makers, write_makers
+from schemas.config import Settings, StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
 from schemas.record import StageResult
 from schemas.storage import AnyPath, DataPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
+from tasks.engine.lease import Holder, held
 from tasks.engine.publish import ask_command, publish_snapshot, shortfall, yield_too_low
 from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import Snapshot, SnapshotError
@@ -57,11 +65,11 @@ class Step(NamedTuple):
         return self.result.stage_name
 
 
-class CurationConfig(BaseModel):
+class CurationConfig(Settings):
     """What every curation flow can be told."""
 
     # `null` on the command line is what descriptions call null; CliApp's own word for it is None.
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, cli_parse_none_str="null")
+    model_config = SettingsConfigDict(cli_parse_none_str="null")
 
     product: ClassVar[Dataset]
     steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards
@@ -83,33 +91,112 @@ class CurationConfig(BaseModel):
     )
     report: bool = Field(True, description="Write a page about the snapshot, with videos of some of its clips")
     shard_size: int = Field(SHARD_SIZE, ge=1, description="Clips a shard")
-    endpoint: EndpointConfig = Field(EndpointConfig(), description="How LLM and VLM servers are asked")
+    endpoint: EndpointConfig = Field(
+        EndpointConfig(), title="Model servers", description="How LLM and VLM servers are asked"
+    )
     dispatch: DispatchConfig = Field(DispatchConfig(), description="Where shards run")
-    prices: TokenPrices = Field(TokenPrices(), description="What tokens cost: told in the report, no part of any key")
+    prices: TokenPrices = Field(
+        TokenPrices(), title="Token prices", description="What tokens cost: told in the report, no part of any key"
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse profiles that set what is not there, or what may be null: null says that nothing is asked for."""
+        super().__pydantic_init_subclass__(**kwargs)
+        # CliApp derives a class that names all defaults of a section as soon as one of its options is given.
+        cls.model_config = SettingsConfigDict(**{**cls.model_config, "nested_model_default_partial_update": False})
+        sections = cls.sections()
+        for section, choices in (choice for profile in cls.profiles.values() for choice in profile.items()):
+            for name in choices:
+                field = sections[section].model_fields.get(name) if section in sections else None
+                if field is None or type(None) in get_args(field.annotation):
+                    raise TypeError(
+                        f"{cls.__name__}: a profile sets {section}.{name}: no setting, or one that may be null"
+                    )
+
+    @classmethod
+    def sections(cls) -> dict[str, type[BaseModel]]:
+        """The fields that are groups of settings with defaults, by name."""
+        kinds = {name: field.annotation for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
+    @classmethod
+    def by_profile(cls, section: str, name: str) -> dict[str, Any]:
+        """What a setting is in each profile where nothing else is asked for; empty if no profile sets it."""
+        if not any(name in choices.get(section, {}) for choices in cls.profiles.values()):
+            return {}
+        default = getattr(cls._default(section), name)
+        return {profile: choices.get(section, {}).get(name, default) for profile, choices in cls.profiles.items()}
+
+    @classmethod
+    def _default(cls, section: str) -> Any:
+        return cls.model_fields[section].get_default(call_default_factory=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_profile(cls, values: Any) -> Any:
-        """The raw values, with the profile's choices where nothing else is asked for."""
-        if not isinstance(values, dict) or not isinstance(values.get("profile"), str):
+    def _fill_in(cls, values: Any) -> Any:
+        """The raw values; where nothing is asked for in a section, what the profile chooses, else its defaults.
+
+        Nothing is asked for by null: it stands for a whole section, or for a setting that profiles decide on.
+        """
+        if not isinstance(values, dict):
             return values
-        choices = cls.profiles.get(values["profile"], {})
-        return values | {section: {**choice, **_given(values.get(section))} for section, choice in choices.items()}
+        profile = values.get("profile", cls.model_fields["profile"].default if "profile" in cls.model_fields else None)
+        choices = cls.profiles.get(profile, {}) if isinstance(profile, str) else {}
+        filled = dict(values)
+        for section in cls.sections():
+            given = values.get(section)
+            if (section in values or section in choices) and isinstance(given, dict | BaseModel | None):
+                asked = {n: v for n, v in _given(given).items() if v is not None or not cls.by_profile(section, n)}
+                filled[section] = {**_given(cls._default(section)), **choices.get(section, {}), **asked}
+        return filled
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema that Prefect's run form is drawn from: flows/engine/run_form.py."""
+        schema = handler(core_schema)
+        form = handler.resolve_ref_schema(schema)
+        properties, sections = form["properties"], cls.sections()
+        for section, kind in sections.items():
+            decided = {name: told for name in kind.model_fields if (told := cls.by_profile(section, name))}
+            referred, default = handler.resolve_ref_schema(properties[section]), cls._default(section)
+            if section == "dispatch":
+                routes = field_a_key(referred["properties"]["routes"], cls._routed(), "Deployment, as FLOW/NAME")
+                referred = {**referred, "properties": {**referred["properties"], "routes": routes}}
+            properties[section] = section_field(properties[section], referred, default.model_dump(mode="json"), decided)
+        first = [name for name in cls.first_options if name in properties]
+        plain = [name for name in properties if name not in sections]
+        own = [name for name in sections if name not in CurationConfig.model_fields]  # in the order of the stages
+        form["properties"] = in_order(properties, dict.fromkeys([*first, *plain, *own, *properties]))
+        form["description"] = f"{form['description']} {FORM_HELP}"
+        return schema
 
     @field_validator("root", mode="before")
     @classmethod
     def _is_named(cls, root: Any) -> Any:
         if root == "":
-            raise ValueError("the root is empty; name a folder (deployed: export it before `prefect deploy --all`)")
+            raise ValueError("the root is empty; name a folder (deployed: export it before `triptych deploy`)")
         return root
 
     @field_validator("dispatch")
     @classmethod
     def _routes_are_stages(cls, dispatch: DispatchConfig) -> DispatchConfig:
-        names = [*(step.stage for step in cls.steps), WRITE]
-        if unknown := sorted(set(dispatch.routes) - set(names)):
-            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(names)}")
+        if unknown := sorted(set(dispatch.routes) - set(cls._routed())):
+            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(cls._routed())}")
         return dispatch
+
+    @model_validator(mode="after")
+    def _is_the_same_on_every_worker(self) -> Self:
+        """A worker runs each flow run in a folder of its own, and deletes it at the end."""
+        for name, path in self:
+            if self.dispatch.deployment is not None and isinstance(path, Path) and not path.is_absolute():
+                raise ValueError(f"{name} is {path}, which is another place on each worker; name an absolute path")
+        return self
+
+    @classmethod
+    def _routed(cls) -> list[str]:
+        """What may be sent to a machine of its own."""
+        return [*(step.stage for step in cls.steps), WRITE]
 
     @property
     @abstractmethod
@@ -169,6 +256,42 @@ def _given(section: BaseModel | dict[str, Any] | None) -> dict[str, Any]:
     return section or {}
 
 
+# --- Flows -----------------------------------------------------------------------------------
+
+
+def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any], AnyPath]], Any]:
+    """The decorator of a dataset's flow. Its function: config -> the snapshot's folder.
+
+    Before it computes anything, a run looks whether this machine has what all stages need for their keys, and waits
+    until no other run works in its root.
+    """
+
+    def decorate(curate: Callable[[Any], AnyPath]) -> Any:
+        @wraps(curate)
+        def alone(config: Any) -> AnyPath:
+            log = run_logger()
+            with on_this_worker(log):
+                stages = config.stages
+                crash_silent_parents(config.dispatch, log)
+                with held(config.root, _this_run(config), log):
+                    if config.dispatch.deployment is not None:
+                        write_makers(config.work, stages)
+                    return curate(config)
+
+        # Prefect reads the parameter's type from here; its name alone means nothing in this module.
+        alone.__signature__ = inspect.signature(curate, eval_str=True)  # type: ignore[attr-defined]
+        name, run_name = config_type.product.flow, "curate {config.dataset}"
+        return flow(name=name, flow_run_name=run_name, validate_parameters=True)(alone)
+
+    return decorate
+
+
+def _this_run(config: CurationConfig) -> Holder:
+    run_id = current_run.id if in_run() else None
+    url = url_for("flow-run", run_id) if run_id else None
+    return Holder.here(config.product.flow, config.dataset, run_id, url)
+
+
 # --- Shards ----------------------------------------------------------------------------------
 
 
@@ -180,7 +303,8 @@ def shard_flow(config_type: type[CurationConfig]) -> Any:
     """
 
     def curate_shard(config: Any, shard: DataPath, stages: list[str]) -> None:
-        run_shard(config, shard, stages)
+        with on_this_worker(run_logger()):
+            run_shard(config, shard, stages)
 
     # Prefect reads parameters and their types from the function: each flow's has its own config.
     curate_shard.__annotations__ |= {"config": config_type, "shard": DataPath, "stages": list[str]}
@@ -194,6 +318,8 @@ def shard_flow(config_type: type[CurationConfig]) -> Any:
 
 def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -> None:
     """One shard through some neighbouring stages. Raises ServiceDown when no row of it can be done."""
+    before = stages_before(config, stages[0])
+    require_same_makers(config.work, [config.stage(name) for name in (*before, *stages) if name != WRITE])
     state = shard_before(config, planned, stages[0])
     for name in stages:
         if name == WRITE:
@@ -214,10 +340,13 @@ def write_tables(config: CurationConfig, shard: AnyPath) -> None:
 
 def shard_before(config: CurationConfig, planned: AnyPath, stage: str) -> AnyPath:
     """The shard's state before a stage: its plan, or what the stages before have left (on another machine)."""
-    order = (*config.shard_stage_names, WRITE)
-    before = order[: order.index(stage)] if stage in order else ()
-    stages = [config.stage(name) for name in before]
+    stages = [config.stage(name) for name in stages_before(config, stage)]
     return state_path(config.work, planned.parent.name, stages) if stages else planned
+
+
+def stages_before(config: CurationConfig, stage: str) -> Sequence[str]:
+    order = (*config.shard_stage_names, WRITE)
+    return order[: order.index(stage)] if stage in order else ()
 
 
 def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str], *, again: bool = False) -> Job:

@@ -35,10 +35,14 @@ class SceneConfig(StageConfig):
     n_frames: int = Field(49, ge=2, description="Frames of a clip (KineMask 4.1)")
 
     speed_mps: Range = Field((0.5, 1.5), description="Speed of a controlled body in the first frame (KineMask A.2)")
-    n_controlled: CountRange = Field((1, 2), description="Controlled bodies of a scene (KineMask A.2: one or two)")
-    n_bodies_simple: CountRange = Field((2, 5), description="Bodies of a simple_motion scene, controlled ones included")
+    n_controlled: CountRange = Field(
+        (1, 2), title="Controlled bodies", description="Controlled bodies of a scene (KineMask A.2: one or two)"
+    )
+    n_bodies_simple: CountRange = Field(
+        (2, 5), title="Bodies of simple_motion", description="Bodies of a simple_motion scene, controlled ones included"
+    )
     n_bodies_interactions: CountRange = Field(
-        (3, 6), description="Bodies of an interactions scene; figures show 3 to 6"
+        (3, 6), title="Bodies of interactions", description="Bodies of an interactions scene; figures show 3 to 6"
     )
 
     size_m: Range = Field((0.3, 0.5), description="Edge of a cube, diameter of a cylinder")
@@ -52,7 +56,7 @@ class SceneConfig(StageConfig):
 
     camera_pitch_deg: Range = Field((30.0, 50.0), description="How far the camera looks down; below 90")
     camera_distance_m: Range = Field((4.0, 5.0), description="Distance from the camera to the point that it looks at")
-    focal: Range = Field((1.1, 1.3), description="Focal length over the picture's width")
+    focal: Range = Field((1.1, 1.3), title="Focal length", description="Focal length over the picture's width")
     tile_m: Range = Field((1.5, 2.5), description="Edge of a texture tile on the floor")
 
     substeps_per_s: int = Field(
@@ -60,12 +64,21 @@ class SceneConfig(StageConfig):
     )
     margin: float = Field(0.02, ge=0, lt=0.5, description="Distance of bodies from the edges at first, over the width")
     clearance_m: float = Field(0.05, gt=0, description="Bodies start at least this far from each other")
-    aim_deg: float = Field(10.0, ge=0, lt=90, description="Largest angle by which an aimed body misses its target")
+    aim_deg: float = Field(
+        10.0,
+        ge=0,
+        lt=90,
+        title="Maximum aim error (°)",
+        description="Largest angle by which an aimed body misses its target",
+    )
     latest_collision: float = Field(
         0.6, gt=0, lt=1, description="Share of the clip by which a collision must begin: its effects must be visible"
     )
     min_closing_mps: float = Field(
-        0.1, ge=0, description="Lowest closing speed of a controlled body's collision: slower ones show nothing"
+        0.1,
+        ge=0,
+        title="Minimum closing speed (m/s)",
+        description="Lowest closing speed of a controlled body's collision: slower ones show nothing",
     )
     min_visible: float = Field(
         0.5, gt=0, le=1, description="Lowest share of a body's pixels that no other hides in the first frame"

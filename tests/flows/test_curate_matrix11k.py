@@ -44,7 +44,7 @@ def test_the_deployments_parameters_are_a_config(monkeypatch: pytest.MonkeyPatch
     text = (ROOT / "prefect.yaml").read_text()
     for name in ("TRIPTYCH_MANIFEST", "TRIPTYCH_ROOT"):
         text = text.replace("{{ $" + name + " }}", os.environ[name])
-    parents = [d for d in yaml.safe_load(text)["deployments"] if d["entrypoint"].endswith(":curate_matrix11k")]
+    parents = [d for d in yaml.safe_load(text)["deployments"] if d["entrypoint"].endswith(".curate_matrix11k")]
     assert [d["name"] for d in parents] == ["default", "nightly", "paper"]
     for deployment in parents:
         config = CurateMatrix11k.model_validate(deployment["parameters"]["config"])
@@ -82,9 +82,11 @@ def test_the_config_is_strict_and_described() -> None:
     with pytest.raises(ValueError, match="Extra inputs"):
         CurateMatrix11k.model_validate({"manifest": "m.jsonl", "manifset": "typo"})
     schema = CurateMatrix11k.model_json_schema()
-    for stage in ("SplitConfig", "ExtractConfig", "GroundConfig", "PropagateConfig", "CheckConfig", "EndpointConfig"):
-        for name, field in schema["$defs"][stage]["properties"].items():
-            assert field.get("description"), f"{stage}.{name}"
+    for section in ("split", "extract", "ground", "propagate", "check", "endpoint"):
+        _, settings = schema["properties"][section]["anyOf"]
+        assert settings["additionalProperties"] is False
+        for name, field in settings["properties"].items():
+            assert field.get("description"), f"{section}.{name}"
 
 
 @pytest.mark.parametrize("manifest", ["", "."])

@@ -473,7 +473,7 @@ def test_killed_anywhere_and_run_again_it_publishes_the_same(run: tuple[CurateDs
 def test_deployments_find_their_parameters(tmp_path: Path) -> None:
     """What prefect.yaml gives the flow is a config of it."""
     project = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
-    found = [d for d in project["deployments"] if d["entrypoint"].endswith(":curate_dsr")]
+    found = [d for d in project["deployments"] if d["entrypoint"].endswith(".curate_dsr")]
     assert {d["name"] for d in found} == {"default", "paper"}
     for deployment in found:
         text = json.dumps(deployment["parameters"]["config"]).replace("{{ $TRIPTYCH_DSR_ROOT }}", str(tmp_path))

@@ -290,7 +290,7 @@ def test_killed_anywhere_and_run_again_it_publishes_the_same(run: tuple[CurateKi
 def test_deployments_find_their_parameters(tmp_path: Path) -> None:
     """What prefect.yaml gives the flow is a config of it."""
     project = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
-    found = [d for d in project["deployments"] if d["entrypoint"].endswith(":curate_kinemask")]
+    found = [d for d in project["deployments"] if d["entrypoint"].endswith(".curate_kinemask")]
     assert {d["name"] for d in found} == {"default", "blender", "paper"}
     for deployment in found:
         text = json.dumps(deployment["parameters"]["config"]).replace("{{ $TRIPTYCH_KINEMASK_ROOT }}", str(tmp_path))

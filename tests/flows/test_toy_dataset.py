@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from flows.commands import cli
 from flows.registry import FLOWS
 from tasks.datasets.registry import DATASETS
+from tasks.engine.lease import RUNNING, SILENCE_S
 from tasks.engine.snapshots import Snapshot
 from tests.support.toy.dataset import LettersRow
 from tests.support.toy.flow import CurateToy, curate_toy
@@ -62,7 +64,11 @@ def test_killed_in_the_midst_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     assert died.returncode == -signal.SIGKILL
     n_kept = len(list((tmp_path / "killed" / "work" / "rows").rglob("*.json")))
     assert 0 < n_kept < 6
-    curate_toy.fn(killed)
+    assert (tmp_path / "killed" / RUNNING).is_file()
+    began_s = time.monotonic()
+    curate_toy.fn(killed)  # at once: the dead process holds the root no more
+    assert time.monotonic() - began_s < SILENCE_S / 2
+    assert not (tmp_path / "killed" / RUNNING).exists()
     assert contents(tmp_path / "killed" / "snapshots") == contents(tmp_path / "whole" / "snapshots")
 
 

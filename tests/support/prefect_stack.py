@@ -1,8 +1,8 @@
 """A Prefect server, the deployments of prefect.yaml and their workers, as real processes on loopback.
 
     with PrefectStack(folder, env) as stack:
-        stack.deploy()                                 work pools, then `prefect deploy --all`
-        workers = [stack.start_worker(pool) for pool in POOLS]
+        stack.deploy()                                 `triptych deploy`: the work pools, too
+        workers = [stack.start_worker(pool) for pool in (PLAN, SHARDS)]
         run_id = stack.start("curate-matrix11k/default", {"config": {...}})
         stack.wait_for(run_id, "COMPLETED")
         stack.shards_of(run_id)                        its shards' flow runs, as the API's JSON
@@ -35,7 +35,6 @@ from tests.support.flow_runs import REPOSITORY
 logger = logging.getLogger(__name__)
 
 PLAN, SHARDS, GPU, BLENDER = "triptych-plan", "triptych-shards", "triptych-gpu", "triptych-blender"
-POOLS = {PLAN: "process", SHARDS: "process", GPU: "resident", BLENDER: "process"}
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 HEARTBEAT = "prefect.flow-run.heartbeat"
 RUN_ID, MARK = "PREFECT__FLOW_RUN_ID", "TRIPTYCH_TEST_PROGRAM"  # environment variables that tell processes apart
@@ -72,7 +71,6 @@ class PrefectStack:
             "PREFECT_API_URL": self.api,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the V1 UI works offline
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_WORKER_QUERY_SECONDS": "2",  # how often a worker asks for work; 10 by default
             "NO_COLOR": "1",
             "COLUMNS": "200",
@@ -121,14 +119,19 @@ class PrefectStack:
         self.server.end()
 
     def deploy(self) -> None:
-        for pool, kind in POOLS.items():
-            self.cli("work-pool", "create", "--type", kind, pool)
-        self.cli("--no-prompt", "deploy", "--all")
+        command = [sys.executable, "-m", "flows.commands.cli", "deploy"]
+        done = subprocess.run(command, cwd=REPOSITORY, env=self.env, capture_output=True, text=True, timeout=CLI_S)
+        if done.returncode:
+            raise self.failure(f"triptych deploy ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
-    def start_worker(self, pool: str, limit: int = 2) -> Program:
-        """A worker that takes up to `limit` flow runs at once; returns when the server knows it."""
+    def start_worker(self, pool: str, limit: int = 2, env: Mapping[str, str] | None = None) -> Program:
+        """A worker that takes up to `limit` flow runs at once; returns when the server knows it.
+
+        env: what it has beside the others' environment
+        """
         name = f"{pool}-{len(self._programs)}"
-        worker = self._spawn(name, "worker", "start", "--pool", pool, "--name", name, "--limit", str(limit))
+        arguments = ("worker", "start", "--pool", pool, "--name", name, "--limit", str(limit))
+        worker = self._spawn(name, *arguments, env={**self.env, **(env or {})})
         path = f"/work_pools/{pool}/workers/filter"
         self.wait_until(lambda: name in [w["name"] for w in self.post(path, {})], f"{name} has come up", START_S)
         return worker
@@ -181,6 +184,11 @@ class PrefectStack:
         """(name, message) of every state that a flow run was in, in their order."""
         states = self.get(f"/flow_run_states/?flow_run_id={run_id}")
         return [(s["name"], s["message"] or "") for s in sorted(states, key=lambda s: str(s["timestamp"]))]
+
+    def log_of(self, run_id: str) -> list[str]:
+        """The lines of a flow run's log, as the UI shows them."""
+        logs = {"flow_run_id": {"any_": [run_id]}}
+        return [str(line["message"]) for line in self.post("/logs/filter", {"logs": logs, "sort": "TIMESTAMP_ASC"})]
 
     def heartbeats(self, run_id: str) -> int:
         resource = {"id": [f"prefect.flow-run.{run_id}"]}
@@ -316,23 +324,19 @@ def _kill(pids: list[int]) -> bool:
     return bool(pids)
 
 
-# --- The button ------------------------------------------------------------------------------------
+# --- The browser -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
-    """press(run_id): the Retry button of a flow run's page, in a real browser.
-
-    Without Playwright or an installed Chromium, what the button asks of the API (and the log says so).
-    """
+def browser_page() -> Iterator[Any]:
+    """A page of a real browser; None without Playwright or an installed Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         chromium = None
     if chromium is None:
-        logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
-        yield stack.retry
+        yield None
         return
     with sync_playwright() as playwright:
         # Without a sandbox it runs as root too, as in a container; it opens no page but the server's.
@@ -341,6 +345,23 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
         )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
+    """press(run_id): the Retry button of a flow run's page, in a real browser.
+
+    Without Playwright or an installed Chromium, what the button asks of the API (and the log says so).
+    """
+    with browser_page() as page:
+        if page is None:
+            logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
+            yield stack.retry
+            return
 
         def press(run_id: str) -> None:
             page.goto(f"{stack.url}/runs/flow-run/{run_id}")
@@ -349,7 +370,4 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
             dialog.get_by_role("button", name="Retry").click()
             dialog.wait_for(state="hidden")
 
-        try:
-            yield press
-        finally:
-            browser.close()
+        yield press

@@ -32,12 +32,13 @@ class Endpoint:
         """
         base_url, model = (os.environ.get(variable(role, what), "").strip() for what in ("BASE_URL", "MODEL"))
         key = os.environ.get(variable(role, "API_KEY"), "").strip()
-        for what, value, example in (
-            ("BASE_URL", base_url, "https://api.openai.com/v1"),
-            ("MODEL", model, "gpt-4o-2024-08-06"),
-        ):
-            if not value:
-                raise ServiceDown(f"no {role} is configured: export {variable(role, what)}, for example {example}")
+        examples = {
+            variable(role, "BASE_URL"): (base_url, "https://api.openai.com/v1"),
+            variable(role, "MODEL"): (model, "gpt-4o-2024-08-06"),
+        }
+        if lacking := {name: example for name, (value, example) in examples.items() if not value}:
+            names, told = " and ".join(lacking), " and ".join(lacking.values())
+            raise ServiceDown(f"no {role} is configured: export {names}, for example {told}")
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ServiceDown(f"{variable(role, 'BASE_URL')} is not an http(s) URL; export one that ends with /v1")

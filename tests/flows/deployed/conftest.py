@@ -33,7 +33,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     }
     with PrefectStack(folder, env) as stack:
         stack.deploy()
-        stack.start_worker(PLAN)
+        stack.start_worker(PLAN, limit=4)  # waiting parents have places, too
         yield Deployed(stack, inputs, config, llm_port, reports_port, [stack.start_worker(SHARDS)])
 
 

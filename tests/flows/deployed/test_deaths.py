@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tasks.engine.lease import RUNNING
 from tests.support.deployed import (
     OUTAGE_S,
     PARENT,
@@ -86,6 +87,7 @@ def test_a_server_that_is_away_for_a_while_costs_nothing(deployed: Deployed, cas
     assert [stack.run(run)["run_count"] for run in (parent, shard)] == [1, 1]
     assert_published(case)
 
-    # The one place that the deployment has for a parent is free again.
+    # The root is nobody's any more.
+    assert not (case.config.root / RUNNING).exists()
     again = stack.start(PARENT, case.parameters)
     stack.wait_for(again, "COMPLETED")

@@ -50,8 +50,8 @@ def _known_types(types: tuple[str, ...]) -> tuple[str, ...]:
 class PromptConfig(StageConfig):
     """Which prompts are generated."""
 
-    n_train: int = Field(500, ge=0, description="Prompts to train with (SpatialAlign 4.1)")
-    n_test: int = Field(120, ge=0, description="Prompts to test with (SpatialAlign 4.1)")
+    n_train: int = Field(500, ge=0, title="Training prompts", description="Prompts to train with (SpatialAlign 4.1)")
+    n_test: int = Field(120, ge=0, title="Test prompts", description="Prompts to test with (SpatialAlign 4.1)")
     seed: int = Field(0, ge=0, description="Another seed draws other prompts of the same grammar")
     types: Annotated[tuple[str, ...], AfterValidator(_known_types)] = Field(
         tuple(DSR_TYPES),

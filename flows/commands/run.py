@@ -1,0 +1,230 @@
+"""Start a deployed flow: its workers run it, and this command may watch.
+
+    triptych run matrix11k                      the deployment curate-matrix11k/default
+    triptych run curate-matrix11k/paper --watch
+    triptych run matrix11k --limit 5 --root /data/trial
+
+Options are those of `triptych curate DATASET`, on top of what the deployment sets: all else stays. With --watch it
+follows the run's states, its log and its shards, and ends with the exit status of `triptych curate`; Ctrl-C leaves the
+run alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    LogFilter,
+    LogFilterFlowRunId,
+    LogFilterTimestamp,
+    WorkerFilter,
+    WorkerFilterStatus,
+)
+from prefect.client.schemas.objects import FlowRun, Log, State
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.utilities.urls import url_for
+
+from flows.engine.command import NO_PAGE, NOT_LATEST, CurationFlow, errors_in_one_line
+from flows.engine.dispatch import PARENT_TAG, UNFINISHED
+from flows.engine.pipeline import CurationConfig, ReportFailed
+from flows.engine.server import prefect_server
+from flows.registry import FLOWS, load_flow
+from schemas.outcome import printable
+from tasks.engine.publish import YieldTooLow
+
+MAIN = "default"  # the deployment of a flow that is named alone
+INTERRUPTED = 130  # exit status after Ctrl-C
+POLL_S = 2.0
+LATE_S = 10.0  # a run's log lines arrive in batches, and not quite in order
+PAGE = 200
+TOLD_BY_STATES = ("Downloading flow code", "Encountered exception", "Engine execution exited", "Finished in state")
+
+T = TypeVar("T")
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="triptych run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Other options are those of `triptych curate DATASET`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("deployment", help=f"DATASET or DATASET/NAME, where DATASET is one of {', '.join(FLOWS)}")
+    parser.add_argument("--watch", action="store_true", help="follow the run to its end")
+    asked, overrides = parser.parse_known_args(arguments)
+    flow, deployment_name = find(asked.deployment)
+    with errors_in_one_line(flow.name), prefect_server() as client:
+        deployment = read_deployment(client, f"{flow.config.product.flow}/{deployment_name}")
+        config = flow.parse(overrides, deployment.parameters.get("config", {}))
+        # The whole config: Prefect merges parameters at the top only, so that a part of one would lose the rest.
+        parameters = {"config": config.model_dump(mode="json")} if overrides else None
+        idle = list(pools_without_workers(client, deployment, config))
+        run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+        print(f"{flow.config.product.flow}/{deployment_name}: run {run.name}, id {run.id}", url_for(run), sep="\n")
+        for pool in idle:
+            print(f"no worker is online for the pool {pool}: prefect worker start --pool {pool}")
+        sys.stdout.flush()
+        if asked.watch:
+            watch(client, run)
+
+
+def find(name: str) -> tuple[CurationFlow, str]:
+    """The flow and the deployment that are meant: "matrix11k", "curate-matrix11k", "matrix11k/paper"."""
+    flow_name, _, deployment = name.partition("/")
+    dataset = flow_name.removeprefix("curate-")
+    if dataset not in FLOWS:
+        close = difflib.get_close_matches(dataset, FLOWS, 1)
+        sys.exit(f"there is no flow {flow_name}; {f'did you mean {close[0]}?' if close else ', '.join(FLOWS)}")
+    return load_flow(dataset), deployment or MAIN
+
+
+def read_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        flow, _, wanted = name.partition("/")
+        found = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])))
+        names = sorted(deployment.name for deployment in found)
+        if not names:
+            sys.exit(f"{flow} is not deployed: run `triptych deploy`")
+        close = difflib.get_close_matches(wanted, names, 1)
+        told = f"did you mean {flow}/{close[0]}?" if close else f"there are {', '.join(names)}"
+        sys.exit(f"there is no deployment {name}; {told}")
+
+
+def pools_without_workers(
+    client: SyncPrefectClient, deployment: DeploymentResponse, config: CurationConfig
+) -> Iterator[str]:
+    """The work pools of the run and its shards in which nobody works."""
+    shards = {config.dispatch.deployment, *config.dispatch.routes.values()} - {None}
+    pools = [deployment.work_pool_name, *(read_deployment(client, str(name)).work_pool_name for name in sorted(shards))]
+    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
+    for pool in dict.fromkeys(pools):
+        if pool and not client.read_workers_for_work_pool(pool, worker_filter=online):
+            yield pool
+
+
+def watch(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Follow a run to its end, and exit as `triptych curate` would."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # `patiently` says that it asks again
+            state = Watched(client, run.id).follow()
+    except KeyboardInterrupt:
+        print(f"\nwatching has stopped; the run goes on: {url_for(run)}", file=sys.stderr)
+        print(f"this cancels it: prefect flow-run cancel {run.id}", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)
+    except ObjectNotFound:
+        sys.exit("the run has been deleted")
+    if not state.is_completed():
+        print(_printable(state.message or str(state.name)), file=sys.stderr)
+    sys.exit(exit_status(state))
+
+
+def exit_status(state: State[Any]) -> int:
+    """That of `triptych curate` where it ends alike."""
+    if state.is_completed():
+        return 0
+    for error, status in ((YieldTooLow, NOT_LATEST), (ReportFailed, NO_PAGE)):
+        if f"{error.__name__}: " in (state.message or ""):
+            return status
+    return 1
+
+
+class Watched:
+    """A run whose news are printed: its states, its log lines, and which of its shards failed."""
+
+    def __init__(self, client: SyncPrefectClient, run_id: UUID) -> None:
+        self.client, self.run_id = client, run_id
+        self._told: set[UUID] = set()  # states and log lines
+        self._since = datetime.now(UTC) - timedelta(days=1)  # clocks differ
+
+    def follow(self) -> State[Any]:
+        """The run's last state."""
+        while True:
+            state = patiently(lambda: self.client.read_flow_run(self.run_id)).state
+            assert state is not None
+            if state.is_final():
+                time.sleep(POLL_S)  # its last lines may still be on their way
+            for log in patiently(self._read_logs):
+                if not log.message.startswith(TOLD_BY_STATES):
+                    self._tell(log.id, log.timestamp, log.message)
+            for shard in patiently(self._read_failed_shards):
+                if shard.state is not None:
+                    self._tell(shard.state.id, shard.state.timestamp, f"{shard.name} {_told(shard.state)}")
+            self._tell(state.id, state.timestamp, str(state.name))
+            if state.is_final():
+                return state
+            time.sleep(POLL_S)
+
+    def _tell(self, news: UUID, moment: datetime, text: str) -> None:
+        if news not in self._told:
+            self._told.add(news)
+            print(f"{moment.astimezone():%H:%M:%S}  {_printable(text)}", flush=True)
+
+    def _read_logs(self) -> list[Log]:
+        """Those since the last ones, and a few that were read before: they do not arrive in order."""
+        of_run, since = LogFilterFlowRunId(any_=[self.run_id]), LogFilterTimestamp(after_=self._since)
+        found: list[Log] = []
+        while len(found) % PAGE == 0:
+            page = self.client.read_logs(LogFilter(flow_run_id=of_run, timestamp=since), limit=PAGE, offset=len(found))
+            found += page
+            if not page:
+                break
+        if found:
+            self._since = found[-1].timestamp - timedelta(seconds=LATE_S)
+        return found
+
+    def _read_failed_shards(self) -> list[FlowRun]:
+        mine, failed = (
+            FlowRunFilterTags(all_=[f"{PARENT_TAG}{self.run_id}"]),
+            FlowRunFilterStateType(any_=[*UNFINISHED]),
+        )
+        chosen = FlowRunFilter(tags=mine, state=FlowRunFilterState(type=failed))
+        return self.client.read_flow_runs(flow_run_filter=chosen, limit=PAGE)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What the server answers; while it is away, the run may go on, so this waits."""
+    told = False
+    while True:
+        try:
+            return call()
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            if (
+                isinstance(error, httpx.HTTPStatusError)
+                and error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR
+            ):
+                raise
+            if not told:
+                print("the Prefect server does not answer; waiting for it", file=sys.stderr, flush=True)
+            told = True
+            time.sleep(POLL_S)
+
+
+def _told(state: State[Any]) -> str:
+    why = (state.message or "").removeprefix("Flow run encountered an exception: ")
+    return f"{str(state.name).lower()}: {why}" if why else str(state.name).lower()
+
+
+def _printable(text: str) -> str:
+    return "\n".join(printable(line) for line in text.splitlines())
