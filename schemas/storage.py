@@ -33,8 +33,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import fsspec
@@ -70,6 +71,14 @@ _S3_REMEDY = (
 
 
 # --- Paths -----------------------------------------------------------------------------------
+
+
+class ObjectFacts(NamedTuple):
+    """What a store says of an object."""
+
+    n_bytes: int
+    written_s: float | None  # Unix time, where the store tells it
+    stamp: str  # a hash of all that it says: it changes with every write
 
 
 class ObjectPath:
@@ -187,11 +196,25 @@ class ObjectPath:
 
     def stamp(self) -> str:
         """A hash of the store's metadata of the object; it changes with every write. Raises OSError."""
+        return self.facts().stamp
+
+    def facts(self) -> ObjectFacts:
+        """What the store says of the object. Raises OSError."""
         with self._asked() as store:
             facts = store.info(str(self))
         if facts["type"] != "file":
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self))
-        return hashlib.sha256(f"{self} {facts}".encode()).hexdigest()
+        written = facts.get("LastModified")
+        return ObjectFacts(
+            n_bytes=int(facts["size"]),
+            written_s=written.timestamp() if isinstance(written, datetime) else None,
+            stamp=hashlib.sha256(f"{self} {facts}".encode()).hexdigest(),
+        )
+
+    def read_span(self, start: int, end: int) -> bytes:
+        """Bytes start to end, without end."""
+        with self._asked() as store:
+            return bytes(store.cat_file(str(self), start=start, end=end))
 
     def _kind(self) -> str | None:
         try:

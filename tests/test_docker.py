@@ -22,9 +22,11 @@ from prefect.settings import get_current_settings
 from prefect.settings.legacy import _get_settings_fields
 
 from flows.commands.deploy import full_name
+from flows.commands.serve import parser
 from flows.engine.resident_worker import ResidentWorker
 from schemas.outcome import ServiceDown
 from schemas.storage import ObjectPath, open_store, parse_path
+from tasks.pages.address import DEFAULT_PORT, report_url
 from tests.support.compose import COMPOSE, COMPOSE_TEXT, DOCKER, SERVICES, environment_of, fill_in
 from tests.support.s3_server import S3Server, s3, s3_server  # noqa: F401 - fixtures
 
@@ -207,7 +209,7 @@ def test_blender_has_exact_versions_that_agree_with_the_others() -> None:
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """200 for the two paths that Prefect has; anything else is 503."""
+    """200 for the paths that Prefect and `triptych serve` have; anything else is 503."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path in ("/health", "/api/health") else 503)
@@ -237,8 +239,9 @@ def image_probe(kind: str) -> list[str]:
         (image_probe("gpu"), f"127.0.0.1:{get_current_settings().worker.webserver.port}/health"),
         (image_probe("blender"), f"127.0.0.1:{get_current_settings().worker.webserver.port}/health"),
         (SERVICES["server"]["healthcheck"]["test"][1:], "127.0.0.1:4200/api/health"),
+        (SERVICES["reports"]["healthcheck"]["test"][1:], f"127.0.0.1:{DEFAULT_PORT}/health"),
     ],
-    ids=["cpu", "gpu", "blender", "server"],
+    ids=["cpu", "gpu", "blender", "server", "reports"],
 )
 def test_the_probe_tells_well_from_ill(probe: list[str], of_prefect: str, port: int) -> None:
     program, dash_c, code = probe
@@ -422,8 +425,13 @@ def test_memory_is_a_setting_of_every_service_that_stays() -> None:
 def test_what_is_published_is_so_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     filled = {name: [fill_in(port, {}) for port in ports] for name, ports in published.items()}
-    assert filled == {"server": ["127.0.0.1:4200:4200"], "tls": ["127.0.0.1:8443:8443"]}
-    assert published["server"] == filled["server"]  # without TLS, never elsewhere
+    assert filled == {
+        "server": ["127.0.0.1:4200:4200"],
+        "tls": ["127.0.0.1:8443:8443"],
+        "reports": [f"127.0.0.1:{DEFAULT_PORT}:{DEFAULT_PORT}"],
+    }
+    for name in ("server", "reports"):
+        assert published[name] == filled[name]  # without TLS, never elsewhere
 
 
 def reached_through(network: str) -> set[str]:
@@ -436,8 +444,8 @@ def reached_through(network: str) -> set[str]:
 
 def test_database_and_store_are_reached_by_those_who_need_them() -> None:
     assert reached_through("database") == {"postgres", "server"}
-    assert reached_through("store") == {"s3", "bucket"} | WORKERS
-    assert reached_through("default") == {"server", "deploy", "tls"} | WORKERS
+    assert reached_through("store") == {"s3", "bucket", "reports"} | WORKERS
+    assert reached_through("default") == {"server", "deploy", "tls", "reports"} | WORKERS
     for name in ("database", "store"):
         assert COMPOSE["networks"][name] == {"internal": True}
 
@@ -464,7 +472,7 @@ def holders(secret: str) -> set[str]:
 def test_keys_are_seen_by_those_who_use_them() -> None:
     assert holders("POSTGRES_PASSWORD") == {"postgres", "server"}
     assert holders("MINIO_ROOT_USER") == holders("MINIO_ROOT_PASSWORD") == {"s3", "bucket"}
-    assert holders("AWS_SECRET_ACCESS_KEY") == {"bucket"} | WORKERS
+    assert holders("AWS_SECRET_ACCESS_KEY") == {"bucket", "reports"} | WORKERS
     assert holders("TRIPTYCH_LLM_API_KEY") == holders("TRIPTYCH_VLM_API_KEY") == WORKERS
 
 
@@ -558,6 +566,26 @@ def test_the_policy_is_enough_for_the_storage_and_opens_one_bucket_only(
     open_store.cache_clear()
     assert s3.objects("triptych", "folder").keys() == {"in-parts", "small", "there"}
     assert s3.objects("elsewhere", "folder") == {"there": b"bytes"}
+
+
+# --- Reports -------------------------------------------------------------------------------------
+
+
+def test_reports_are_served_of_the_roots_that_runs_write_and_only_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command parses, and its roots, its port and its address are those of the deployments and the workers."""
+    reports = SERVICES["reports"]
+    asked = parser().parse_args(reports["command"][2:])
+    assert reports["command"][:2] == ["triptych", "serve"]
+    assert (asked.host, asked.port) == ("0.0.0.0", DEFAULT_PORT)
+    written = {value for name, value in SERVICES["deploy"]["environment"].items() if name.endswith("ROOT")}
+    assert {str(root) for root in asked.root} == written
+    (data,) = [mount for mount in reports["volumes"] if ":/data" in mount]
+    assert data == f"{SERVICES['plan-worker']['volumes'][1]}:ro"
+    assert not [name for name in reports["environment"] if name.endswith("API_KEY")]
+    for name in [name for name in SERVICES if name.endswith("-worker")]:
+        default = SERVICES[name]["environment"]["TRIPTYCH_REPORTS_URL"].partition(":-")[2].rstrip("}")
+        monkeypatch.setenv("TRIPTYCH_REPORTS_URL", default)
+        assert report_url("toy-1") == f"http://localhost:{DEFAULT_PORT}/reports/toy-1/"
 
 
 # --- Pools and deployments ---------------------------------------------------------------------

@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command("flows.commands.run", "start a deployed flow on its workers, and watch it"),
     "ask": Command("flows.commands.ask", "what happened to a clip, what failed and how to rerun it"),
     "demo": Command("flows.commands.demo", "a small run with a page to look at, from nothing"),
+    "serve": Command("flows.commands.serve", "reports and snapshots in a browser"),
     "export": Command("flows.commands.export", "a snapshot as plain files"),
     "notify": Command("flows.commands.notify", "a message to a webhook or by mail when a deployed run fails"),
     "condition": Command("flows.commands.condition", "arrows on a picture -> the velocity masks that a model takes"),

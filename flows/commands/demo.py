@@ -44,5 +44,6 @@ def main(arguments: list[str] | None = None) -> None:
         config = flow.parse(options)
         snapshot = Snapshot(flow.run(config))
     print(snapshot.manifest.tally, *config.product.headline(snapshot, config.compare_truth(snapshot)), sep="\n")
-    print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser:")
+    served = shlex.join(["triptych", "serve", "--root", str(folder)])
+    print(f"{time.monotonic() - started_s:.0f} s. Open this in a browser, or run `{served}` to see it from elsewhere:")
     print((folder / "reports" / snapshot.id / "index.html").resolve().as_uri())

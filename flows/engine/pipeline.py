@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run as current_run
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel, Field, GetJsonSchemaHandler, field_validator, model_validator
@@ -22,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_settings import SettingsConfigDict
 
+from flows.engine.artifacts import create_artifacts
 from flows.engine.dispatch import DispatchConfig, Job, crash_silent_parents, rearm_parent, run_shards
 from flows.engine.display import listener_for
 from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
@@ -30,7 +30,7 @@ from flows.engine.workers import on_this_worker, require_same_makers, write_make
 from schemas.config import Settings, StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
 from schemas.record import StageResult
-from schemas.storage import AnyPath, DataPath, ObjectPath, at_once
+from schemas.storage import AnyPath, DataPath, at_once
 from schemas.usage import TokenPrices
 from tasks.backends.openai.api import EndpointConfig
 from tasks.engine.dataset import Dataset, Ledger
@@ -42,6 +42,7 @@ from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, unwritable_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
 from tasks.metrics.compare_truth import TruthReport
+from tasks.pages.address import report_url
 from tasks.pages.page import PageContext
 from tasks.pages.usage import read_device_times, read_usage
 
@@ -510,18 +511,9 @@ def report_on(config: CurationConfig, snapshot: Snapshot) -> AnyPath:
 
 def show_yield(snapshot: Snapshot, report: AnyPath | None, log: Any) -> None:
     """The yield funnel and where to look, in the log and as artifacts in the Prefect UI."""
-    manifest = snapshot.manifest
     if in_run():
-        steps = [step.model_dump() for step in manifest.funnel]
-        create_table_artifact(steps, key="yield", description=f"Yield of {manifest.snapshot_id}, stage by stage")
-        where = f"\n\nReport: {_link(report)}" if report else ""
-        create_markdown_artifact(f"{manifest.snapshot_id}: {manifest.tally}{where}", key="snapshot")
-    log.info("%s: %s", manifest.snapshot_id, manifest.tally)
+        create_artifacts(snapshot, has_report=report is not None)
+    log.info("%s: %s", snapshot.id, snapshot.manifest.tally)
     log.info("snapshot %s", snapshot.folder)
     if report:
-        log.info("report %s", report)
-
-
-def _link(page: AnyPath) -> str:
-    # A browser opens no s3://.
-    return str(page) if isinstance(page, ObjectPath) else f"[{page}]({page.resolve().as_uri()})"
+        log.info("report %s", report_url(snapshot.id) or report)

@@ -26,6 +26,7 @@ from tasks.pages.usage import MAX_SHARDS, USAGE_FILE, StageDevice, StageUsage, u
 from tasks.pages.wording import counted, percent, score, shorten, signed, thousands
 
 TEMPLATE = "report.html.j2"  # of a dataset's room
+SCRIPT = "film.js.j2"  # the one script of a page
 FILTERS = {f.__name__: f for f in (counted, percent, score, shorten, signed, thousands)}
 CHARTS = {f.__name__: f for f in (columns, word_bars)}
 
@@ -67,7 +68,7 @@ def write_page(
     if usage:  # beside the page
         write_atomic(folder / USAGE_FILE, usage.model_dump_json(indent=1).encode())
     page = (
-        _environment(room)
+        environment(room)
         .get_template(TEMPLATE)
         .render(
             manifest=manifest,
@@ -88,9 +89,10 @@ def write_page(
     return index
 
 
-def _environment(room: Path) -> jinja2.Environment:
+def environment(*rooms: Path) -> jinja2.Environment:
+    """Templates of these folders, then of this one."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([room, Path(__file__).parent]),
+        loader=jinja2.FileSystemLoader([*rooms, Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

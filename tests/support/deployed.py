@@ -35,6 +35,7 @@ class Deployed(NamedTuple):
     inputs: Path  # all scenes' videos; the manifest names the first two
     config: CurateMatrix11k
     llm_port: int
+    reports_port: int  # where the workers believe the server of reports to be; nobody listens
     shard_workers: list[Program]
 
     @property

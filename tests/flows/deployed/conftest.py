@@ -20,7 +20,7 @@ from tests.support.prefect_stack import PLAN, SHARDS, PrefectStack, free_port
 @pytest.fixture(scope="package")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     folder = tmp_path_factory.mktemp("deployed")
-    inputs, llm_port = folder / "input", free_port()
+    inputs, llm_port, reports_port = folder / "input", free_port(), free_port()
     draw_input(inputs, SCENES)
     config = CurateMatrix11k(manifest=name_scenes(inputs, SCENES[:2]), root=folder / "root")
     env = {
@@ -29,11 +29,12 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         "TRIPTYCH_LLM_BASE_URL": f"http://127.0.0.1:{llm_port}/v1",
         "TRIPTYCH_LLM_MODEL": "rules-behind-http",
         "TRIPTYCH_LLM_API_KEY": KEY,
+        "TRIPTYCH_REPORTS_URL": f"http://127.0.0.1:{reports_port}",
     }
     with PrefectStack(folder, env) as stack:
         stack.deploy()
         stack.start_worker(PLAN, limit=4)  # waiting parents have places, too
-        yield Deployed(stack, inputs, config, llm_port, [stack.start_worker(SHARDS)])
+        yield Deployed(stack, inputs, config, llm_port, reports_port, [stack.start_worker(SHARDS)])
 
 
 @pytest.fixture(scope="package")

@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
@@ -46,17 +45,6 @@ def test_the_deployed_run_publishes_what_the_command_publishes(
     assert command.returncode == 0, log
     assert_same_snapshot(published, latest_folder(tmp_path / "snapshots"))
     assert [end[0] for end in ends(published).values()] == ["accepted"] * 2
-
-
-def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, published: Path) -> None:
-    by_key = {"sort": "KEY_DESC", "artifacts": {"key": {"any_": ["yield", "snapshot"]}}}
-    found = {artifact["key"]: artifact for artifact in deployed.stack.post("/artifacts/filter", by_key)}
-    steps = json.loads(found["yield"]["data"])
-    assert found["yield"]["type"] == "table"
-    assert [step["stage"] for step in steps if step["unit"] == "clips"] == ["split_scenes", *MATRIX11K_STAGES]
-    links = re.findall(r"\(file://(.+?)\)", found["snapshot"]["data"])
-    assert [Path(unquote(link)).name for link in links] == ["index.html"]
-    assert all(Path(unquote(link)).is_file() for link in links)
 
 
 def test_simulated_clips_are_rendered_by_another_pools_worker(deployed: Deployed, tmp_path: Path) -> None:

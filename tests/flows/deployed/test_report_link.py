@@ -1,0 +1,62 @@
+"""From a run's page in Prefect to the report of its snapshot: over HTTP, as a browser on another machine goes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.deployed import Deployed
+from tests.support.served import served
+from tests.support.stages import MATRIX11K_STAGES
+
+pytestmark = pytest.mark.slow
+
+
+def artifacts_of(deployed: Deployed, snapshot: Path) -> dict[str, Any]:
+    """{key: artifact}: what the run that published a snapshot shows."""
+    by_key = {"sort": "KEY_DESC", "artifacts": {"key": {"any_": ["yield-matrix11k", "snapshot-matrix11k"]}}}
+    found = deployed.stack.post("/artifacts/filter", by_key)
+    return {a["key"]: a for a in found if snapshot.name in a["data"] + (a["description"] or "")}
+
+
+def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, published: Path) -> None:
+    found = artifacts_of(deployed, published)
+    steps = json.loads(found["yield-matrix11k"]["data"])
+    assert found["yield-matrix11k"]["type"] == "table"
+    assert [step["stage"] for step in steps if step["unit"] == "clips"] == ["split_scenes", *MATRIX11K_STAGES]
+    text = found["snapshot-matrix11k"]["data"]
+    assert f"triptych ask --root {deployed.config.root} --snapshot {published.name}" in text
+    links = dict(re.findall(r"\[(\w+)\]\(([^)]+)\)", text))
+    assert list(links) == ["Report", "Files"]
+    with served([deployed.config.root], deployed.reports_port):
+        page, files = (httpx.get(links[name], trust_env=False) for name in ("Report", "Files"))
+    assert page.text == (deployed.config.root / "reports" / published.name / "index.html").read_text()
+    assert f"<h1>{published.name}" in files.text
+
+
+def test_the_link_opens_the_report_in_a_browser(deployed: Deployed, published: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    playwright = pytest.importorskip("playwright.sync_api")
+    if chromium is None:
+        pytest.skip("no Chromium is installed")
+    with served([deployed.config.root], deployed.reports_port), playwright.sync_playwright() as started:
+        # Without a sandbox it runs as root too, as in a container; it opens no page but the servers'.
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        try:
+            artifact = artifacts_of(deployed, published)["snapshot-matrix11k"]
+            page.goto(f"{deployed.stack.url}/artifacts/artifact/{artifact['id']}")
+            with page.context.expect_page() as opened:
+                page.get_by_role("link", name="Report").click()
+            report = opened.value
+            report.get_by_role("heading", level=1, name=published.name).wait_for()
+            assert report.locator("video").count() > 0
+        finally:
+            browser.close()
