@@ -213,8 +213,9 @@ def test_no_blender_outlives_it(how: signal.Signals, tmp_path: Path) -> None:
     blender.chmod(0o755)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    arguments = ["curate", "kinemask", "--n-train", "2", "--n-test", "0", "--root", str(tmp_path / "out")]
-    with Typed([*TRIPTYCH, *arguments, "--cycles.python", str(blender)], {"TMPDIR": str(scratch)}) as typed:
+    arguments = ["curate", "kinemask", "--n-train", "1", "--n-test", "0", "--render.renderer", "cycles"]
+    arguments += ["--cycles.python", str(blender), "--root", str(tmp_path / "out")]
+    with Typed([*TRIPTYCH, *arguments], {"TMPDIR": str(scratch)}) as typed:
         started = scratch / "started"
         wait_for(lambda: started.exists() and bool(started.read_text()), seconds=120)
         pid = int(started.read_text())
