@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
-from prefect import flow
 from pydantic import Field, field_validator, model_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.dispatch import crash_silent_parents
 from flows.engine.pipeline import (
     CurationConfig,
     Done,
@@ -26,12 +24,14 @@ from flows.engine.pipeline import (
     Profiles,
     Step,
     curate_shards,
+    curation_flow,
     finish,
     preview,
     shard_flow,
     through_stage,
     warn_of,
 )
+from flows.engine.reviving import crash_silent_parents
 from flows.engine.steps import run_logger, run_step
 from schemas.config import StageConfig
 from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, Rewritten, SampleRow
@@ -183,7 +183,7 @@ class CurateDsr(CurationConfig):
         return partial(generate_samples.sample_footage, self.work)
 
 
-@flow(name="curate-dsr", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(DSR)
 def curate_dsr(config: CurateDsr) -> AnyPath:
     """Generate, track, score and pair samples and publish a snapshot; returns its folder.
 
@@ -262,7 +262,7 @@ def word_prompts(config: CurateDsr, prompts: list[DsrPrompt], log: Any) -> tuple
         return prompts, []
     if form != "rewritten":
         return [rewrite_prompts.word_prompt(prompt, form) for prompt in prompts], []
-    rows = through_stage(config, curate_dsr_shard, Rewritten.stage_name, prompts, log)
+    rows = through_stage(config, curate_dsr_shard, Rewritten.stage_name, prompts, "prompts", log)
     read = [row for row in rows if row.outcome is None]
     worded = at_once(config.work.root, lambda row: rewrite_prompts.rewritten_prompt(config.work, row), read)
     return list(worded), [row.outcome for row in rows if row.outcome is not None]

@@ -14,12 +14,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from prefect import flow
 from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.dispatch import crash_silent_parents
-from flows.engine.pipeline import CurationConfig, Preview, Profiles, Step, curate_shards, finish, preview, shard_flow
+from flows.engine.pipeline import (
+    CurationConfig,
+    Preview,
+    Profiles,
+    Step,
+    curate_shards,
+    curation_flow,
+    finish,
+    preview,
+    shard_flow,
+)
+from flows.engine.reviving import crash_silent_parents
 from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.simulation import Captioned, Rendered, Simulation
@@ -94,7 +103,7 @@ class CurateKinemask(CurationConfig):
         return Floors(folder=self.floors)
 
 
-@flow(name="curate-kinemask", flow_run_name="curate {config.dataset}", validate_parameters=True)
+@curation_flow(KINEMASK)
 def curate_kinemask(config: CurateKinemask) -> AnyPath:
     """Simulate, render and caption clips and publish a snapshot; returns its folder.
 

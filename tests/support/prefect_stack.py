@@ -29,7 +29,7 @@ from typing import Any
 
 import httpx
 
-from flows.engine.dispatch import PARENT_TAG
+from flows.engine.tags import PARENT_TAG
 from tests.support.flow_runs import REPOSITORY
 
 logger = logging.getLogger(__name__)

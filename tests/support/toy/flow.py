@@ -11,11 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from prefect import flow
 from pydantic import Field
 
 from flows.engine.command import CurationFlow
-from flows.engine.pipeline import CurationConfig, Preview, Step, curate_shards, finish, preview, shard_flow
+from flows.engine.pipeline import (
+    CurationConfig,
+    Preview,
+    Step,
+    curate_shards,
+    curation_flow,
+    finish,
+    preview,
+    shard_flow,
+)
 from flows.engine.steps import run_logger
 from schemas.config import StageConfig
 from schemas.outcome import RowRejected
@@ -76,7 +84,7 @@ class CurateToy(CurationConfig):
         return [Window.of(text) for text in texts][: self.limit]
 
 
-@flow(name="curate-toy")
+@curation_flow(TOY)
 def curate_toy(config: CurateToy) -> AnyPath:
     log = run_logger()
     shards = curate_shards(config, curate_toy_shard, plan_shards(config.windows, config.shard_size), log)
