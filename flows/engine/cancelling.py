@@ -26,6 +26,7 @@ from prefect.runtime import flow_run as current_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Cancelling
 
+from flows.engine.shard_list import note_cancelled
 from flows.engine.tags import parent_of, shards_of
 
 CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
@@ -47,6 +48,7 @@ def cancel_shards(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
             for shard in sorted(found, key=lambda run: ALIVE.index(run.state.type) if run.state else 0):
                 seen.add(shard.id)
                 cancel(client, shard, log)
+        note_cancelled(client, flow_run.id)
     log.info("%d shards are cancelled with their run", len(seen))
 
 

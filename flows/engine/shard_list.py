@@ -2,8 +2,10 @@
 
     2 of 4 shards are done: 1 failed, 1 running, 2 completed
 
-    | Shard | Id | State | Reason |
-    | [shard 3 of 4, clips 128-191](/runs/flow-run/…) | shard-1f0c22d9a3b1 | Failed | ServiceDown: no answer from … |
+    #### 1 failed
+    - [shard 3 of 4, clips 128-191](../../runs/flow-run/…), shard-1f0c22d9a3b1: ServiceDown: no answer from …
+    #### 1 running
+    - …
 
 It is an artifact, `shards-matrix11k`. Reasons quote captions and servers: they are shown as plain text.
 """
@@ -11,7 +13,6 @@ It is an artifact, `shards-matrix11k`. Reasons quote captions and servers: they 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -28,11 +29,13 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.runtime import flow_run as current_run
-from prefect.settings import get_current_settings
-from prefect.utilities.urls import url_for
 
+# Relative to wherever the UI shows an artifact. Prefect guesses the UI's address from the API's, which is another one
+# in a browser than in a container; and the second UI lies below /v2.
+PAGES = "../../runs/flow-run/"
 MAX_LINES = 100
 MAX_REASON = 240  # characters
+PREFECTS_WORDS = "Flow run encountered an exception: "
 # What a person looks for comes first.
 ORDER = (
     *(StateType.FAILED, StateType.CRASHED, StateType.CANCELLED, StateType.CANCELLING),
@@ -43,7 +46,11 @@ HOW_TO_RETRY = (
     "A shard that failed or was cancelled is run again by **Retry** on its page; when none is missing, this run is "
     "queued again by itself and publishes. **Retry** on this run queues them all."
 )
-RUN_WAS_CANCELLED = "**This run was cancelled, and its shards with it: the states below are those before.**"
+DESCRIPTION = "The shards of this run"
+RUN_WAS_CANCELLED = (
+    "**This run was cancelled, and with it all shards that had not ended.** Retry on this run queues them again. "
+    "As it was before:"
+)
 
 
 class ShardList:
@@ -75,12 +82,17 @@ class ShardList:
             )
             self._id = found[0].id if found else None
         if self._id is None:
-            made = client.create_artifact(
-                ArtifactCreate(key=self.key, type="markdown", flow_run_id=run_id, description="Its shards", data=text)
-            )
-            self._id = made.id
+            new = ArtifactCreate(key=self.key, type="markdown", flow_run_id=run_id, description=DESCRIPTION, data=text)
+            self._id = client.create_artifact(new).id
         else:
             change(client, self._id, text)
+
+
+def note_cancelled(client: SyncPrefectClient, run_id: UUID) -> None:
+    """Say so in the lists of a run that was cancelled: nobody keeps them up to date any more."""
+    for artifact in client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))):
+        if artifact.description == DESCRIPTION and not str(artifact.data).startswith(RUN_WAS_CANCELLED):
+            change(client, artifact.id, f"{RUN_WAS_CANCELLED}\n\n{artifact.data}")
 
 
 def change(client: SyncPrefectClient, artifact_id: UUID, text: str) -> None:
@@ -94,32 +106,34 @@ def artifact_key(kind: str, dataset: str) -> str:
 
 
 def draw(shards: Sequence[tuple[str, FlowRun]]) -> str:
-    """The list as Markdown, at most MAX_LINES of it: those that ended badly, those at work, the others."""
-    counts = Counter(_type_of(run) for _, run in shards)
-    ordered = sorted(shards, key=lambda shard: ORDER.index(_type_of(shard[1])))
-    told = ", ".join(f"{counts[kind]} {kind.value.lower()}" for kind in ORDER if counts[kind])
-    lines = [f"{counts[StateType.COMPLETED]} of {len(shards)} shards are done: {told}", ""]
-    if any(counts[kind] for kind in ENDED_BADLY):
-        lines += [HOW_TO_RETRY, ""]
-    lines += ["| Shard | Id | State | Reason |", "|---|---|---|---|", *map(_line, ordered[:MAX_LINES])]
-    if rest := Counter(_type_of(run) for _, run in ordered[MAX_LINES:]):
-        lines += ["", "and " + ", ".join(f"{n} more {kind.value.lower()}" for kind, n in rest.items())]
+    """The list as Markdown: those that ended badly, those at work, the others; at most MAX_LINES of them by name."""
+    groups: dict[StateType, list[tuple[str, FlowRun]]] = {kind: [] for kind in ORDER}
+    for shard_id, run in shards:
+        groups[StateType.SCHEDULED if run.state is None else run.state.type].append((shard_id, run))
+    told = {kind: f"{len(group)} {kind.value.lower()}" for kind, group in groups.items() if group}
+    lines = [f"{len(groups[StateType.COMPLETED])} of {len(shards)} shards are done: {', '.join(told.values())}"]
+    if any(groups[kind] for kind in ENDED_BADLY):
+        lines += ["", HOW_TO_RETRY]
+    left = MAX_LINES
+    for kind, what in told.items():
+        shown = groups[kind][:left]
+        left -= len(shown)
+        lines += ["", f"#### {what}", "", *(_line(shard_id, run) for shard_id, run in shown)]
+        if rest := len(groups[kind]) - len(shown):
+            lines.append(f"- {'and ' if shown else ''}{rest} more")
     return "\n".join(lines)
 
 
-def _line(shard: tuple[str, FlowRun]) -> str:
-    shard_id, run = shard
-    state = run.state.name if run.state is not None and run.state.name else "Scheduled"
-    reason = reason_of(run.state) if run.state is not None and run.state.type in ENDED_BADLY else ""
-    return f"| [{plain(run.name)}]({page_of(run.id)}) | {shard_id} | {plain(state)} | {plain(_short(reason))} |"
+def _line(shard_id: str, run: FlowRun) -> str:
+    line = f"- [{run.name}]({PAGES}{run.id}), {shard_id}"
+    if run.state is None or run.state.type not in ENDED_BADLY:
+        return line
+    return f"{line}: {plain(_short(reason_of(run.state)))}"
 
 
 def _short(text: str) -> str:
+    text = text.removeprefix(PREFECTS_WORDS)
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
-
-
-def _type_of(run: FlowRun) -> StateType:
-    return StateType.SCHEDULED if run.state is None else run.state.type
 
 
 def reason_of(state: State[Any]) -> str:
@@ -129,16 +143,9 @@ def reason_of(state: State[Any]) -> str:
     return state.message or str(state.name)
 
 
-def page_of(run_id: UUID) -> str:
-    """Where the UI shows a run: below the address that the settings give it, else on the server that shows this link.
-
-    Prefect guesses the UI's address from the API's, which is another one in a browser than in a container.
-    """
-    if "ui_url" in get_current_settings().model_fields_set:
-        return str(url_for("flow-run", obj_id=run_id))
-    return f"/runs/flow-run/{run_id}"
-
-
 def plain(text: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line: `*a*` -> `&#42;a&#42;`."""
-    return re.sub(r"[^\w ,'/-]", lambda found: f"&#{ord(found[0])};", " ".join(text.split())).replace("_", "&#95;")
+    """Text that Markdown shows as it is, on one line: `*a*` -> `\\*a\\*`.
+
+    Not as entities or as code: the first UI shows `&#42;` as it stands, and backticks in code end it.
+    """
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(text.split()))

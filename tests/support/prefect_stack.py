@@ -169,6 +169,13 @@ class PrefectStack:
         answer = self.post(f"/flow_runs/{run_id}/set_state", body)
         assert answer["status"] == "ACCEPT", answer
 
+    def cancel(self, run_id: str) -> None:
+        """What the UI's Cancel button asks of the API, of both UIs."""
+        body = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
+        answer = self.post(f"/flow_runs/{run_id}/set_state", body)
+        # The server makes it Cancelled at once if no worker ever had the run.
+        assert answer["state"]["type"] in ("CANCELLING", "CANCELLED"), answer
+
     def run(self, run_id: str) -> Run:
         return dict(self.get(f"/flow_runs/{run_id}"))
 
@@ -320,36 +327,46 @@ def _kill(pids: list[int]) -> bool:
 
 
 @contextlib.contextmanager
-def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
-    """press(run_id): the Retry button of a flow run's page, in a real browser.
-
-    Without Playwright or an installed Chromium, what the button asks of the API (and the log says so).
-    """
+def browser_page(stack: PrefectStack) -> Iterator[Any]:
+    """A page of a real browser (Playwright's), or None without Playwright or an installed Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         chromium = None
     if chromium is None:
-        logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
-        yield stack.retry
+        yield None
         return
     with sync_playwright() as playwright:
         # Without a sandbox it runs as root too, as in a container; it opens no page but the server's.
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page = browser.new_page(base_url=stack.url, viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
+    """press(run_id): the Retry button of a flow run's page, in a real browser.
+
+    Without Playwright or an installed Chromium, what the button asks of the API (and the log says so).
+    """
+    with browser_page(stack) as page:
+        if page is None:
+            logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
+            yield stack.retry
+            return
 
         def press(run_id: str) -> None:
-            page.goto(f"{stack.url}/runs/flow-run/{run_id}")
+            page.goto(f"/runs/flow-run/{run_id}")
             page.get_by_role("button", name="Retry").first.click()
             dialog = page.get_by_role("dialog")
             dialog.get_by_role("button", name="Retry").click()
             dialog.wait_for(state="hidden")
 
-        try:
-            yield press
-        finally:
-            browser.close()
+        yield press
