@@ -272,7 +272,7 @@ def word_prompts(config: CurateDsr, prompts: list[DsrPrompt], log: Any) -> tuple
         return prompts, []
     if form != "rewritten":
         return [rewrite_prompts.word_prompt(prompt, form) for prompt in prompts], []
-    rows = through_stage(config, curate_dsr_shard, Rewritten.stage_name, prompts, log)
+    rows = through_stage(config, curate_dsr_shard, Rewritten.stage_name, prompts, "prompts", log)
     read = [row for row in rows if row.outcome is None]
     worded = at_once(config.work.root, lambda row: rewrite_prompts.rewritten_prompt(config.work, row), read)
     return list(worded), [row.outcome for row in rows if row.outcome is not None]

@@ -193,7 +193,7 @@ def look_ahead(config: CurateMatrix11k) -> list[Preview]:
 
 def split_sources(config: CurateMatrix11k, listing: ManifestListing, log: Any) -> VideoLedger:
     """Every source into clips."""
-    rows = through_stage(config, curate_matrix11k_shard, SplitResult.stage_name, listing.sources, log)
+    rows = through_stage(config, curate_matrix11k_shard, SplitResult.stage_name, listing.sources, "sources", log)
 
     def split_of(row: Row[Source]) -> tuple[str, SplitResult]:
         return row.payload.source_id, split_scenes.result_of(config.work, row)
@@ -227,18 +227,19 @@ def curate_clips(config: CurateMatrix11k, ledger: VideoLedger, log: Any) -> Done
     The parts are entered into the ledger.
     """
 
-    def curate(clips: list[Clip]) -> Done:
+    def curate(clips: list[Clip], unit: str) -> Done:
         latest = Snapshot.latest(config.snapshots)
         earlier = [entry.clip_ids for entry in latest.manifest.shards] if latest else []
-        return curate_shards(config, curate_matrix11k_shard, plan_clip_shards(clips, config.shard_size, earlier), log)
+        planned = plan_clip_shards(clips, config.shard_size, earlier)
+        return curate_shards(config, curate_matrix11k_shard, planned, log, unit)
 
-    shards = curate(ledger.clips)
+    shards = curate(ledger.clips, "clips")
     if config.extract.over_cap == "split":
         extract = config.stage(Extraction.stage_name)
         states = [state_path(config.work, shard.shard_id, [extract]) for shard, _ in shards]
         ledger.parts = cut_crowded(config, [row for path in states for row in load_shard(path, Clip).rows])
         log.info("%d crowded clips are cut into %d parts", len(ledger.parts), sum(map(len, ledger.parts.values())))
-        shards += curate([part for parts in ledger.parts.values() for part in parts])
+        shards += curate([part for parts in ledger.parts.values() for part in parts], "parts")
     return shards
 
 

@@ -2,8 +2,7 @@
 
 A deployed shard is a flow run with a deployment, so Prefect's UI shows it and offers Retry on it alone.
 Its parent creates one run a shard under an idempotency key, so a parent that is run again finds the
-shards it had. When a retried shard completes and no sibling is left unfinished, `rearm_parent` queues
-the failed parent again, which publishes.
+shards it had (flows/engine/reviving.py). It lists them on its page in the UI (flows/engine/shard_list.py).
 """
 
 from __future__ import annotations
@@ -11,39 +10,27 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterDeploymentId,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
-from prefect.logging.loggers import flow_run_logger
-from prefect.runtime import deployment as current_deployment
 from prefect.runtime import flow_run as current_run
-from prefect.states import AwaitingRetry, Crashed
 from pydantic import BaseModel, Field
 
+from flows.engine.cancelling import BY_ITS_RUN, leave_if_cancelled, settle
+from flows.engine.reviving import REST_S, age_s, crash_if_silent, queue_again
+from flows.engine.shard_list import ShardList, reason_of
 from flows.engine.steps import call_flow
+from flows.engine.tags import DATASET_TAG, PARENT_TAG
 from schemas.config import Settings
-from tasks.engine.publish import YieldTooLow
 
-PARENT_TAG = "triptych-parent:"
-# How long an ended run rests before it is tried again. Its worker may still be winding the last try up: it looks
-# for hooks, and reports a crash a second time. A worker with a limit that is given the run meanwhile ends with an
-# error. Workers fetch runs up to 10 s early (PREFECT_WORKER_PREFETCH_SECONDS).
-REST_S = 20.0
+T = TypeVar("T")
+
 UNFINISHED = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
@@ -72,7 +59,8 @@ class DispatchConfig(Settings):
 class Job(BaseModel):
     """One shard's work: the parameters of its flow run, but for the stages."""
 
-    name: str
+    shard_id: str
+    name: str  # what people read: "shard 3 of 28, clips 128-191"
     parameters: dict[str, Any]
     stages: list[str]
     again: bool = False  # it was done before, and some of its rows failed that may end otherwise
@@ -87,21 +75,27 @@ class ShardsFailed(RuntimeError):
         self.failures = failures
 
 
-def run_shards(shard_flow: Any, jobs: Sequence[Job], config: DispatchConfig, log: Any) -> None:
-    """Run every job to its end. Raises ShardsFailed, after all others are through, if any could not be done."""
+def run_shards(
+    shard_flow: Any, jobs: Sequence[Job], config: DispatchConfig, log: Any, *, dataset: str, kind: str = "shards"
+) -> None:
+    """Run every job to its end. Raises ShardsFailed, after all others are through, if any could not be done.
+
+    dataset, kind: what the list of the shards in the UI is called after
+    """
     if not jobs:
         return
     if config.deployment is None:
         _run_here(shard_flow, jobs, log)
     else:
-        _Deployed(jobs, config, config.deployment, log).run()
+        _Deployed(jobs, config, config.deployment, log, dataset, ShardList(kind, dataset)).run()
 
 
 def _run_here(shard_flow: Any, jobs: Sequence[Job], log: Any) -> None:
     failures = {}
-    for number, job in enumerate(jobs, start=1):
-        log.info("shard %d of %d: %s", number, len(jobs), job.name)
-        if why := call_flow(shard_flow, **job.parameters, stages=job.stages):
+    for job in jobs:
+        log.info("%s: %s", job.name, job.shard_id)
+        named = shard_flow.with_options(flow_run_name=job.name)
+        if why := call_flow(named, **job.parameters, stages=job.stages):
             failures[job.name] = why
     if failures:
         raise ShardsFailed(failures, len(jobs), "Mend the cause and run the same command again: only these are redone.")
@@ -122,113 +116,142 @@ def legs(stages: Sequence[str], default: str, routes: dict[str, str]) -> list[tu
 class _Deployed:
     """Submits shards as deployed flow runs and follows them until each has ended."""
 
-    def __init__(self, jobs: Sequence[Job], config: DispatchConfig, deployment: str, log: Any) -> None:
-        self.config, self.log = config, log
-        self.parent_id = str(current_run.id)
-        self.todo = {job.name: legs(job.stages, deployment, config.routes) for job in jobs}
-        self.jobs = {job.name: job for job in jobs}
+    def __init__(
+        self, jobs: Sequence[Job], config: DispatchConfig, deployment: str, log: Any, dataset: str, page: ShardList
+    ) -> None:
+        self.config, self.log, self.page = config, log, page
+        self.parent_id = UUID(str(current_run.id))
+        self.tags = [f"{PARENT_TAG}{self.parent_id}", f"{DATASET_TAG}{dataset}"]
+        self.jobs = {job.shard_id: job for job in jobs}
+        self.todo = {job.shard_id: legs(job.stages, deployment, config.routes) for job in jobs}
+        # A shard that takes several runs, one after the other: each says where it begins.
+        self.has_legs = {shard_id for shard_id, todo in self.todo.items() if len(todo) > 1}
         self.runs: dict[str, UUID] = {}
+        self.last: dict[str, FlowRun] = {}  # as it was last seen
+        self.ending: set[UUID] = set()  # runs that were still being cancelled when this one asked for them
         self.crashes: Counter[str] = Counter()
         self.failures: dict[str, str] = {}
         self.looked_s = time.monotonic()
 
     def run(self) -> None:
-        for name in self.jobs:
-            self._submit(name)
+        for shard_id in self.jobs:
+            self._submit(shard_id)
         line = ""
         while self.runs.keys() - self.failures.keys():
+            self._show()
             time.sleep(self.config.poll_s)
             found = self._read()
             self._look_for_silence(found)
-            counts = Counter(self._follow(name, run) for name, run in found.items())
+            counts = Counter(self._follow(shard_id, run) for shard_id, run in found.items())
             now = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
             if now != line:
                 line = now
                 self.log.info("%d of %d shards done (%s)", len(self.jobs) - len(self.runs), len(self.jobs), now)
+        self._show()
         if self.failures:
             remedy = (
                 "Mend the cause, then press Retry on each of them in the Prefect UI (this run is then queued "
                 "again by itself), or retry this run to queue them all."
             )
-            raise ShardsFailed(self.failures, len(self.jobs), remedy)
+            failures = {self.last[shard_id].name: why for shard_id, why in self.failures.items()}
+            raise ShardsFailed(failures, len(self.jobs), remedy)
 
-    def _submit(self, name: str) -> None:
-        deployment, stages = self.todo[name][0]
-        run = self._patiently(
-            lambda: run_deployment(
+    def _submit(self, shard_id: str) -> None:
+        job, (deployment, stages) = self.jobs[shard_id], self.todo[shard_id][0]
+
+        def submit() -> FlowRun:
+            submitted = run_deployment(
                 deployment,
-                parameters={**self.jobs[name].parameters, "stages": stages},
-                flow_run_name=name,
-                tags=[f"{PARENT_TAG}{self.parent_id}"],
-                idempotency_key=f"{self.parent_id}:{name}:{stages[0]}",
-                as_subflow=False,  # a subflow's dummy task is bound to one attempt of its parent
+                parameters={**job.parameters, "stages": stages},
+                flow_run_name=f"{job.name}, {stages[0]}" if shard_id in self.has_legs else job.name,
+                tags=[*self.tags, shard_id],
+                idempotency_key=f"{self.parent_id}:{shard_id}:{stages[0]}",
+                # No subflow: its dummy task is bound to one attempt of its parent, and the server would cancel
+                # what a person retries of a cancelled run.
+                as_subflow=False,
                 timeout=0,
             )
-        )
-        self.runs[name] = run.id
+            assert isinstance(submitted, FlowRun)  # a coroutine in asynchronous code
+            return submitted
+
+        run = self._patiently(submit)
+        self.runs[shard_id], self.last[shard_id] = run.id, run
+        if run.state is not None and run.state.is_cancelling():
+            self.ending.add(run.id)
         # The parent was retried, by hand or by a crash: its unfinished shards get another try too, and those of
         # failed rows: Retry on a parent whose yield was too low is to ask for these again.
-        again = (*UNFINISHED, StateType.COMPLETED) if self.jobs[name].again else UNFINISHED
+        again = (*UNFINISHED, StateType.COMPLETED) if job.again else UNFINISHED
         if run.state is not None and run.state.type in again:
-            self._rearm(run)
+            self._ask(lambda client: queue_again(client, run))
 
-    def _follow(self, name: str, run: FlowRun) -> str:
-        state = run.state
+    def _follow(self, shard_id: str, run: FlowRun) -> str:
+        state, self.last[shard_id] = run.state, run
         # A failed shard is followed on: it may be retried by hand while others are at work.
-        self.failures.pop(name, None)
+        self.failures.pop(shard_id, None)
         if state is None or not state.is_final():
+            if state is not None and state.is_cancelling():
+                self._ask(lambda client: settle(client, run))
             return state.name.lower() if state and state.name else "pending"
         if state.is_completed():
-            del self.runs[name]
-            self.todo[name].pop(0)
-            if self.todo[name]:
-                self._submit(name)
+            del self.runs[shard_id]
+            self.todo[shard_id].pop(0)
+            if self.todo[shard_id]:
+                self._submit(shard_id)
                 return "pending"
             return "completed"
-        if state.type == StateType.CRASHED and self.crashes[name] < self.config.crash_retries:
-            if _age_s(state.timestamp) < REST_S:
-                return "crashed"
-            self.crashes[name] += 1
-            self.log.warning("%s crashed and is queued again: %s", name, state.message)
-            self._rearm(run)
+        if state.is_cancelled() and (run.id in self.ending or state.message == BY_ITS_RUN):  # before this was run again
+            self.ending.discard(run.id)
+            self._ask(lambda client: queue_again(client, run))
             return "queued again"
-        self.failures[name] = state.message or str(state.name)
+        if state.type == StateType.CRASHED and self.crashes[shard_id] < self.config.crash_retries:
+            if age_s(state.timestamp) < REST_S:
+                return "crashed"
+            self.crashes[shard_id] += 1
+            self.log.warning("%s crashed and is queued again: %s", run.name, state.message)
+            self._ask(lambda client: queue_again(client, run))
+            return "queued again"
+        self.failures[shard_id] = reason_of(state)
         return str(state.name).lower()
 
     def _read(self) -> dict[str, FlowRun]:
-        names = {run_id: name for name, run_id in self.runs.items()}
+        shard_ids = {run_id: shard_id for shard_id, run_id in self.runs.items()}
 
-        def read() -> list[FlowRun]:
+        def read(client: SyncPrefectClient) -> list[FlowRun]:
             found: list[FlowRun] = []
-            ids = list(names)
-            with get_client(sync_client=True) as client:
-                for start in range(0, len(ids), 100):  # a page of the API holds 200
-                    chosen = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + 100]))
-                    found += client.read_flow_runs(flow_run_filter=chosen)
+            ids = [self.parent_id, *shard_ids]
+            for start in range(0, len(ids), 100):  # a page of the API holds 200
+                chosen = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + 100]))
+                found += client.read_flow_runs(flow_run_filter=chosen)
             return found
 
-        return {names[run.id]: run for run in self._patiently(read)}
+        found = self._ask(read)
+        for run in found:
+            if run.id == self.parent_id:
+                leave_if_cancelled(run)
+        return {shard_ids[run.id]: run for run in found if run.id in shard_ids}
+
+    def _show(self) -> None:
+        self.page.show([(shard_id, self.last[shard_id]) for shard_id in self.jobs])
 
     def _look_for_silence(self, found: dict[str, FlowRun]) -> None:
         if time.monotonic() - self.looked_s < self.config.silence_s / 3:
             return
         self.looked_s = time.monotonic()
 
-        def look() -> None:
+        def look(client: SyncPrefectClient) -> None:
+            for run in found.values():
+                crash_if_silent(client, run, self.config)
+
+        self._ask(look)
+
+    def _ask(self, question: Callable[[SyncPrefectClient], T]) -> T:
+        def ask() -> T:
             with get_client(sync_client=True) as client:
-                for run in found.values():
-                    crash_if_silent(client, run, self.config)
+                return question(client)
 
-        self._patiently(look)
+        return self._patiently(ask)
 
-    def _rearm(self, run: FlowRun) -> None:
-        def arm() -> None:
-            with get_client(sync_client=True) as client:
-                queue_again(client, run)
-
-        self._patiently(arm)
-
-    def _patiently(self, call: Callable[[], Any]) -> Any:
+    def _patiently(self, call: Callable[[], T]) -> T:
         """The shards live on while the server is away, so the parent does too."""
         give_up = time.monotonic() + self.config.server_patience_s
         while True:
@@ -242,97 +265,3 @@ class _Deployed:
                 # Heartbeats are lost too: nobody is silent before they could be heard again.
                 self.looked_s = time.monotonic() + self.config.silence_s
                 time.sleep(self.config.poll_s)
-
-
-def rearm_parent(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
-    """on_completion of a shard: queue its parent again if that had given up and now nothing is missing."""
-    tag = next((t for t in flow_run.tags if t.startswith(PARENT_TAG)), None)
-    if tag is None:
-        return
-    with get_client(sync_client=True) as client:
-        unfinished = FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[tag]),
-            id=FlowRunFilterId(not_any_=[flow_run.id]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=sorted(set(StateType) - {StateType.COMPLETED}))),
-        )
-        if client.read_flow_runs(flow_run_filter=unfinished, limit=1):
-            return
-        try:
-            parent = client.read_flow_run(UUID(tag.removeprefix(PARENT_TAG)))
-        except ObjectNotFound:
-            return
-        if parent.deployment_id is not None and parent.state is not None and gave_up(parent.state):
-            queue_again(client, parent)
-            log = flow_run_logger(flow_run, flow)
-            log.info("all shards of %s are done: it is queued again to publish", parent.name)
-
-
-def gave_up(parent: State[Any]) -> bool:
-    """Did a parent end before its shards were done?
-
-    One whose yield was too low saw them all to their end: the last one's hook, if it is slow, must not restart it.
-    """
-    return parent.type in UNFINISHED and YieldTooLow.__name__ not in (parent.message or "")
-
-
-def queue_again(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Have an ended run tried again in place, once it has rested."""
-    now = datetime.now(UTC)
-    ended = now if run.state is None else run.state.timestamp
-    client.set_flow_run_state(
-        run.id, AwaitingRetry(scheduled_time=max(now, ended + timedelta(seconds=REST_S))), force=True
-    )
-
-
-def crash_if_silent(client: SyncPrefectClient, run: FlowRun, config: DispatchConfig) -> bool:
-    """Crash a run whose worker or process died: what dies with its machine cannot say so itself.
-
-    Prefect offers an automation for this, but it also fires on runs whose last heartbeat arrives after
-    their end, and then crashes them while they wait for their retry (Prefect issues 18653 and 21932).
-    """
-    why = _death_of(client, run, config)
-    if why is None:
-        return False
-    client.set_flow_run_state(run.id, Crashed(message=why))
-    return True
-
-
-def _death_of(client: SyncPrefectClient, run: FlowRun, config: DispatchConfig) -> str | None:
-    """Why the run must be dead, or None if it may live.
-
-    A running one that never sent a heartbeat is left alone: its worker has them switched off.
-    """
-    state = run.state
-    if state is not None and state.is_pending() and _age_s(state.timestamp) > config.start_s:
-        return "A worker took it and never started it: its worker or its machine died."
-    if state is None or not state.is_running():
-        return None
-    wanted = {
-        "occurred": {"since": state.timestamp.isoformat()},
-        "event": {"name": ["prefect.flow-run.heartbeat"]},
-        "resource": {"id": [f"prefect.flow-run.{run.id}"]},
-        "order": "DESC",
-    }
-    found = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1}).json()["events"]
-    if not found or _age_s(datetime.fromisoformat(found[0]["occurred"])) < config.silence_s:
-        return None
-    return "No heartbeat: its process or its machine died."
-
-
-def _age_s(moment: datetime) -> float:
-    return (datetime.now(UTC) - moment).total_seconds()
-
-
-def crash_silent_parents(config: DispatchConfig, log: Any) -> None:
-    """Crash earlier runs of this deployment that died without a word; else they stay Running for ever."""
-    if current_deployment.id is None:
-        return
-    with get_client(sync_client=True) as client:
-        same = FlowRunFilter(
-            deployment_id=FlowRunFilterDeploymentId(any_=[UUID(str(current_deployment.id))]),
-            id=FlowRunFilterId(not_any_=[UUID(str(current_run.id))]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
-        )
-        for run in client.read_flow_runs(flow_run_filter=same):
-            if crash_if_silent(client, run, config):
-                log.warning("%s had died while running and is marked as crashed", run.name)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 from prefect import flow
 from prefect.runtime import flow_run as current_run
+from prefect.states import Cancelled
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel, Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -22,10 +23,13 @@ from pydantic_core import CoreSchema
 from pydantic_settings import SettingsConfigDict
 
 from flows.engine.artifacts import create_artifacts
-from flows.engine.dispatch import DispatchConfig, Job, crash_silent_parents, rearm_parent, run_shards
+from flows.engine.cancelling import called_off, cancel_shards
+from flows.engine.dispatch import DispatchConfig, Job, run_shards
 from flows.engine.display import listener_for
+from flows.engine.reviving import crash_silent_parents, rearm_parent
 from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
 from flows.engine.steps import in_run, run_logger, run_step
+from flows.engine.tags import tag_with_dataset
 from flows.engine.workers import on_this_worker, require_same_makers, write_makers
 from schemas.config import Settings, StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
@@ -263,7 +267,7 @@ def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any]
     """The decorator of a dataset's flow. Its function: config -> the snapshot's folder.
 
     Before it computes anything, a run looks whether this machine has what all stages need for their keys, and waits
-    until no other run works in its root.
+    until no other run works in its root. Its runs bear the dataset's name; with one, its shards are cancelled.
     """
 
     def decorate(curate: Callable[[Any], AnyPath]) -> Any:
@@ -280,8 +284,13 @@ def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any]
 
         # Prefect reads the parameter's type from here; its name alone means nothing in this module.
         alone.__signature__ = inspect.signature(curate, eval_str=True)  # type: ignore[attr-defined]
-        name, run_name = config_type.product.flow, "curate {config.dataset}"
-        return flow(name=name, flow_run_name=run_name, validate_parameters=True)(alone)
+        return flow(
+            name=config_type.product.flow,
+            flow_run_name="curate {config.dataset}",
+            validate_parameters=True,
+            on_running=[tag_with_dataset],
+            on_cancellation=[cancel_shards],
+        )(alone)
 
     return decorate
 
@@ -298,30 +307,37 @@ def _this_run(config: CurationConfig) -> Holder:
 def shard_flow(config_type: type[CurationConfig]) -> Any:
     """The flow of one shard through some neighbouring stages: it fails alone and is rerun alone.
 
-    Its parameters: config; shard, the planned shard's file; stages, their names.
-    It raises ServiceDown when no row of it can be done.
+    Its parameters: config; shard, the planned shard's file; stages, their names. Its runs are named where they are
+    started. It raises ServiceDown when no row of it can be done.
     """
 
-    def curate_shard(config: Any, shard: DataPath, stages: list[str]) -> None:
+    def curate_shard(config: Any, shard: DataPath, stages: list[str]) -> Any:
         with on_this_worker(run_logger()):
-            run_shard(config, shard, stages)
+            try:
+                run_shard(config, shard, stages)
+            except CalledOff as why:
+                return Cancelled(message=str(why))
+        return None
 
     # Prefect reads parameters and their types from the function: each flow's has its own config.
-    curate_shard.__annotations__ |= {"config": config_type, "shard": DataPath, "stages": list[str]}
+    curate_shard.__annotations__ |= {"config": config_type, "shard": DataPath, "stages": list[str], "return": Any}
     curate_shard.__name__ = curate_shard.__qualname__ = f"curate_{config_type.product.name}_shard"
     curate_shard.__module__ = config_type.__module__
-    decorate = flow(
-        name=f"{config_type.product.flow}-shard", flow_run_name="{shard.parent.name}", on_completion=[rearm_parent]
-    )
-    return decorate(curate_shard)
+    return flow(name=f"{config_type.product.flow}-shard", on_completion=[rearm_parent])(curate_shard)
+
+
+class CalledOff(Exception):
+    """The run that a shard belongs to was cancelled: the shard ends as cancelled, too."""
 
 
 def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -> None:
-    """One shard through some neighbouring stages. Raises ServiceDown when no row of it can be done."""
+    """One shard through some neighbouring stages. Raises ServiceDown when no row of it can be done; CalledOff."""
     before = stages_before(config, stages[0])
     require_same_makers(config.work, [config.stage(name) for name in (*before, *stages) if name != WRITE])
     state = shard_before(config, planned, stages[0])
     for name in stages:
+        if in_run() and (why := called_off()):
+            raise CalledOff(why)
         if name == WRITE:
             run_step(WRITE, write_tables, config, state)
         else:
@@ -349,10 +365,24 @@ def stages_before(config: CurationConfig, stage: str) -> Sequence[str]:
     return order[: order.index(stage)] if stage in order else ()
 
 
-def job_of(config: CurationConfig, shard: Shard[Any], stages: Sequence[str], *, again: bool = False) -> Job:
+def job_of(config: CurationConfig, shard: Shard[Any], name: str, stages: Sequence[str], *, again: bool = False) -> Job:
     path = str(config.work.save_shard(shard))  # as text it crosses to any machine
     parameters = {"config": config, "shard": path}
-    return Job(name=shard.shard_id, parameters=parameters, stages=list(stages), again=again)
+    return Job(shard_id=shard.shard_id, name=name, parameters=parameters, stages=list(stages), again=again)
+
+
+def shard_names(kind: str, shards: Sequence[Shard[Any]], unit: str) -> list[str]:
+    """What people read of each shard: its place in the plan, and that of its rows, which are counted from 0.
+
+    ["shard 1 of 2, clips 0-63", "shard 2 of 2, clip 64"]
+    """
+    names, start = [], 0
+    for number, shard in enumerate(shards, start=1):
+        end = start + len(shard.rows) - 1
+        rows = f"{unit} {start}-{end}" if end > start else f"{unit.removesuffix('s')} {start}"
+        names.append(f"{kind} {number} of {len(shards)}, {rows}")
+        start = end + 1
+    return names
 
 
 def warn_of(outcomes: Sequence[Outcome], log: Any) -> None:
@@ -361,32 +391,47 @@ def warn_of(outcomes: Sequence[Outcome], log: Any) -> None:
         log.warning("%s %s: %s", outcome.status, outcome.reason, outcome.detail)
 
 
-def through_stage(config: CurationConfig, shard_flow: Any, name: str, rows: Sequence[Subject], log: Any) -> list[Row]:
-    """Rows through one stage before the shards': those known from an earlier run at once, the others in shards."""
+def through_stage(
+    config: CurationConfig, shard_flow: Any, name: str, rows: Sequence[Subject], unit: str, log: Any
+) -> list[Row]:
+    """Rows through one stage before the shards': those known from an earlier run at once, the others in shards.
+
+    unit: what the rows are called, "sources"
+    """
     work, stage = config.work, config.stage(name)
     known = at_once(work.root, lambda row: recall(work, stage, Row[Any](payload=row)), rows)
     after = {row.row_id: ended for row, ended in zip(rows, known, strict=True)}
     new = [row for row in rows if after[row.row_id] is None]
     log.info("%s: %d of %d rows are new", name, len(new), len(rows))
     shards = plan_shards(new, config.shard_size)
-    run_shards(shard_flow, [job_of(config, shard, (name,), again=True) for shard in shards], config.dispatch, log)
+    names = shard_names(name, shards, unit if len(new) == len(rows) else f"new {unit}")
+    jobs = [job_of(config, shard, told, (name,), again=True) for shard, told in zip(shards, names, strict=True)]
+    run_shards(shard_flow, jobs, config.dispatch, log, dataset=config.dataset, kind=name)
     for shard in shards:
         for row in load_shard(state_path(work, shard.shard_id, [stage]), config.step(name).payload).rows:
             after[row.payload.row_id] = row
     return [ended for row in rows if (ended := after[row.row_id]) is not None]
 
 
-def curate_shards(config: CurationConfig, shard_flow: Any, shards: list[Shard[Any]], log: Any) -> Done:
-    """Shards through all their stages; those that are done already are left as they are."""
-    work, chain = config.work, chain_of(config.shard_stages)
+def curate_shards(
+    config: CurationConfig, shard_flow: Any, shards: list[Shard[Any]], log: Any, unit: str | None = None
+) -> Done:
+    """Shards through all their stages; those that are done already are left as they are.
+
+    unit: what their rows are called, if not what the yield calls them
+    """
+    work, chain, unit = config.work, chain_of(config.shard_stages), unit or config.product.row_unit
     done = at_once(work.root, lambda shard: find_done(work, shard.shard_id, chain), shards)
-    todo = [shard for shard, d in zip(shards, done, strict=True) if d is None or d.retryable]
-    n_rows = sum(len(shard.rows) for shard in shards)
-    log.info("%d %s in %d shards, %d of them to do", n_rows, config.product.row_unit, len(shards), len(todo))
     stages = (*config.shard_stage_names, WRITE)
-    redo = {shard.shard_id for shard, d in zip(shards, done, strict=True) if d is not None and d.retryable}
-    jobs = [job_of(config, shard, stages, again=shard.shard_id in redo) for shard in todo]
-    run_shards(shard_flow, jobs, config.dispatch, log)
+    jobs = [
+        job_of(config, shard, name, stages, again=d is not None)
+        for shard, name, d in zip(shards, shard_names("shard", shards, unit), done, strict=True)
+        if d is None or d.retryable
+    ]
+    n_rows = sum(len(shard.rows) for shard in shards)
+    log.info("%d %s in %d shards, %d of them to do", n_rows, unit, len(shards), len(jobs))
+    kind = "shards" if unit == config.product.row_unit else unit
+    run_shards(shard_flow, jobs, config.dispatch, log, dataset=config.dataset, kind=kind)
     return at_once(work.root, lambda shard: (shard, require_done(work, shard.shard_id, chain)), shards)
 
 

@@ -20,11 +20,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from signal import Signals
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
 from prefect.context import get_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -216,7 +217,7 @@ def why_away() -> Exception | None:
 
 def report_stop(stop: Signals) -> None:
     """Say of this process's runs that they were stopped: else they stay Running for ever."""
-    state = Cancelled(message=f"Stopped by {stop.name}; the same command goes on from here.")
+    state: State[Any] = Cancelled(message=f"Stopped by {stop.name}; the same command goes on from here.")
     with suppress(Exception), asked_once(LAST_WORDS_S) as client:
         for run_id in runs_of_this_process():
             client.set_flow_run_state(run_id, state, force=True)

@@ -20,7 +20,7 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run as current_run
 from pydantic import BaseModel, TypeAdapter
 
-from flows.engine.dispatch import PARENT_TAG
+from flows.engine.tags import PARENT_TAG
 from schemas.outcome import ServiceDown
 from schemas.provenance import MadeBy
 from schemas.storage import AnyPath, write_atomic

@@ -9,9 +9,10 @@ import logging
 
 import pytest
 from prefect import flow
-from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
-from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, gave_up, legs, run_shards
+from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, legs, run_shards
+from flows.engine.reviving import gave_up
 from schemas.outcome import ServiceDown
 
 STAGES = ("extract", "ground", "propagate", "check", "write")
@@ -50,7 +51,7 @@ def test_the_message_names_every_failed_shard_and_the_remedy() -> None:
     assert error.failures == {"shard-a": "no answer", "shard-b": "key refused"}
 
 
-def test_a_failed_shard_does_not_keep_the_others_from_running() -> None:
+def test_a_failed_shard_does_not_keep_the_others_from_running(caplog: pytest.LogCaptureFixture) -> None:
     ran: list[str] = []
 
     @flow
@@ -60,24 +61,31 @@ def test_a_failed_shard_does_not_keep_the_others_from_running() -> None:
         if shard == "b":
             raise ServiceDown("no answer")
 
-    jobs = [Job(name=f"shard-{name}", parameters={"shard": name}, stages=list(STAGES)) for name in "abc"]
-    with pytest.raises(ShardsFailed, match="1 of 3 shards failed") as caught:
-        run_shards(shard_flow, jobs, DispatchConfig(), logging.getLogger(__name__))
+    jobs = [
+        Job(shard_id=f"shard-{n}", name=f"shard {i} of 3, clip {i - 1}", parameters={"shard": n}, stages=list(STAGES))
+        for i, n in enumerate("abc", start=1)
+    ]
+    log = logging.getLogger(__name__)
+    with caplog.at_level("INFO", __name__), pytest.raises(ShardsFailed, match="1 of 3 shards failed") as caught:
+        run_shards(shard_flow, jobs, DispatchConfig(), log, dataset="tests")
     assert ran == ["a", "b", "c"]
-    assert caught.value.failures == {"shard-b": "ServiceDown: no answer"}
+    assert caught.value.failures == {"shard 2 of 3, clip 1": "ServiceDown: no answer"}
+    assert [record.getMessage() for record in caplog.records] == [f"{job.name}: {job.shard_id}" for job in jobs]
 
 
-def test_a_parent_whose_yield_was_too_low_is_not_queued_again_by_its_shards() -> None:
+def test_a_parent_that_was_cancelled_or_whose_yield_was_too_low_is_not_queued_again_by_its_shards() -> None:
     before = "Flow run encountered an exception: "
     assert gave_up(Failed(message=f"{before}ShardsFailed: 1 of 2 shards failed."))
     assert gave_up(Crashed(message="Its worker was stopped."))
-    assert gave_up(Cancelled())
+    assert not gave_up(Cancelled())
+    assert not gave_up(Cancelling())
     assert not gave_up(Failed(message=f"{before}YieldTooLow: none of 6 rows was accepted"))
     assert not gave_up(Completed())
 
 
 def test_no_jobs_ask_no_server() -> None:
-    run_shards(lambda: None, [], DispatchConfig(deployment="no-such/deployment"), logging.getLogger(__name__))
+    config = DispatchConfig(deployment="no-such/deployment")
+    run_shards(lambda: None, [], config, logging.getLogger(__name__), dataset="tests")
 
 
 def run_here(fails_with: Exception, log: logging.Logger) -> ShardsFailed:
@@ -85,9 +93,12 @@ def run_here(fails_with: Exception, log: logging.Logger) -> ShardsFailed:
     def shard_flow(shard: str, stages: list[str]) -> None:
         raise fails_with
 
-    jobs = [Job(name=f"shard-{name}", parameters={"shard": name}, stages=list(STAGES)) for name in "ab"]
+    jobs = [
+        Job(shard_id=f"id-{name}", name=f"shard-{name}", parameters={"shard": name}, stages=list(STAGES))
+        for name in "ab"
+    ]
     with pytest.raises(ShardsFailed) as caught:
-        run_shards(shard_flow, jobs, DispatchConfig(), log)
+        run_shards(shard_flow, jobs, DispatchConfig(), log, dataset="tests")
     return caught.value
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import httpx
 
-from flows.engine.dispatch import PARENT_TAG
+from flows.engine.tags import PARENT_TAG
 from tests.support.flow_runs import REPOSITORY
 
 logger = logging.getLogger(__name__)
@@ -189,6 +189,13 @@ class PrefectStack:
         answer = self.post(f"/flow_runs/{run_id}/set_state", body)
         assert answer["status"] == "ACCEPT", answer
 
+    def cancel(self, run_id: str) -> None:
+        """What the UI's Cancel button asks of the API, of both UIs."""
+        body = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
+        answer = self.post(f"/flow_runs/{run_id}/set_state", body)
+        # The server makes it Cancelled at once if no worker ever had the run.
+        assert answer["state"]["type"] in ("CANCELLING", "CANCELLED"), answer
+
     def run(self, run_id: str) -> Run:
         return dict(self.get(f"/flow_runs/{run_id}"))
 
@@ -345,7 +352,7 @@ def _kill(pids: list[int]) -> bool:
 
 
 @contextlib.contextmanager
-def browser_page() -> Iterator[Any]:
+def browser_page(base_url: str | None = None) -> Iterator[Any]:
     """A page of a real browser; None without Playwright or an installed Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
@@ -360,7 +367,7 @@ def browser_page() -> Iterator[Any]:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page = browser.new_page(base_url=base_url, viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
         try:
             yield page
@@ -381,7 +388,7 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
             return
 
         def press(run_id: str) -> None:
-            page.goto(f"{stack.url}/runs/flow-run/{run_id}")
+            page.goto(f"/runs/flow-run/{run_id}")
             page.get_by_role("button", name="Retry").first.click()
             dialog = page.get_by_role("dialog")
             dialog.get_by_role("button", name="Retry").click()

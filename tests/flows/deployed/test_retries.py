@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.engine.dispatch import REST_S
+from flows.engine.reviving import REST_S
 from tests.support.deployed import KEY, PARENT, SCENES, Case, Deployed, LocksOut, assert_published, clip_shards, n_clips
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import (

@@ -109,7 +109,8 @@ def test_a_refresh_computes_only_what_is_new(deployed: Deployed, published: Path
     assert refreshed.n_accepted == 3
     old, new = {s.shard_id for s in earlier.shards}, {s.shard_id for s in refreshed.shards}
     assert old < new
-    assert {run["name"] for run in clip_shards(stack, refresh)} == new - old
+    assert {Path(run["parameters"]["shard"]).parent.name for run in clip_shards(stack, refresh)} == new - old
+    assert [run["name"] for run in clip_shards(stack, refresh)] == ["shard 2 of 2, clip 2"]
 
     with watch(deployed.config) as computed:
         nothing_new = stack.start(NIGHTLY)

@@ -1,0 +1,151 @@
+"""The list of a run's shards on its page in the UI: each with its state, why it failed, and a link to its own page.
+
+    2 of 4 shards are done: 1 failed, 1 running, 2 completed
+
+    #### 1 failed
+    - [shard 3 of 4, clips 128-191](../../runs/flow-run/…), shard-1f0c22d9a3b1: ServiceDown: no answer from …
+    #### 1 running
+    - …
+
+It is an artifact, `shards-matrix11k`. Reasons quote captions and servers: they are shown as plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.runtime import flow_run as current_run
+
+# Relative to wherever the UI shows an artifact. Prefect guesses the UI's address from the API's, which is another one
+# in a browser than in a container; and the second UI lies below /v2.
+PAGES = "../../runs/flow-run/"
+MAX_LINES = 100
+MAX_REASON = 240  # characters
+PREFECTS_WORDS = "Flow run encountered an exception: "
+# What a person looks for comes first.
+ORDER = (
+    *(StateType.FAILED, StateType.CRASHED, StateType.CANCELLED, StateType.CANCELLING),
+    *(StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.SCHEDULED, StateType.COMPLETED),
+)
+ENDED_BADLY = ORDER[:3]
+HOW_TO_RETRY = (
+    "A shard that failed or was cancelled is run again by **Retry** on its page; when none is missing, this run is "
+    "queued again by itself and publishes. **Retry** on this run queues them all."
+)
+DESCRIPTION = "The shards of this run"
+RUN_WAS_CANCELLED = (
+    "**This run was cancelled, and with it all shards that had not ended.** Retry on this run queues them again. "
+    "As it was before:"
+)
+
+
+class ShardList:
+    """The artifact, made once for a run and then changed. The server may be away: it is told the next time."""
+
+    def __init__(self, kind: str, dataset: str) -> None:
+        self.key = artifact_key(kind, dataset)
+        self.shown = ""
+        self._id: UUID | None = None
+
+    def show(self, shards: Sequence[tuple[str, FlowRun]]) -> None:
+        """shards: their ids and their runs as they were last seen, in the order of the plan"""
+        text = draw(shards)
+        if text == self.shown:
+            return
+        try:
+            with get_client(sync_client=True) as client:
+                self._write(client, text)
+        except httpx.HTTPError:
+            return
+        self.shown = text
+
+    def _write(self, client: SyncPrefectClient, text: str) -> None:
+        run_id = UUID(str(current_run.id))
+        if self._id is None:  # an earlier try of this run may have made it
+            found = client.read_artifacts(
+                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[self.key])),
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])),
+            )
+            self._id = found[0].id if found else None
+        if self._id is None:
+            new = ArtifactCreate(key=self.key, type="markdown", flow_run_id=run_id, description=DESCRIPTION, data=text)
+            self._id = client.create_artifact(new).id
+        else:
+            change(client, self._id, text)
+
+
+def note_cancelled(client: SyncPrefectClient, run_id: UUID) -> None:
+    """Say so in the lists of a run that was cancelled: nobody keeps them up to date any more."""
+    for artifact in client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))):
+        if artifact.description == DESCRIPTION and not str(artifact.data).startswith(RUN_WAS_CANCELLED):
+            change(client, artifact.id, f"{RUN_WAS_CANCELLED}\n\n{artifact.data}")
+
+
+def change(client: SyncPrefectClient, artifact_id: UUID, text: str) -> None:
+    # Not client.update_artifact: that stores every version in the server's events as well.
+    client.request("PATCH", "/artifacts/{id}", path_params={"id": artifact_id}, json={"data": text})
+
+
+def artifact_key(kind: str, dataset: str) -> str:
+    """Keys hold lower-case letters, digits and dashes: split_scenes, my_clips -> split-scenes-my-clips."""
+    return f"{kind}-{dataset}".replace("_", "-")
+
+
+def draw(shards: Sequence[tuple[str, FlowRun]]) -> str:
+    """The list as Markdown: those that ended badly, those at work, the others; at most MAX_LINES of them by name."""
+    groups: dict[StateType, list[tuple[str, FlowRun]]] = {kind: [] for kind in ORDER}
+    for shard_id, run in shards:
+        groups[StateType.SCHEDULED if run.state is None else run.state.type].append((shard_id, run))
+    told = {kind: f"{len(group)} {kind.value.lower()}" for kind, group in groups.items() if group}
+    lines = [f"{len(groups[StateType.COMPLETED])} of {len(shards)} shards are done: {', '.join(told.values())}"]
+    if any(groups[kind] for kind in ENDED_BADLY):
+        lines += ["", HOW_TO_RETRY]
+    left = MAX_LINES
+    for kind, what in told.items():
+        shown = groups[kind][:left]
+        left -= len(shown)
+        lines += ["", f"#### {what}", "", *(_line(shard_id, run) for shard_id, run in shown)]
+        if rest := len(groups[kind]) - len(shown):
+            lines.append(f"- {'and ' if shown else ''}{rest} more")
+    return "\n".join(lines)
+
+
+def _line(shard_id: str, run: FlowRun) -> str:
+    line = f"- [{run.name}]({PAGES}{run.id}), {shard_id}"
+    if run.state is None or run.state.type not in ENDED_BADLY:
+        return line
+    return f"{line}: {plain(_short(reason_of(run.state)))}"
+
+
+def _short(text: str) -> str:
+    text = text.removeprefix(PREFECTS_WORDS)
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
+
+
+def reason_of(state: State[Any]) -> str:
+    """Why a shard ended badly."""
+    if state.is_cancelled():
+        return "it was cancelled; Retry on it runs it after all"
+    return state.message or str(state.name)
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line: `*a*` -> `\\*a\\*`.
+
+    Not as entities or as code: the first UI shows `&#42;` as it stands, and backticks in code end it.
+    """
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(text.split()))
