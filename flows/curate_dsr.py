@@ -1,7 +1,7 @@
 """curate-dsr: a prompt grammar -> generated videos, DSR-Scores and preference pairs (SpatialAlign, section 3).
 
     python -m flows.curate_dsr --root data/dsr --grammar.n-train 12 --grammar.n-test 6
-    prefect deployment run curate-dsr/default --param config='{"root": ..., "profile": "paper"}'
+    triptych run dsr --watch    once it is deployed, on its workers
 
 Read downward, this is the paper's figure 2: prompts, samples, tracks, scores, pairs. The videos may as well be there
 already, generated elsewhere: --generate.generator folder --videos DIR --prompts eval.csv.

@@ -1,7 +1,7 @@
 """curate-kinemask: seeds -> rendered clips with exact velocity masks (KineMask, sections 3.2, 3.3, 4.1).
 
     python -m flows.curate_kinemask --root data/kinemask --n-train 100 --n-test 10
-    prefect deployment run curate-kinemask/default --param config='{"root": ..., "profile": "paper"}'
+    triptych run kinemask --watch    once it is deployed, on its workers
 
 Read downward: simulate, render, caption, publish. A clip is a function of its seed and the config.
 """

@@ -1,7 +1,7 @@
 """curate-matrix11k: captioned videos -> interaction triplets and exact mask tracks (MATRIX, section 3).
 
     python -m flows.curate_matrix11k --manifest videos/captions.jsonl --root data
-    prefect deployment run curate-matrix11k/default --param config='{"manifest": ..., "root": ...}'
+    triptych run matrix11k --watch    once it is deployed, on its workers
 
 Read downward, this is the paper's figure 4: split, extract, ground, propagate, check, publish. Both
 commands, and the tests, call the same flow with the same config.
