@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.deployed import Deployed
-from tests.support.prefect_stack import BUSY_S, PLAN, browser_page
+from tests.support.prefect_stack import PLAN, RUN_S, browser_page
 from tests.support.run_form import Deployment, deployments
 
 pytestmark = pytest.mark.slow
@@ -45,10 +45,10 @@ def submit(deployed: Deployed) -> Iterator[Submit]:
             deployment = stack.get(f"/deployments/name/{name}")
             page.goto(f"{stack.url}{UIS[ui]}/deployments/deployment/{deployment['id']}/run")
             page.get_by_text("Token prices").wait_for()
-            page.wait_for_timeout(SETTLE_MS)
+            settle(page)
             act(page)
-            page.wait_for_timeout(SETTLE_MS)
-            give_up = time.monotonic() + BUSY_S
+            settle(page)
+            give_up = time.monotonic() + RUN_S
             while (created := press()).status == httpx.codes.SERVICE_UNAVAILABLE and time.monotonic() < give_up:
                 page.wait_for_timeout(SETTLE_MS)  # SQLite is locked now and then, and nothing was done
             assert created.ok, created.text()
@@ -61,6 +61,14 @@ def submit(deployed: Deployed) -> Iterator[Submit]:
             yield submit_form
         finally:
             stack.cli("work-pool", "resume", PLAN)
+
+
+def settle(page: Any) -> None:
+    """Wait until the form has filled itself in: for a busy machine till the page has nothing to do."""
+    page.wait_for_timeout(SETTLE_MS)
+    page.evaluate(
+        "() => new Promise(done => requestIdleCallback(() => setTimeout(() => requestIdleCallback(done), 200)))"
+    )
 
 
 def open_all_sections(page: Any) -> None:
@@ -112,14 +120,14 @@ def test_a_choice_in_the_form_is_a_choice(submit: Submit, ui: str) -> None:
     def choose_colour(page: Any) -> None:
         ground = page.get_by_text("How instances are found and verified")
         ground.locator("xpath=following::*[text()='Own settings'][1]").click()
-        page.wait_for_timeout(SETTLE_MS)
+        settle(page)
         grounding = page.get_by_text("colour phrases and a people detector")
         grounding.locator("xpath=following::*[text()='Own choice'][1]").click()
-        page.wait_for_timeout(SETTLE_MS)
+        settle(page)
         box = {"v1": "contains(@class, 'p-select-button__control')", "v2": "@aria-label='Select Own choice'"}[ui]
         grounding.locator(f"xpath=following::button[{box}][1]").focus()
         page.keyboard.press("ArrowDown" if ui == "v1" else "Enter")
-        page.wait_for_timeout(SETTLE_MS)
+        settle(page)
         page.get_by_text("colour", exact=True).last.click()
 
     posted = submit(ui, "curate-matrix11k/paper", choose_colour)
