@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import NamedTuple
 
-from flows.engine.process import begin_command
+from flows.engine.process import begin_command, quietly_cut_off
 
 
 class Command(NamedTuple):
@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if name not in COMMANDS:
         sys.exit(f"there is no command {name!r}\n\n{usage()}")
-    import_module(COMMANDS[name].module).main(rest)
+    with quietly_cut_off():
+        import_module(COMMANDS[name].module).main(rest)
 
 
 if __name__ == "__main__":

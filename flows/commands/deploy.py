@@ -32,6 +32,7 @@ from prefect.workers.base import BaseWorker
 import flows.engine.resident_worker  # noqa: F401 - the type of a pool
 from flows.engine.command import errors_in_one_line
 from flows.engine.prefect_api import prefect_server
+from flows.engine.process import at_stop
 
 PROJECT = Path(__file__).parents[2] / "prefect.yaml"
 TIMEZONE = "TRIPTYCH_TIMEZONE"
@@ -100,12 +101,18 @@ def make_pools(client: SyncPrefectClient, types: Mapping[str, str], deployments:
 def deploy_all(environment: Mapping[str, str]) -> None:
     """Exits with what Prefect says last if it refuses."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PROJECT)]
-    done = subprocess.run(
-        command, env=environment, cwd=PROJECT.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if done.returncode:
-        said = "".join(done.stdout.rstrip().splitlines(keepends=True)[-20:])
-        sys.exit(f"{said}\nprefect deploy --all ended with status {done.returncode}; above is the end of what it said")
+    with (
+        subprocess.Popen(
+            command, env=environment, cwd=PROJECT.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as program,
+        at_stop(lambda _: program.kill()),
+    ):
+        said, _ = program.communicate()
+    if program.returncode:
+        end = "".join(said.rstrip().splitlines(keepends=True)[-20:])
+        sys.exit(
+            f"{end}\nprefect deploy --all ended with status {program.returncode}; above is the end of what it said"
+        )
 
 
 def told(deployments: Deployments, settings: Mapping[str, str], now: datetime) -> Iterator[str]:

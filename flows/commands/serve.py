@@ -21,9 +21,11 @@ import threading
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
 
+from flows.engine.process import at_stop
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath, parse_path
 from tasks.pages.address import DEFAULT_PORT
@@ -38,15 +40,18 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     roots = [root.absolute() if isinstance(root, Path) else root for root in asked.root or [Path("data")]]
     listener = listen(asked.host, asked.port)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a browser that goes away in the midst of a film ends only that
-    for signum, status in ((signal.SIGINT, 130), (signal.SIGTERM, 0)):
-        signal.signal(signum, lambda *_, status=status: os._exit(status))  # at once: it has nothing to put in order
     print(f"{address_of(listener)} shows {', '.join(map(str, roots))}; Ctrl-C ends it", flush=True)
     # Beside the main thread, in which alone uvicorn takes signals for itself and then waits for open connections.
     serving = threading.Thread(target=make_server(list(dict.fromkeys(roots))).run, args=([listener],), daemon=True)
-    serving.start()
-    serving.join()
+    with at_stop(end):
+        serving.start()
+        serving.join()
     sys.exit("the server has ended")
+
+
+def end(stop: signal.Signals) -> NoReturn:
+    """At once and without a word: it has nothing to put in order. SIGTERM is how a service is ended."""
+    os._exit(0 if stop == signal.SIGTERM else 128 + stop)
 
 
 def parser() -> argparse.ArgumentParser:

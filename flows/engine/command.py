@@ -26,7 +26,6 @@ from pydantic_settings import CliApp, SettingsError
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.pipeline import CurationConfig, Preview, ReportFailed
 from flows.engine.prefect_api import Api, configured_api
-from flows.engine.process import broken_connections_are_errors
 from flows.engine.run_form import told_by_profile
 from flows.engine.steps import log_plainly
 from schemas.outcome import ServiceDown
@@ -84,7 +83,7 @@ class CurationFlow:
                 "configured: set PREFECT_API_URL, or leave the option out"
             )
         curate = self.curate if api else self.curate.fn
-        with broken_connections_are_errors(), api.followed() if api else nullcontext():
+        with api.followed() if api else nullcontext():
             folder: AnyPath = curate(config)
         return folder
 
@@ -143,6 +142,8 @@ def errors_in_one_line(name: str) -> Iterator[None]:
     except httpx.TransportError as error:  # only Prefect's: model servers' and stores' are ServiceDown
         api = configured_api()
         sys.exit(f"{type(error).__name__}: {error}" if api is None else f"ServiceDown: {api.is_away(error)}")
+    except BrokenPipeError:
+        raise  # nobody reads any more: `| head`
     except OSError as error:
         sys.exit(f"{error.filename or name}: {error.strerror or error}")
 

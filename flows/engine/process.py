@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,10 +29,9 @@ _begun = threading.Lock()
 
 
 def begin_command() -> None:
-    """From here on this process is a command: signals end it, `| head` ends it without a word. In its main thread."""
+    """From here on this process is a command: signals end it. In its main thread."""
     if not _begun.acquire(blocking=False):
         return
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     warnings.filterwarnings("ignore", "Failed to create the Prefect home")  # nothing here needs it
     # `nohup` has SIGHUP ignored.
     stops = [stop for stop in STOPS if stop != signal.SIGHUP or signal.getsignal(stop) != signal.SIG_IGN]
@@ -52,13 +52,16 @@ def at_stop(act: Callable[[signal.Signals], None]) -> Iterator[None]:
 
 
 @contextmanager
-def broken_connections_are_errors() -> Iterator[None]:
-    """Whoever writes to a server that has closed the connection gets an error. SIGPIPE would end the process."""
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+def quietly_cut_off() -> Iterator[None]:
+    """Around a command: `| head` ends it without a word.
+
+    SIGPIPE itself would, too, but also where a server closes a connection that something is sent through.
+    """
     try:
         yield
-    finally:
-        signal.signal(signal.SIGPIPE, before)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)  # Python would flush once more, and complain
 
 
 def leave(line: str, status: int) -> NoReturn:
