@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from flows.engine.pipeline import CurationConfig
+from flows.engine.config import CurationConfig
 from flows.registry import FLOWS, load_flow
 from schemas.record import Record
 from schemas.source import ManifestRow

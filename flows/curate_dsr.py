@@ -17,12 +17,10 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 from pydantic import Field, field_validator, model_validator
 
 from flows.engine.command import CurationFlow
+from flows.engine.config import CurationConfig, Profiles, Step
 from flows.engine.pipeline import (
-    CurationConfig,
     Done,
     Preview,
-    Profiles,
-    Step,
     curate_shards,
     curation_flow,
     finish,

@@ -17,17 +17,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
-from flows.engine.pipeline import (
-    CurationConfig,
-    Preview,
-    Profiles,
-    Step,
-    curate_shards,
-    curation_flow,
-    finish,
-    preview,
-    shard_flow,
-)
+from flows.engine.config import CurationConfig, Profiles, Step
+from flows.engine.pipeline import Preview, curate_shards, curation_flow, finish, preview, shard_flow
 from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
 from schemas.simulation import Captioned, Rendered, Simulation

@@ -43,8 +43,9 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.urls import url_for
 
 from flows.engine.command import NO_PAGE, NOT_LATEST, CurationFlow, errors_in_one_line
+from flows.engine.config import CurationConfig
 from flows.engine.dispatch import UNFINISHED
-from flows.engine.pipeline import CurationConfig, ReportFailed
+from flows.engine.pipeline import ReportFailed
 from flows.engine.prefect_api import prefect_server
 from flows.engine.tags import PARENT_TAG
 from flows.registry import FLOWS, load_flow

@@ -23,8 +23,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import CliApp, SettingsError
 
+from flows.engine.config import CurationConfig
 from flows.engine.dispatch import ShardsFailed
-from flows.engine.pipeline import CurationConfig, Preview, ReportFailed
+from flows.engine.pipeline import Preview, ReportFailed
 from flows.engine.prefect_api import Api, configured_api
 from flows.engine.run_form import told_by_profile
 from flows.engine.steps import log_plainly

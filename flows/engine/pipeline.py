@@ -1,4 +1,4 @@
-"""What all curation flows share: the config's common part, shards through stages, publishing, the command.
+"""What all curation flows share: the flow around a dataset's function, shards through stages, publishing.
 
 A flow file is a table of its stages and says where their rows come from; the rest is here.
 """
@@ -7,257 +7,39 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, get_args
+from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.runtime import flow_run as current_run
 from prefect.states import Cancelled
 from prefect.utilities.urls import url_for
-from pydantic import BaseModel, Field, GetJsonSchemaHandler, field_validator, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
-from pydantic_settings import SettingsConfigDict
 
 from flows.engine.artifacts import create_artifacts
 from flows.engine.cancelling import called_off, cancel_shards
-from flows.engine.dispatch import DispatchConfig, Job, run_shards
+from flows.engine.config import WRITE, CurationConfig
+from flows.engine.dispatch import Job, run_shards
 from flows.engine.display import listener_for
 from flows.engine.reviving import crash_silent_parents, rearm_parent
-from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
 from flows.engine.steps import in_run, run_logger, run_step
 from flows.engine.tags import tag_with_dataset
 from flows.engine.workers import on_this_worker, require_same_makers, write_makers
-from schemas.config import Settings, StageConfig
 from schemas.outcome import Outcome, RowFailed, Subject
-from schemas.record import StageResult
 from schemas.storage import AnyPath, DataPath, at_once
-from schemas.usage import TokenPrices
-from tasks.backends.openai.api import EndpointConfig
-from tasks.engine.dataset import Dataset, Ledger
+from tasks.engine.dataset import Ledger
 from tasks.engine.lease import Holder, held
 from tasks.engine.publish import ask_command, publish_snapshot, shortfall, yield_too_low
-from tasks.engine.shards import SHARD_SIZE, Row, Shard, load_shard, plan_shards
+from tasks.engine.shards import Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, unwritable_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
-from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.address import report_url
 from tasks.pages.page import PageContext
 from tasks.pages.usage import read_device_times, read_usage
 
-WRITE = "write_shard"
-
 Done = list[tuple[Shard[Any], ShardDone]]
-Profiles = Mapping[str, Mapping[str, Mapping[str, Any]]]  # profile -> section of the config -> its values
-
-
-class Step(NamedTuple):
-    """A line of a flow's table: what becomes of which rows, and how the stage is built from the config."""
-
-    payload: type[Subject]  # what its rows are
-    result: type[StageResult]  # what it makes of one
-    build: Callable[[Any], AnyStage]
-
-    @property
-    def stage(self) -> str:
-        """Its name in routes and logs."""
-        return self.result.stage_name
-
-
-class CurationConfig(Settings):
-    """What every curation flow can be told."""
-
-    # `null` on the command line is what descriptions call null; CliApp's own word for it is None.
-    model_config = SettingsConfigDict(cli_parse_none_str="null")
-
-    product: ClassVar[Dataset]
-    steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards
-    profiles: ClassVar[Profiles] = {}  # what each profile sets where nothing else is asked for
-    first_options: ClassVar[Sequence[str]]  # those that a newcomer needs, for the short help
-
-    dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
-    root: DataPath = Field(
-        Path("data"), description="Folder for the work, the snapshots and the reports; a path or s3://bucket/prefix"
-    )
-    limit: int | None = Field(None, ge=1, description="Take only the first so many rows of the input: for a trial")
-    min_yield: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Least share of accepted rows among all rows (clips, and lines and videos that made none), 0.2 for "
-        "20 %: below it, and wherever nothing is accepted, the snapshot is published, LATEST stays as it is and the "
-        "run fails",
-    )
-    report: bool = Field(True, description="Write a page about the snapshot, with videos of some of its clips")
-    shard_size: int = Field(SHARD_SIZE, ge=1, description="Clips a shard")
-    endpoint: EndpointConfig = Field(
-        EndpointConfig(), title="Model servers", description="How LLM and VLM servers are asked"
-    )
-    dispatch: DispatchConfig = Field(DispatchConfig(), description="Where shards run")
-    prices: TokenPrices = Field(
-        TokenPrices(), title="Token prices", description="What tokens cost: told in the report, no part of any key"
-    )
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse profiles that set what is not there, or what may be null: null says that nothing is asked for."""
-        super().__pydantic_init_subclass__(**kwargs)
-        # CliApp derives a class that names all defaults of a section as soon as one of its options is given.
-        cls.model_config = SettingsConfigDict(**{**cls.model_config, "nested_model_default_partial_update": False})
-        sections = cls.sections()
-        for section, choices in (choice for profile in cls.profiles.values() for choice in profile.items()):
-            for name in choices:
-                field = sections[section].model_fields.get(name) if section in sections else None
-                if field is None or type(None) in get_args(field.annotation):
-                    raise TypeError(
-                        f"{cls.__name__}: a profile sets {section}.{name}: no setting, or one that may be null"
-                    )
-
-    @classmethod
-    def sections(cls) -> dict[str, type[BaseModel]]:
-        """The fields that are groups of settings with defaults, by name."""
-        kinds = {name: field.annotation for name, field in cls.model_fields.items() if not field.is_required()}
-        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
-
-    @classmethod
-    def by_profile(cls, section: str, name: str) -> dict[str, Any]:
-        """What a setting is in each profile where nothing else is asked for; empty if no profile sets it."""
-        if not any(name in choices.get(section, {}) for choices in cls.profiles.values()):
-            return {}
-        default = getattr(cls._default(section), name)
-        return {profile: choices.get(section, {}).get(name, default) for profile, choices in cls.profiles.items()}
-
-    @classmethod
-    def _default(cls, section: str) -> Any:
-        return cls.model_fields[section].get_default(call_default_factory=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, values: Any) -> Any:
-        """The raw values; where nothing is asked for in a section, what the profile chooses, else its defaults.
-
-        Nothing is asked for by null: it stands for a whole section, or for a setting that profiles decide on.
-        """
-        if not isinstance(values, dict):
-            return values
-        profile = values.get("profile", cls.model_fields["profile"].default if "profile" in cls.model_fields else None)
-        choices = cls.profiles.get(profile, {}) if isinstance(profile, str) else {}
-        filled = dict(values)
-        for section in cls.sections():
-            given = values.get(section)
-            if (section in values or section in choices) and isinstance(given, dict | BaseModel | None):
-                asked = {n: v for n, v in _given(given).items() if v is not None or not cls.by_profile(section, n)}
-                filled[section] = {**_given(cls._default(section)), **choices.get(section, {}), **asked}
-        return filled
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema that Prefect's run form is drawn from: flows/engine/run_form.py."""
-        schema = handler(core_schema)
-        form = handler.resolve_ref_schema(schema)
-        properties, sections = form["properties"], cls.sections()
-        for section, kind in sections.items():
-            decided = {name: told for name in kind.model_fields if (told := cls.by_profile(section, name))}
-            referred, default = handler.resolve_ref_schema(properties[section]), cls._default(section)
-            if section == "dispatch":
-                routes = field_a_key(referred["properties"]["routes"], cls._routed(), "Deployment, as FLOW/NAME")
-                referred = {**referred, "properties": {**referred["properties"], "routes": routes}}
-            properties[section] = section_field(properties[section], referred, default.model_dump(mode="json"), decided)
-        first = [name for name in cls.first_options if name in properties]
-        plain = [name for name in properties if name not in sections]
-        own = [name for name in sections if name not in CurationConfig.model_fields]  # in the order of the stages
-        form["properties"] = in_order(properties, dict.fromkeys([*first, *plain, *own, *properties]))
-        form["description"] = f"{form['description']} {FORM_HELP}"
-        return schema
-
-    @field_validator("root", mode="before")
-    @classmethod
-    def _is_named(cls, root: Any) -> Any:
-        if root == "":
-            raise ValueError("the root is empty; name a folder (deployed: export it before `triptych deploy`)")
-        return root
-
-    @field_validator("dispatch")
-    @classmethod
-    def _routes_are_stages(cls, dispatch: DispatchConfig) -> DispatchConfig:
-        if unknown := sorted(set(dispatch.routes) - set(cls._routed())):
-            raise ValueError(f"routes: there is no stage {', '.join(unknown)}; there are {', '.join(cls._routed())}")
-        return dispatch
-
-    @model_validator(mode="after")
-    def _is_the_same_on_every_worker(self) -> Self:
-        """A worker runs each flow run in a folder of its own, and deletes it at the end."""
-        for name, path in self:
-            if self.dispatch.deployment is not None and isinstance(path, Path) and not path.is_absolute():
-                raise ValueError(f"{name} is {path}, which is another place on each worker; name an absolute path")
-        return self
-
-    @classmethod
-    def _routed(cls) -> list[str]:
-        """What may be sent to a machine of its own."""
-        return [*(step.stage for step in cls.steps), WRITE]
-
-    @property
-    @abstractmethod
-    def work(self) -> Work:
-        """Where everything is computed."""
-
-    @property
-    def snapshots(self) -> AnyPath:
-        return self.root / "snapshots"
-
-    def step(self, stage: str) -> Step:
-        """Raises ValueError if the table has no such stage."""
-        found = next((step for step in self.steps if step.stage == stage), None)
-        if found is None:
-            raise ValueError(f"no stage {stage!r}; there are {', '.join(step.stage for step in self.steps)}")
-        return found
-
-    def stage(self, name: str) -> AnyStage:
-        """A stage with its config and backends. Raises ValueError if there is none of this name."""
-        return self.step(name).build(self)
-
-    @property
-    def stages(self) -> list[AnyStage]:
-        """Those that rows go through with this config, in order."""
-        return [step.build(self) for step in self.steps]
-
-    @property
-    def row_payload(self) -> type[Subject]:
-        """What the rows are that shards carry through to the tables."""
-        return self.steps[-1].payload
-
-    @property
-    def shard_stage_names(self) -> list[str]:
-        return [step.stage for step in self.steps if step.payload is self.row_payload]
-
-    @property
-    def shard_stages(self) -> list[AnyStage]:
-        return [self.stage(name) for name in self.shard_stage_names]
-
-    def require_inputs(self) -> None:
-        """Look before a server is started for it. Raises ManifestError if what the run would read is not there."""
-
-    @property
-    def settings(self) -> dict[str, StageConfig]:
-        """What is not a stage's and yet decides on what is published, by the name of what it is given to."""
-        return {}
-
-    def compare_truth(self, snapshot: Snapshot) -> TruthReport | None:
-        """How a snapshot compares with the truth of its input, where that is known."""
-        return None
-
-
-def _given(section: BaseModel | dict[str, Any] | None) -> dict[str, Any]:
-    """What was asked for in a section of the config."""
-    if isinstance(section, BaseModel):
-        return section.model_dump(exclude_unset=True)
-    return section or {}
 
 
 # --- Flows -----------------------------------------------------------------------------------
@@ -267,7 +49,7 @@ def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any]
     """The decorator of a dataset's flow. Its function: config -> the snapshot's folder.
 
     Before it computes anything, a run looks whether this machine has what all stages need for their keys, and waits
-    until no other run works in its root. Its runs bear the dataset's name; with one, its shards are cancelled.
+    until no other run works in its root. Its runs bear the dataset's name; who cancels one cancels its shards.
     """
 
     def decorate(curate: Callable[[Any], AnyPath]) -> Any:

@@ -12,7 +12,7 @@ from prefect.utilities.schema_tools.validation import validate
 from pydantic import Field, ValidationError
 from pydantic_settings import CliApp
 
-from flows.engine.pipeline import CurationConfig, Profiles
+from flows.engine.config import CurationConfig, Profiles
 from flows.registry import FLOWS, load_flow
 from schemas.config import StageConfig
 from tasks.ground_instances import GroundConfig

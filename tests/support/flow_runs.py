@@ -32,7 +32,8 @@ import polars as pl
 import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k, curate_matrix11k
-from flows.engine.pipeline import CurationConfig, Preview
+from flows.engine.config import CurationConfig
+from flows.engine.pipeline import Preview
 from schemas.clip import Clip
 from schemas.matrix11k import TABLES
 from tasks.engine.publish import YieldTooLow

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_type_hints
 import yaml
 from prefect.utilities.importtools import import_object
 
-from flows.engine.pipeline import CurationConfig
+from flows.engine.config import CurationConfig
 from tests.support.flow_runs import REPOSITORY
 
 Schema = Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.curate_dsr import CurateDsr
 from flows.curate_kinemask import CurateKinemask
 from flows.curate_matrix11k import CurateMatrix11k
-from flows.engine.pipeline import CurationConfig
+from flows.engine.config import CurationConfig
 
 
 def shard_stages(config_type: type[CurationConfig]) -> list[str]:

@@ -14,16 +14,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from flows.engine.command import CurationFlow
-from flows.engine.pipeline import (
-    CurationConfig,
-    Preview,
-    Step,
-    curate_shards,
-    curation_flow,
-    finish,
-    preview,
-    shard_flow,
-)
+from flows.engine.config import CurationConfig, Step
+from flows.engine.pipeline import Preview, curate_shards, curation_flow, finish, preview, shard_flow
 from flows.engine.steps import run_logger
 from schemas.config import StageConfig
 from schemas.outcome import RowRejected
