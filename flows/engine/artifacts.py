@@ -31,11 +31,15 @@ MAX_REASON = 80  # characters
 def create_artifacts(snapshot: Snapshot, has_report: bool) -> None:
     """Must be called in a flow run."""
     manifest = snapshot.manifest
-    dataset = manifest.dataset.replace("_", "-")  # keys have no underscores
     steps = [step.model_dump() for step in manifest.funnel]
     about = f"Yield of {manifest.snapshot_id}, stage by stage"
-    create_table_artifact(steps, key=f"yield-{dataset}", description=about)
-    create_markdown_artifact(as_markdown(snapshot, has_report), key=f"snapshot-{dataset}")
+    create_table_artifact(steps, key=artifact_key("yield", manifest.dataset), description=about)
+    create_markdown_artifact(as_markdown(snapshot, has_report), key=artifact_key("snapshot", manifest.dataset))
+
+
+def artifact_key(kind: str, dataset: str) -> str:
+    """Keys hold lower-case letters, digits and dashes: split_scenes, my_clips -> split-scenes-my-clips."""
+    return f"{kind}-{dataset}".replace("_", "-")
 
 
 def as_markdown(snapshot: Snapshot, has_report: bool) -> str:
@@ -77,9 +81,13 @@ def _table(counts: list[Count]) -> Iterator[str]:
         yield f"| {sum(count.n for count in more)} | | {len(more)} other reasons |"
 
 
-def escape(text: str) -> str:
-    """Other people's text as one line of Markdown that is only text: no markup, no link, no cell's end."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(shorten(text, MAX_REASON).split()))
+def escape(text: str, length: int = MAX_REASON) -> str:
+    """Other people's text as one line of Markdown that is only text: no markup, no link, no cell's end.
+
+    Not as entities or as code: the first UI shows `&#42;` as it stands, and backticks in code end it.
+    length: characters, before what is escaped
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shorten(text, length))
 
 
 def fenced(text: str) -> str:

@@ -12,7 +12,6 @@ It is an artifact, `shards-matrix11k`. Reasons quote captions and servers: they 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -29,6 +28,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.runtime import flow_run as current_run
+
+from flows.engine.artifacts import artifact_key, escape
 
 # Relative to wherever the UI shows an artifact. Prefect guesses the UI's address from the API's, which is another one
 # in a browser than in a container; and the second UI lies below /v2.
@@ -100,11 +101,6 @@ def change(client: SyncPrefectClient, artifact_id: UUID, text: str) -> None:
     client.request("PATCH", "/artifacts/{id}", path_params={"id": artifact_id}, json={"data": text})
 
 
-def artifact_key(kind: str, dataset: str) -> str:
-    """Keys hold lower-case letters, digits and dashes: split_scenes, my_clips -> split-scenes-my-clips."""
-    return f"{kind}-{dataset}".replace("_", "-")
-
-
 def draw(shards: Sequence[tuple[str, FlowRun]]) -> str:
     """The list as Markdown: those that ended badly, those at work, the others; at most MAX_LINES of them by name."""
     groups: dict[StateType, list[tuple[str, FlowRun]]] = {kind: [] for kind in ORDER}
@@ -128,12 +124,7 @@ def _line(shard_id: str, run: FlowRun) -> str:
     line = f"- [{run.name}]({PAGES}{run.id}), {shard_id}"
     if run.state is None or run.state.type not in ENDED_BADLY:
         return line
-    return f"{line}: {plain(_short(reason_of(run.state)))}"
-
-
-def _short(text: str) -> str:
-    text = text.removeprefix(PREFECTS_WORDS)
-    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
+    return f"{line}: {escape(reason_of(run.state).removeprefix(PREFECTS_WORDS), MAX_REASON)}"
 
 
 def reason_of(state: State[Any]) -> str:
@@ -141,11 +132,3 @@ def reason_of(state: State[Any]) -> str:
     if state.is_cancelled():
         return "it was cancelled; Retry on it runs it after all"
     return state.message or str(state.name)
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line: `*a*` -> `\\*a\\*`.
-
-    Not as entities or as code: the first UI shows `&#42;` as it stands, and backticks in code end it.
-    """
-    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(text.split()))

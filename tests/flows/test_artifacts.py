@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.schemas.actions import ArtifactCreate
 
 from flows.engine import artifacts
-from flows.engine.artifacts import as_markdown, create_artifacts, escape, fenced
+from flows.engine.artifacts import artifact_key, as_markdown, create_artifacts, escape, fenced
 from schemas.snapshot import Count
 from schemas.storage import parse_path
 from tasks.engine.snapshots import Snapshot
@@ -113,3 +114,10 @@ def test_a_root_cannot_end_its_block_of_code(tmp_path: Path) -> None:
     text = as_markdown(publish(tmp_path / "a\n```\n[x](javascript:1)"), has_report=True)
     assert "\n````sh\ntriptych ask " in text
     assert fenced("a ```` b").startswith("`````sh\n")
+
+
+@pytest.mark.parametrize("dataset", ["matrix11k", "my_clips-2", "0"])
+def test_the_key_names_the_dataset_and_is_one(dataset: str) -> None:
+    key = artifact_key("split_scenes", dataset)
+    assert key == f"split-scenes-{dataset.replace('_', '-')}"
+    assert ArtifactCreate(key=key).key == key

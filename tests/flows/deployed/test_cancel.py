@@ -144,7 +144,7 @@ def test_a_run_lists_its_shards_with_links(deployed: Deployed, case: Case, tmp_p
     for run in shards:
         shard_id = Path(run["parameters"]["shard"]).parent.name
         assert set(run["tags"]) == {f"{PARENT_TAG}{parent}", "dataset:matrix11k", shard_id}
-        assert f"- [{run['name']}](../../runs/flow-run/{run['id']}), {shard_id}: ServiceDown: " in listed["data"]
+        assert f"- [{run['name']}](../../runs/flow-run/{run['id']}), {shard_id}: ServiceDown\\: " in listed["data"]
         assert f"  {run['name']}: " in failed["state"]["message"]
     assert "dataset:matrix11k" in stack.run(parent)["tags"]
 
