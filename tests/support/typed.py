@@ -43,7 +43,7 @@ class Typed:
         self.process = subprocess.Popen(
             list(arguments),
             cwd=REPOSITORY,
-            env={**inherited, "TERM": "xterm", "COLUMNS": "200", **(env or {}), MARK: self._mark},
+            env={**inherited, "TERM": "xterm", "COLUMNS": "200", "NO_COLOR": "1", **(env or {}), MARK: self._mark},
             stdin=inner,
             stdout=inner,
             stderr=inner,
