@@ -149,6 +149,8 @@ class Progress:
             self.stage = "read_manifest"
         elif finished := re.search(r"Task run '(\w+)' - Finished in state", line):
             self.stage = FOLLOWING[finished[1]]
+        elif re.search(r": \d+ inputs = \d+ accepted", line):
+            self.stage = None
         elif re.search(r" clips in \d+ shards, 0 of them to do", line):
             self.stage = "publish_snapshot"
         elif re.search(r" clips in \d+ shards,|split_scenes: 0 of", line):
