@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,13 +46,13 @@ from flows.engine.config import CurationConfig
 from flows.engine.dispatch import UNFINISHED
 from flows.engine.pipeline import ReportFailed
 from flows.engine.prefect_api import prefect_server
+from flows.engine.process import at_stop, leave
 from flows.engine.tags import PARENT_TAG
 from flows.registry import FLOWS, load_flow
 from schemas.outcome import printable
 from tasks.engine.publish import YieldTooLow
 
 MAIN = "default"  # the deployment of a flow that is named alone
-INTERRUPTED = 130  # exit status after Ctrl-C
 POLL_S = 2.0
 LATE_S = 10.0  # a run's log lines arrive in batches, and not quite in order
 PAGE = 200
@@ -126,15 +125,16 @@ def pools_without_workers(
 
 
 def watch(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Follow a run to its end, and exit as `triptych curate` would."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    """Follow a run to its end, and exit as `triptych curate` would. A signal ends the watching only."""
+    goes_on = (
+        f"watching has stopped; the run goes on: {url_for(run)}\nthis cancels it: prefect flow-run cancel {run.id}"
+    )
     try:
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):  # `patiently` says that it asks again
+        with (
+            at_stop(lambda stop: leave(goes_on, 128 + stop)),
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),  # `patiently` says that it asks again
+        ):
             state = Watched(client, run.id).follow()
-    except KeyboardInterrupt:
-        print(f"\nwatching has stopped; the run goes on: {url_for(run)}", file=sys.stderr)
-        print(f"this cancels it: prefect flow-run cancel {run.id}", file=sys.stderr, flush=True)
-        sys.exit(INTERRUPTED)
     except ObjectNotFound:
         sys.exit("the run has been deleted")
     if not state.is_completed():

@@ -25,8 +25,10 @@ from pydantic_settings import CliApp, SettingsError
 
 from flows.engine.config import CurationConfig
 from flows.engine.dispatch import ShardsFailed
+from flows.engine.display import terminal
 from flows.engine.pipeline import Preview, ReportFailed
 from flows.engine.prefect_api import Api, configured_api
+from flows.engine.process import cut_off
 from flows.engine.run_form import told_by_profile
 from flows.engine.steps import log_plainly
 from schemas.outcome import ServiceDown
@@ -130,6 +132,7 @@ def errors_in_one_line(name: str) -> Iterator[None]:
     """What a user can mend ends the process with one line, the last, and its exit status."""
     if configured_api() is None:
         log_plainly()
+    setattr(terminal(), "on_broken_pipe", cut_off)  # noqa: B010 - rich's own method exits with status 1
     told = ToldOnce()
     for logger in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(told)

@@ -76,18 +76,26 @@ class ShardsFailed(RuntimeError):
 
 
 def run_shards(
-    shard_flow: Any, jobs: Sequence[Job], config: DispatchConfig, log: Any, *, dataset: str, kind: str = "shards"
+    shard_flow: Any,
+    jobs: Sequence[Job],
+    config: DispatchConfig,
+    log: Any,
+    *,
+    dataset: str,
+    kind: str = "shards",
+    n_before: int = 0,
 ) -> None:
     """Run every job to its end. Raises ShardsFailed, after all others are through, if any could not be done.
 
     dataset, kind: what the list of the shards in the UI is called after
+    n_before: how many other shards of the plan were done before
     """
-    if not jobs:
-        return
     if config.deployment is None:
         _run_here(shard_flow, jobs, log)
-    else:
-        _Deployed(jobs, config, config.deployment, log, dataset, ShardList(kind, dataset)).run()
+    elif jobs:
+        _Deployed(jobs, config, config.deployment, log, dataset, ShardList(kind, dataset, n_before)).run()
+    elif n_before:
+        ShardList(kind, dataset, n_before).show([])  # those that an earlier try of this run lists as failed are done
 
 
 def _run_here(shard_flow: Any, jobs: Sequence[Job], log: Any) -> None:

@@ -21,6 +21,7 @@ from flows.engine.cancelling import called_off, cancel_shards
 from flows.engine.config import WRITE, CurationConfig
 from flows.engine.dispatch import Job, run_shards
 from flows.engine.display import listener_for
+from flows.engine.process import at_stop
 from flows.engine.reviving import crash_silent_parents, rearm_parent
 from flows.engine.steps import in_run, run_logger, run_step
 from flows.engine.tags import tag_with_dataset
@@ -59,7 +60,7 @@ def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any]
             with on_this_worker(log):
                 stages = config.stages
                 crash_silent_parents(config.dispatch, log)
-                with held(config.root, _this_run(config), log):
+                with held(config.root, _this_run(config), log) as lease, at_stop(lambda _: lease.release()):
                     if config.dispatch.deployment is not None:
                         write_makers(config.work, stages)
                     return curate(config)
@@ -213,7 +214,8 @@ def curate_shards(
     n_rows = sum(len(shard.rows) for shard in shards)
     log.info("%d %s in %d shards, %d of them to do", n_rows, unit, len(shards), len(jobs))
     kind = "shards" if unit == config.product.row_unit else unit
-    run_shards(shard_flow, jobs, config.dispatch, log, dataset=config.dataset, kind=kind)
+    n_before = len(shards) - len(jobs)
+    run_shards(shard_flow, jobs, config.dispatch, log, dataset=config.dataset, kind=kind, n_before=n_before)
     return at_once(work.root, lambda shard: (shard, require_done(work, shard.shard_id, chain)), shards)
 
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from signal import Signals
 from typing import Any, NoReturn
+from uuid import UUID
 
 import httpx
 from prefect import get_client
@@ -73,16 +74,20 @@ class Api:
                 client.read_flow_runs(limit=1)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise self._is_none(str(error)) from error
-        except httpx.TransportError as error:
-            raise self.is_away(error) from error
         except PrefectHTTPStatusError as error:
             status = error.response.status_code
+            if status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS:
+                raise self.is_away(f"it answers {status}") from error
             if status in (401, 403):
                 raise ServiceDown(
                     f"{self} refuses this user ({status}): PREFECT_API_AUTH_STRING is what the server's "
                     "PREFECT_SERVER_API_AUTH_STRING is, PREFECT_API_KEY a key of Prefect Cloud"
                 ) from error
             raise self._is_none(f"it answers {status}") from error
+        except httpx.TransportError as error:
+            raise self.is_away(error) from error
+        except httpx.RequestError as error:  # redirects without end, bytes that are no text
+            raise self._is_none(str(error)) from error
         except (ValueError, TypeError) as error:  # JSON or records
             raise self._is_none("its answer is none of Prefect's") from error
 
@@ -218,6 +223,13 @@ def why_away() -> Exception | None:
 def report_stop(stop: Signals) -> None:
     """Say of this process's runs that they were stopped: else they stay Running for ever."""
     state: State[Any] = Cancelled(message=f"Stopped by {stop.name}; the same command goes on from here.")
+    tellers = [threading.Thread(target=_set_state, args=(run_id, state)) for run_id in runs_of_this_process()]
+    for teller in tellers:  # side by side: a busy server has time for one of them only
+        teller.start()
+    for teller in tellers:
+        teller.join()
+
+
+def _set_state(run_id: UUID, state: State[Any]) -> None:
     with suppress(Exception), asked_once(LAST_WORDS_S) as client:
-        for run_id in runs_of_this_process():
-            client.set_flow_run_state(run_id, state, force=True)
+        client.set_flow_run_state(run_id, state, force=True)

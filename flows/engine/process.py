@@ -1,7 +1,7 @@
 """The process of a command: how it ends when it is told to.
 
     begin_command()              first of all, before the imports that take seconds
-    with at_stop(report): ...    what else is to be done when the process is told to end, in a second at most
+    with at_stop(report): ...    what else is to be done when the process is told to end, within LAST_WORDS_S
 
 Ctrl-C, SIGTERM (systemd, Slurm, containers) and SIGHUP (the terminal was closed) end the process at once, with one line
 and the exit status 128 + the signal's number. Results appear whole, so that nothing is lost; the threads in the midst
@@ -15,13 +15,14 @@ import select
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LAST_WORDS_S = 1.0  # how long all that is to be done at a stop may take
+LAST_WORDS_S = 1.5  # how long all that is to be done at a stop may take
 SHOW_CURSOR = "\x1b[?25h"  # a progress bar has hidden it
 
 _at_stop: list[Callable[[signal.Signals], None]] = []
@@ -33,8 +34,8 @@ def begin_command() -> None:
     if not _begun.acquire(blocking=False):
         return
     warnings.filterwarnings("ignore", "Failed to create the Prefect home")  # nothing here needs it
-    # `nohup` has SIGHUP ignored.
-    stops = [stop for stop in STOPS if stop != signal.SIGHUP or signal.getsignal(stop) != signal.SIG_IGN]
+    # `nohup` has SIGHUP ignored, a script's background jobs SIGINT.
+    stops = [stop for stop in STOPS if signal.getsignal(stop) != signal.SIG_IGN]
     # Blocked, and taken by a thread that does nothing else. Python's own handlers run in the main thread, which may
     # be in the midst of a long call, and Prefect sets one that first tells its server, however long that takes.
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
@@ -59,9 +60,15 @@ def quietly_cut_off() -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout:  # `>&-` has closed it
+            sys.stdout.flush()
     except BrokenPipeError:
-        os._exit(128 + signal.SIGPIPE)  # Python would flush once more, and complain
+        cut_off()
+
+
+def cut_off() -> NoReturn:
+    """The end of a command that nobody reads: Python would flush once more, and complain."""
+    os._exit(128 + signal.SIGPIPE)
 
 
 def leave(line: str, status: int) -> NoReturn:
@@ -77,6 +84,7 @@ def _stop(stop: signal.Signals) -> NoReturn:
     acts = [threading.Thread(target=act, args=(stop,), daemon=True) for act in _at_stop]
     for act in acts:
         act.start()
+    ends_s = time.monotonic() + LAST_WORDS_S
     for act in acts:
-        act.join(LAST_WORDS_S)
+        act.join(max(0.0, ends_s - time.monotonic()))
     leave("stopped; the same command goes on from here", 128 + stop)

@@ -57,14 +57,15 @@ RUN_WAS_CANCELLED = (
 class ShardList:
     """The artifact, made once for a run and then changed. The server may be away: it is told the next time."""
 
-    def __init__(self, kind: str, dataset: str) -> None:
-        self.key = artifact_key(kind, dataset)
+    def __init__(self, kind: str, dataset: str, n_before: int) -> None:
+        """n_before: shards of the plan that were done before"""
+        self.key, self.n_before = artifact_key(kind, dataset), n_before
         self.shown = ""
         self._id: UUID | None = None
 
     def show(self, shards: Sequence[tuple[str, FlowRun]]) -> None:
         """shards: their ids and their runs as they were last seen, in the order of the plan"""
-        text = draw(shards)
+        text = draw(shards, self.n_before)
         if text == self.shown:
             return
         try:
@@ -101,13 +102,15 @@ def change(client: SyncPrefectClient, artifact_id: UUID, text: str) -> None:
     client.request("PATCH", "/artifacts/{id}", path_params={"id": artifact_id}, json={"data": text})
 
 
-def draw(shards: Sequence[tuple[str, FlowRun]]) -> str:
+def draw(shards: Sequence[tuple[str, FlowRun]], n_before: int = 0) -> str:
     """The list as Markdown: those that ended badly, those at work, the others; at most MAX_LINES of them by name."""
     groups: dict[StateType, list[tuple[str, FlowRun]]] = {kind: [] for kind in ORDER}
     for shard_id, run in shards:
         groups[StateType.SCHEDULED if run.state is None else run.state.type].append((shard_id, run))
     told = {kind: f"{len(group)} {kind.value.lower()}" for kind, group in groups.items() if group}
-    lines = [f"{len(groups[StateType.COMPLETED])} of {len(shards)} shards are done: {', '.join(told.values())}"]
+    n_done = len(groups[StateType.COMPLETED]) + n_before
+    before = [f"{n_before} before"] if n_before else []
+    lines = [f"{n_done} of {len(shards) + n_before} shards are done: {', '.join([*told.values(), *before])}"]
     if any(groups[kind] for kind in ENDED_BADLY):
         lines += ["", HOW_TO_RETRY]
     left = MAX_LINES

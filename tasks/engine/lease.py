@@ -37,13 +37,15 @@ from uuid import uuid4
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.outcome import printable
+from schemas.regular_files import NotRegular, open_regular
 from schemas.service import ServiceDown
-from schemas.storage import AnyPath, write_atomic
+from schemas.storage import AnyPath, ObjectPath, write_atomic
 from tasks.engine.work import unwritable_is_a_service_down
 
 logger = logging.getLogger(__name__)
 
 RUNNING = "running.json"
+MAX_BYTES = 2**16  # of a file that is no lease
 RENEW_S = 15.0
 SILENCE_S = 90.0  # six renewals; also how long a deployed run may send no heartbeat (flows/engine/dispatch.py)
 POLL_S = 2.0
@@ -111,7 +113,7 @@ class Holder(BaseModel):
 
 
 @contextmanager
-def held(root: AnyPath, holder: Holder, log: Any = logger) -> Iterator[None]:
+def held(root: AnyPath, holder: Holder, log: Any = logger) -> Iterator[Lease]:
     """Hold a root; waits until nobody else does. Raises OSError or ServiceDown if it cannot be written to."""
     lease = Lease(root, holder, log)
     with unwritable_is_a_service_down("lease", root):
@@ -120,7 +122,7 @@ def held(root: AnyPath, holder: Holder, log: Any = logger) -> Iterator[None]:
     renewing = threading.Thread(target=lease.renew_until, args=(ended,), name="lease", daemon=True)
     renewing.start()
     try:
-        yield
+        yield lease
     finally:
         ended.set()
         renewing.join()
@@ -181,6 +183,8 @@ class Lease:
         try:
             file = path.open("xb")
         except FileExistsError:
+            if path.is_symlink() and not path.exists():  # it leads nowhere, and says nothing
+                path.unlink(missing_ok=True)
             return False
         try:
             with file:
@@ -241,9 +245,14 @@ class Lease:
 
     def _read(self) -> bytes | None:
         try:
-            return self.path.read_bytes()
+            if isinstance(self.path, ObjectPath):
+                return self.path.read_bytes()
+            with open_regular(self.path) as file:
+                return file.read(MAX_BYTES)
         except FileNotFoundError:
             return None
+        except NotRegular as error:
+            raise ServiceDown(f"{self.path} says who works in the root: {error.strerror}; remove it") from error
 
 
 def _parse(found: bytes | None) -> Holder | None:

@@ -367,6 +367,23 @@ def test_a_root_that_cannot_be_written_to_says_so_at_once(tmp_path: Path) -> Non
         pytest.fail("the root is a file")
 
 
+def test_a_named_pipe_is_no_lease_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / RUNNING)
+    with pytest.raises(ServiceDown, match="it is a named pipe; only regular files are read; remove it"):
+        Lease(tmp_path, holder(), LOG).take()
+
+
+def test_a_link_that_leads_nowhere_holds_nothing(tmp_path: Path, clock: FakeTime) -> None:
+    (tmp_path / RUNNING).symlink_to(tmp_path / "gone")
+    assert waiting_for(tmp_path, clock) < SILENCE_S
+
+
+def test_a_large_file_is_not_read_whole(tmp_path: Path, clock: FakeTime) -> None:
+    with (tmp_path / RUNNING).open("wb") as file:
+        file.truncate(2**40)
+    assert waiting_for(tmp_path, clock) >= SILENCE_S
+
+
 def test_a_bucket_that_is_not_there_is_told_of(s3: S3Server) -> None:  # noqa: F811
     with pytest.raises(ServiceDown, match="there is no such bucket"), held(parse_path("s3://gone/data"), holder(), LOG):
         pytest.fail("it holds nothing")

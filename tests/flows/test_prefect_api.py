@@ -79,6 +79,8 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("path", "says"),
     [
+        ("503/api", r"does not answer \(it answers 503\)"),
+        ("429/api", r"does not answer \(it answers 429\)"),
         ("401/api", r"refuses this user \(401\): PREFECT_API_AUTH_STRING is"),
         ("403/api", r"refuses this user \(403\)"),
         ("404/api", r"is no Prefect API \(it answers 404\).*http://127.0.0.1:4200/api"),

@@ -134,6 +134,13 @@ def test_a_reader_that_has_enough_ends_it_without_a_word() -> None:
     assert process.wait(30) == 128 + signal.SIGPIPE
 
 
+def test_a_closed_standard_output_is_no_error() -> None:
+    program = "from flows.engine.process import quietly_cut_off\nwith quietly_cut_off(): print('a line')"
+    command = ["/bin/sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, program]
+    done = subprocess.run(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 # --- The commands ------------------------------------------------------------------------------------
 
 

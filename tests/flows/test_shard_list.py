@@ -42,6 +42,13 @@ def test_what_a_person_looks_for_comes_first() -> None:
     ]
 
 
+def test_shards_that_were_done_before_count() -> None:
+    assert draw([shard(1, Completed()), shard(2, Running())], n_before=7).startswith(
+        "8 of 9 shards are done: 1 running, 1 completed, 7 before\n"
+    )
+    assert draw([], n_before=3) == "3 of 3 shards are done: 3 before"
+
+
 def test_without_a_failure_nobody_is_told_to_retry() -> None:
     assert "Retry" not in draw([shard(1, Running()), shard(2, Completed())])
 
