@@ -52,7 +52,7 @@ REASON = (
 )
 WHAT_HAPPENED = {
     FAILED: "{{ flow_run.state.name }}. " + REASON,
-    NOT_STARTED: "no worker has taken it. It was to start at {{ flow_run.expected_start_time }}",
+    NOT_STARTED: "no worker has taken it. It was to start at {{ (flow_run.expected_start_time | string)[:16] }} UTC",
 }
 # Slack reads these as links and calls; a state's message may quote the name of a file.
 AS_TEXT = "replace('&', '&amp;') | replace('<', '&lt;') | replace('>', '&gt;')"

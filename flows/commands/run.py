@@ -15,7 +15,7 @@ import argparse
 import difflib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -25,18 +25,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
     LogFilter,
     LogFilterFlowRunId,
     LogFilterTimestamp,
     WorkerFilter,
     WorkerFilterStatus,
 )
-from prefect.client.schemas.objects import FlowRun, Log, State
+from prefect.client.schemas.objects import FlowRun, Log, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.urls import url_for
@@ -47,16 +44,23 @@ from flows.engine.dispatch import UNFINISHED
 from flows.engine.pipeline import ReportFailed
 from flows.engine.prefect_api import prefect_server
 from flows.engine.process import at_stop, leave
-from flows.engine.tags import PARENT_TAG
+from flows.engine.tags import shards_of
 from flows.registry import FLOWS, load_flow
 from schemas.outcome import printable
 from tasks.engine.publish import YieldTooLow
 
 MAIN = "default"  # the deployment of a flow that is named alone
 POLL_S = 2.0
+QUIET_S = 20.0  # then a line says what goes on
 LATE_S = 10.0  # a run's log lines arrive in batches, and not quite in order
 PAGE = 200
-TOLD_BY_STATES = ("Downloading flow code", "Encountered exception", "Engine execution exited", "Finished in state")
+TOLD_BY_STATES = (
+    "Downloading flow code",
+    "Encountered exception",
+    "Task run failed",
+    "Engine execution exited",
+    "Finished in state",
+)
 
 T = TypeVar("T")
 
@@ -153,11 +157,12 @@ def exit_status(state: State[Any]) -> int:
 
 
 class Watched:
-    """A run whose news are printed: its states, its log lines, and which of its shards failed."""
+    """A run whose news are printed: its states, its log lines, which of its shards failed; else what goes on."""
 
     def __init__(self, client: SyncPrefectClient, run_id: UUID) -> None:
         self.client, self.run_id = client, run_id
         self._told: set[UUID] = set()  # states and log lines
+        self._told_s, self._last = time.monotonic(), ""  # when something was printed, and the run's last line
         self._since = datetime.now(UTC) - timedelta(days=1)  # clocks differ
 
     def follow(self) -> State[Any]:
@@ -170,18 +175,37 @@ class Watched:
             for log in patiently(self._read_logs):
                 if not log.message.startswith(TOLD_BY_STATES):
                     self._tell(log.id, log.timestamp, log.message)
-            for shard in patiently(self._read_failed_shards):
+                    self._last = log.message
+            for shard in patiently(lambda: self._read_shards(UNFINISHED)):
                 if shard.state is not None:
                     self._tell(shard.state.id, shard.state.timestamp, f"{shard.name} {_told(shard.state)}")
             self._tell(state.id, state.timestamp, str(state.name))
             if state.is_final():
                 return state
+            if time.monotonic() - self._told_s >= QUIET_S:
+                self._print(datetime.now(UTC), patiently(self._what_goes_on))
             time.sleep(POLL_S)
 
     def _tell(self, news: UUID, moment: datetime, text: str) -> None:
         if news not in self._told:
             self._told.add(news)
-            print(f"{moment.astimezone():%H:%M:%S}  {_printable(text)}", flush=True)
+            self._print(moment, text)
+
+    def _print(self, moment: datetime, text: str) -> None:
+        self._told_s = time.monotonic()
+        print(f"{moment.astimezone():%H:%M:%S}  {_printable(text)}", flush=True)
+
+    def _what_goes_on(self) -> str:
+        """How far its shards are, and the last line of one of them; while none is at work, the run's own."""
+        running = self._read_shards([StateType.RUNNING])
+        if not running:
+            return f"no shard is running: {self._last}"
+        n_done = self.client.count_flow_runs(flow_run_filter=shards_of(self.run_id, [StateType.COMPLETED]))
+        names = {shard.id: shard.name for shard in running}
+        of_shards = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[*names]))
+        lines = self.client.read_logs(of_shards, limit=1, sort=LogSort.TIMESTAMP_DESC)
+        told = "".join(f"; {names[log.flow_run_id]}: {log.message}" for log in lines if log.flow_run_id)
+        return f"{len(running)} shards running, {n_done} done{told}"
 
     def _read_logs(self) -> list[Log]:
         """Those since the last ones, and a few that were read before: they do not arrive in order."""
@@ -196,13 +220,8 @@ class Watched:
             self._since = found[-1].timestamp - timedelta(seconds=LATE_S)
         return found
 
-    def _read_failed_shards(self) -> list[FlowRun]:
-        mine, failed = (
-            FlowRunFilterTags(all_=[f"{PARENT_TAG}{self.run_id}"]),
-            FlowRunFilterStateType(any_=[*UNFINISHED]),
-        )
-        chosen = FlowRunFilter(tags=mine, state=FlowRunFilterState(type=failed))
-        return self.client.read_flow_runs(flow_run_filter=chosen, limit=PAGE)
+    def _read_shards(self, states: Iterable[StateType]) -> list[FlowRun]:
+        return self.client.read_flow_runs(flow_run_filter=shards_of(self.run_id, states), limit=PAGE)
 
 
 def patiently(call: Callable[[], T]) -> T:

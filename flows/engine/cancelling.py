@@ -49,7 +49,8 @@ def cancel_shards(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
                 seen.add(shard.id)
                 cancel(client, shard, log)
         note_cancelled(client, flow_run.id)
-    log.info("%d shards are cancelled with their run", len(seen))
+    if seen:
+        log.info("%d shards are cancelled with their run", len(seen))
 
 
 def cancel(client: SyncPrefectClient, shard: FlowRun, log: Any) -> None:

@@ -69,7 +69,6 @@ def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any]
         alone.__signature__ = inspect.signature(curate, eval_str=True)  # type: ignore[attr-defined]
         return flow(
             name=config_type.product.flow,
-            flow_run_name="curate {config.dataset}",
             validate_parameters=True,
             on_running=[tag_with_dataset],
             on_cancellation=[cancel_shards],

@@ -116,12 +116,21 @@ class Server:
         self._logs += logs
         return FlowRun(id=run_id, flow_id=uuid4(), state=state)
 
-    def read_logs(self, chosen: Any, limit: int, offset: int) -> list[Log]:
+    def read_logs(self, chosen: Any, limit: int, offset: int = 0, sort: Any = None) -> list[Log]:
+        if chosen.timestamp is None:  # the last line of some shards
+            ids = {shard.id for shard in self.shards} & {*chosen.flow_run_id.any_}
+            return [log("extract_triplets: 5/64 rows", 0).model_copy(update={"flow_run_id": id_}) for id_ in ids][
+                :limit
+            ]
         since = [log for log in self._logs if log.timestamp > chosen.timestamp.after_]
         return sorted(since, key=lambda log: log.timestamp)[offset:][:limit]
 
-    def read_flow_runs(self, **_: Any) -> list[FlowRun]:
-        return self.shards
+    def read_flow_runs(self, flow_run_filter: Any, limit: int) -> list[FlowRun]:
+        wanted = flow_run_filter.state.type.any_
+        return [shard for shard in self.shards if shard.state and shard.state.type in wanted][:limit]
+
+    def count_flow_runs(self, flow_run_filter: Any) -> int:
+        return len(self.read_flow_runs(flow_run_filter, 200))
 
 
 def log(message: str, after_s: float) -> Log:
@@ -152,6 +161,16 @@ def test_a_failed_shard_is_told_with_its_reason(capsys: pytest.CaptureFixture[st
     server = Server([(Running(), []), (Failed(), [])], [shard(Failed(message=why)), shard(Crashed())])
     _, lines, _ = followed(server, capsys)
     assert lines == ["shard 3 failed: ServiceDown: no LLM is configured", "shard 3 crashed", "Running", "Failed"]
+
+
+def test_while_nothing_is_new_it_says_what_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "QUIET_S", 0.0)
+    _, lines, _ = followed(Server([(Running(), []), (Completed(), [])], [shard(Running()), shard(Completed())]), capsys)
+    assert lines == ["Running", "1 shards running, 1 done; shard 3: extract_triplets: 5/64 rows", "Completed"]
+    waits = Server([(Running(), [log("data is held by another run", 0)]), (Completed(), [])], [])
+    assert followed(waits, capsys)[1][2] == "no shard is running: data is held by another run"
 
 
 def test_prefects_tracebacks_are_left_to_the_ui(capsys: pytest.CaptureFixture[str]) -> None:

@@ -381,7 +381,7 @@ def retry_button(stack: PrefectStack) -> Iterator[Callable[[str], None]]:
 
     Without Playwright or an installed Chromium, what the button asks of the API (and the log says so).
     """
-    with browser_page() as page:
+    with browser_page(stack.url) as page:
         if page is None:
             logger.warning("no Playwright or no Chromium: Retry is asked of the API instead of pressed")
             yield stack.retry
