@@ -205,7 +205,7 @@ class Watched:
         of_shards = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[*names]))
         lines = self.client.read_logs(of_shards, limit=1, sort=LogSort.TIMESTAMP_DESC)
         told = "".join(f"; {names[log.flow_run_id]}: {log.message}" for log in lines if log.flow_run_id)
-        return f"{len(running)} shards running, {n_done} done{told}"
+        return f"shards: {len(running)} running, {n_done} done{told}"
 
     def _read_logs(self) -> list[Log]:
         """Those since the last ones, and a few that were read before: they do not arrive in order."""

@@ -168,7 +168,7 @@ def test_while_nothing_is_new_it_says_what_goes_on(
 ) -> None:
     monkeypatch.setattr(run, "QUIET_S", 0.0)
     _, lines, _ = followed(Server([(Running(), []), (Completed(), [])], [shard(Running()), shard(Completed())]), capsys)
-    assert lines == ["Running", "1 shards running, 1 done; shard 3: extract_triplets: 5/64 rows", "Completed"]
+    assert lines == ["Running", "shards: 1 running, 1 done; shard 3: extract_triplets: 5/64 rows", "Completed"]
     waits = Server([(Running(), [log("data is held by another run", 0)]), (Completed(), [])], [])
     assert followed(waits, capsys)[1][2] == "no shard is running: data is held by another run"
 
