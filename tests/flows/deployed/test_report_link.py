@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.deployed import Deployed
+from tests.support.prefect_stack import browser_page
 from tests.support.served import served
 from tests.support.stages import MATRIX11K_STAGES
 
@@ -19,10 +19,11 @@ pytestmark = pytest.mark.slow
 
 
 def artifacts_of(deployed: Deployed, snapshot: Path) -> dict[str, Any]:
-    """{key: artifact}: what the run that published a snapshot shows."""
+    """{key: artifact}: what the first run that published a snapshot shows; others may, in other roots."""
     by_key = {"sort": "KEY_DESC", "artifacts": {"key": {"any_": ["yield-matrix11k", "snapshot-matrix11k"]}}}
     found = deployed.stack.post("/artifacts/filter", by_key)
-    return {a["key"]: a for a in found if snapshot.name in a["data"] + (a["description"] or "")}
+    of_snapshot = [a for a in found if snapshot.name in a["data"] + (a["description"] or "")]
+    return {a["key"]: a for a in sorted(of_snapshot, key=lambda a: a["created"], reverse=True)}
 
 
 def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, published: Path) -> None:
@@ -41,22 +42,13 @@ def test_the_yield_and_the_report_are_shown_in_the_ui(deployed: Deployed, publis
 
 
 def test_the_link_opens_the_report_in_a_browser(deployed: Deployed, published: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    playwright = pytest.importorskip("playwright.sync_api")
-    if chromium is None:
-        pytest.skip("no Chromium is installed")
-    with served([deployed.config.root], deployed.reports_port), playwright.sync_playwright() as started:
-        # Without a sandbox it runs as root too, as in a container; it opens no page but the servers'.
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.set_default_timeout(60_000)
-        try:
-            artifact = artifacts_of(deployed, published)["snapshot-matrix11k"]
-            page.goto(f"{deployed.stack.url}/artifacts/artifact/{artifact['id']}")
-            with page.context.expect_page() as opened:
-                page.get_by_role("link", name="Report").click()
-            report = opened.value
-            report.get_by_role("heading", level=1, name=published.name).wait_for()
-            assert report.locator("video").count() > 0
-        finally:
-            browser.close()
+    with served([deployed.config.root], deployed.reports_port), browser_page(deployed.stack.url) as page:
+        if page is None:
+            pytest.skip("no Playwright or no Chromium")
+        artifact = artifacts_of(deployed, published)["snapshot-matrix11k"]
+        page.goto(f"/artifacts/artifact/{artifact['id']}")
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="Report").click()
+        report = opened.value
+        report.get_by_role("heading", level=1, name=published.name).wait_for()
+        assert report.locator("video").count() > 0
