@@ -248,6 +248,9 @@ class PrefectStack:
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._request("POST", path, body)
 
+    def delete(self, path: str) -> None:
+        self._request("DELETE", path, None)
+
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         give_up = time.monotonic() + BUSY_S
         while True:
@@ -255,7 +258,7 @@ class PrefectStack:
             # SQLite is locked now and then, and nothing was done: Prefect's own client asks again too.
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > give_up:
                 response.raise_for_status()
-                return response.json()
+                return response.json() if response.content else None
             time.sleep(POLL_S)
 
     def _is_healthy(self) -> bool:

@@ -53,7 +53,7 @@ def submit(deployed: Deployed) -> Iterator[Submit]:
                 page.wait_for_timeout(SETTLE_MS)  # SQLite is locked now and then, and nothing was done
             assert created.ok, created.text()
             run = stack.run(created.json()["id"])
-            httpx.delete(f"{stack.api}/flow_runs/{run['id']}", timeout=30).raise_for_status()
+            stack.delete(f"/flow_runs/{run['id']}")
             parameters: dict[str, Any] = run["parameters"]
             return parameters
 
