@@ -42,8 +42,9 @@ from flows.engine.command import NO_PAGE, NOT_LATEST, CurationFlow, errors_in_on
 from flows.engine.config import CurationConfig
 from flows.engine.dispatch import UNFINISHED
 from flows.engine.pipeline import ReportFailed
-from flows.engine.prefect_api import prefect_server
+from flows.engine.prefect_api import is_outage, prefect_server
 from flows.engine.process import at_stop, leave
+from flows.engine.shard_list import PREFECTS_WORDS
 from flows.engine.tags import shards_of
 from flows.registry import FLOWS, load_flow
 from schemas.outcome import printable
@@ -231,10 +232,7 @@ def patiently(call: Callable[[], T]) -> T:
         try:
             return call()
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
-            if (
-                isinstance(error, httpx.HTTPStatusError)
-                and error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR
-            ):
+            if not is_outage(error):
                 raise
             if not told:
                 print("the Prefect server does not answer; waiting for it", file=sys.stderr, flush=True)
@@ -243,7 +241,7 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 def _told(state: State[Any]) -> str:
-    why = (state.message or "").removeprefix("Flow run encountered an exception: ")
+    why = (state.message or "").removeprefix(PREFECTS_WORDS)
     return f"{str(state.name).lower()}: {why}" if why else str(state.name).lower()
 
 

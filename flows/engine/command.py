@@ -232,10 +232,10 @@ def _option(name: str) -> str:
 
 def _told(config: type[CurationConfig], name: str) -> tuple[str, str]:
     """What a field is for, and its choices and default."""
-    field, section = _field(config, name), name.partition(".")
+    field, (section, _, rest) = _field(config, name), name.partition(".")
     choices = f" [{', '.join(get_args(field.annotation))}]" if get_origin(field.annotation) is Literal else ""
     default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
-    if by_profile := config.by_profile(section[0], section[2]):
+    if by_profile := config.by_profile(section, rest):
         default = f" (by profile: {told_by_profile(by_profile)})"
     return field.description or "", choices + default
 

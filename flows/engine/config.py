@@ -19,7 +19,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_settings import SettingsConfigDict
 
-from flows.engine.dispatch import DispatchConfig
 from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
 from schemas.config import Settings, StageConfig
 from schemas.outcome import Subject
@@ -50,6 +49,28 @@ class Step(NamedTuple):
     def stage(self) -> str:
         """Its name in routes and logs."""
         return self.result.stage_name
+
+
+class DispatchConfig(Settings):
+    """Where shards run. No part of any key: the same work is the same work anywhere."""
+
+    deployment: str | None = Field(
+        None, description="Deployment that runs a shard, as FLOW/NAME; empty: shards run in this process"
+    )
+    routes: dict[str, str] = Field(
+        default_factory=dict, description="Stages that need another machine: stage -> deployment, as FLOW/NAME"
+    )
+    poll_s: float = Field(
+        5.0, gt=0, title="Interval of looks (s)", description="How often the parent looks at its shards"
+    )
+    server_patience_s: float = Field(900.0, gt=0, description="How long the parent bears an unreachable Prefect server")
+    silence_s: float = Field(
+        90.0, gt=0, description="A run without a heartbeat for this long is dead (prefect.yaml: 30 s)"
+    )
+    start_s: float = Field(
+        900.0, gt=0, description="A run that a worker took and did not start for this long is dead, with its worker"
+    )
+    crash_retries: int = Field(2, ge=0, description="How often a shard whose process died is queued again by itself")
 
 
 class CurationConfig(Settings):

@@ -20,40 +20,19 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run as current_run
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from flows.engine.cancelling import BY_ITS_RUN, leave_if_cancelled, settle
+from flows.engine.config import DispatchConfig
+from flows.engine.prefect_api import is_outage
 from flows.engine.reviving import REST_S, age_s, crash_if_silent, queue_again
 from flows.engine.shard_list import ShardList, reason_of
 from flows.engine.steps import call_flow
 from flows.engine.tags import DATASET_TAG, PARENT_TAG
-from schemas.config import Settings
 
 T = TypeVar("T")
 
 UNFINISHED = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
-
-
-class DispatchConfig(Settings):
-    """Where shards run. No part of any key: the same work is the same work anywhere."""
-
-    deployment: str | None = Field(
-        None, description="Deployment that runs a shard, as FLOW/NAME; empty: shards run in this process"
-    )
-    routes: dict[str, str] = Field(
-        default_factory=dict, description="Stages that need another machine: stage -> deployment, as FLOW/NAME"
-    )
-    poll_s: float = Field(
-        5.0, gt=0, title="Interval of looks (s)", description="How often the parent looks at its shards"
-    )
-    server_patience_s: float = Field(900.0, gt=0, description="How long the parent bears an unreachable Prefect server")
-    silence_s: float = Field(
-        90.0, gt=0, description="A run without a heartbeat for this long is dead (prefect.yaml: 30 s)"
-    )
-    start_s: float = Field(
-        900.0, gt=0, description="A run that a worker took and did not start for this long is dead, with its worker"
-    )
-    crash_retries: int = Field(2, ge=0, description="How often a shard whose process died is queued again by itself")
 
 
 class Job(BaseModel):
@@ -266,8 +245,7 @@ class _Deployed:
             try:
                 return call()
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
-                status = getattr(getattr(error, "response", None), "status_code", 503)
-                if status < 500 or time.monotonic() > give_up:
+                if not is_outage(error) or time.monotonic() > give_up:
                     raise
                 self.log.warning("the Prefect server does not answer (%r); waiting", error)
                 # Heartbeats are lost too: nobody is silent before they could be heard again.

@@ -23,7 +23,7 @@ from flows.engine.dispatch import Job, run_shards
 from flows.engine.display import listener_for
 from flows.engine.process import at_stop
 from flows.engine.reviving import crash_silent_parents, rearm_parent
-from flows.engine.steps import in_run, run_logger, run_step
+from flows.engine.steps import going_on, in_run, run_logger, run_step
 from flows.engine.tags import tag_with_dataset
 from flows.engine.workers import on_this_worker, require_same_makers, write_makers
 from schemas.outcome import Outcome, RowFailed, Subject
@@ -57,7 +57,7 @@ def curation_flow(config_type: type[CurationConfig]) -> Callable[[Callable[[Any]
         @wraps(curate)
         def alone(config: Any) -> AnyPath:
             log = run_logger()
-            with on_this_worker(log):
+            with going_on(), on_this_worker(log):
                 stages = config.stages
                 crash_silent_parents(config.dispatch, log)
                 with held(config.root, _this_run(config), log) as lease, at_stop(lambda _: lease.release()):
@@ -94,7 +94,7 @@ def shard_flow(config_type: type[CurationConfig]) -> Any:
     """
 
     def curate_shard(config: Any, shard: DataPath, stages: list[str]) -> Any:
-        with on_this_worker(run_logger()):
+        with going_on(), on_this_worker(run_logger()):
             try:
                 run_shard(config, shard, stages)
             except CalledOff as why:

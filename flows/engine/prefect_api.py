@@ -76,7 +76,7 @@ class Api:
             raise self._is_none(str(error)) from error
         except PrefectHTTPStatusError as error:
             status = error.response.status_code
-            if status >= 500 or status == httpx.codes.TOO_MANY_REQUESTS:
+            if is_outage(error) or status == httpx.codes.TOO_MANY_REQUESTS:
                 raise self.is_away(f"it answers {status}") from error
             if status in (401, 403):
                 raise ServiceDown(
@@ -212,11 +212,18 @@ def asked_once(answer_s: float) -> Iterator[SyncPrefectClient]:
         yield client
 
 
+def is_outage(error: httpx.HTTPError) -> bool:
+    """Is the server away, rather than of another opinion?"""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+    return isinstance(error, httpx.TransportError)
+
+
 def why_away() -> Exception | None:
     """What is wrong with the API now; None if it answers, whatever it says."""
     with asked_once(HEALTH_S) as client:
         error = client.api_healthcheck()
-    is_answer = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
+    is_answer = isinstance(error, PrefectHTTPStatusError) and not is_outage(error)
     return None if is_answer else error
 
 

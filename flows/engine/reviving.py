@@ -8,7 +8,7 @@ alone (flows/engine/cancelling.py).
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
@@ -28,11 +28,9 @@ from prefect.runtime import flow_run as current_run
 from prefect.states import AwaitingRetry, Crashed
 
 from flows.engine.cancelling import QUEUED_AGAIN
+from flows.engine.config import DispatchConfig
 from flows.engine.tags import parent_of, shards_of
 from tasks.engine.publish import YieldTooLow
-
-if TYPE_CHECKING:
-    from flows.engine.dispatch import DispatchConfig
 
 # How long an ended run rests before it is tried again. Its worker may still be winding the last try up: it looks
 # for hooks, and reports a crash a second time. A worker with a limit that is given the run meanwhile ends with an

@@ -8,7 +8,8 @@ function (`curate_matrix11k.fn(config)`) runs plainly: no server, no API, the sa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -35,6 +36,20 @@ def in_run() -> bool:
     return FlowRunContext.get() is not None
 
 
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Around a flow's function: its run, if Prefect runs it, is one of `runs_of_this_process`."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        yield
+        return
+    _runs.append(context.flow_run.id)
+    try:
+        yield
+    finally:
+        _runs.pop()
+
+
 def runs_of_this_process() -> list[UUID]:
     """The flow runs that go on in this process, the outermost first, as seen from any thread."""
     return list(_runs)
@@ -57,9 +72,7 @@ def run_step(name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwa
 def call_flow(flow: Any, **parameters: Any) -> str | None:
     """Run a flow to its end and return why it failed, or None if it did not."""
     if in_run():
-        n_runs = len(_runs)
         state = flow(**parameters, return_state=True)
-        del _runs[n_runs:]
         return None if state.is_completed() else state.message or state.name or "no message"
     try:
         flow.fn(**flow.validate_parameters(parameters))
@@ -73,12 +86,7 @@ def call_flow(flow: Any, **parameters: Any) -> str | None:
 
 def run_logger() -> Any:
     """The log of the flow run that this code is part of, or the command's own."""
-    context = FlowRunContext.get()
-    if context is None:
-        return logger
-    if context.flow_run is not None and context.flow_run.id not in _runs:
-        _runs.append(context.flow_run.id)
-    return get_run_logger()
+    return get_run_logger() if in_run() else logger
 
 
 def log_plainly() -> None:

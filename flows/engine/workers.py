@@ -20,7 +20,7 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run as current_run
 from pydantic import BaseModel, TypeAdapter
 
-from flows.engine.tags import PARENT_TAG
+from flows.engine.tags import parent_of
 from schemas.outcome import ServiceDown
 from schemas.provenance import MadeBy
 from schemas.storage import AnyPath, write_atomic
@@ -75,10 +75,10 @@ def write_makers(work: Work, stages: Sequence[AnyStage]) -> None:
 
 def require_same_makers(work: Work, stages: Sequence[AnyStage]) -> None:
     """Raises ServiceDown if this shard's answers would be others than those that its parent plans with."""
-    parent = next((tag.removeprefix(PARENT_TAG) for tag in current_run.tags if tag.startswith(PARENT_TAG)), None)
+    parent = parent_of(current_run.tags)
     if parent is None:  # it runs in its parent's process
         return
-    path = _path(work, parent)
+    path = _path(work, str(parent))
     try:
         planned = _MAKERS.validate_json(path.read_bytes())
     except FileNotFoundError as error:

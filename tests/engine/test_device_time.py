@@ -13,24 +13,13 @@ from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from schemas.snapshot import ShardEntry
 from schemas.source import Source
 from schemas.usage import DeviceTime
-from tasks.engine.inputs import Inputs
 from tasks.engine.progress import AtWork, DeviceClock, Tally, device_at_work
 from tasks.engine.shards import Shard, load_shard
 from tasks.engine.stage import chain_of, run_stage
 from tasks.engine.work import Work
 from tasks.pages.usage import StageDevice, read_device_times
-from tests.engine.test_progress import Clock
 from tests.engine.test_stage import Counter, run, source, stored
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Work:
-    return Work(root=tmp_path / "work", inputs=Inputs(folder=tmp_path))
+from tests.support.clock import Clock
 
 
 def in_network(end: BaseException | None = None) -> Any:

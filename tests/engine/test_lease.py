@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath, parse_path, write_atomic
 from tasks.engine import lease
 from tasks.engine.lease import FREE, POLL_S, RENEW_S, RUNNING, SETTLE_S, SILENCE_S, Holder, Lease, held
+from tests.support.roots import root_of
 from tests.support.s3_server import S3Server, bucket, s3, s3_server  # noqa: F401 - fixtures
 
 LOG = logging.getLogger("run")
@@ -50,13 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 
 @pytest.fixture(params=["disk", "s3", "memory"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> AnyPath:
-    match request.param:
-        case "s3":
-            return request.getfixturevalue("bucket") / "data"
-        case "memory":
-            MemoryFileSystem.store.clear()
-            return parse_path("memory://videos/data")
-    return tmp_path / "data"
+    return root_of(request, tmp_path)
 
 
 def holder(**changes: Any) -> Holder:

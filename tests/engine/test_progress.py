@@ -9,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from itertools import count, pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from schemas.usage import ModelUsage, Usage
-from tasks.engine.inputs import Inputs
 from tasks.engine.progress import (
     LOOK_EVERY_S,
     PROGRESS_EVERY_S,
@@ -32,18 +30,9 @@ from tasks.engine.shards import Shard
 from tasks.engine.stage import run_stage
 from tasks.engine.work import Work
 from tests.engine.test_stage import Counter, source
+from tests.support.clock import Clock
 
 NAME = "measure shard-1"
-
-
-class Clock:
-    """A clock that a test moves, in s."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class Log:
@@ -85,16 +74,6 @@ class Spy:
             yield look
         finally:
             self.left = True
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Work:
-    return Work(root=tmp_path / "work", inputs=Inputs(folder=tmp_path))
 
 
 @pytest.fixture

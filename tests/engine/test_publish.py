@@ -44,11 +44,6 @@ BOX = (10, 10, 30, 30)
 CHECK = TrackCheck(instance_id="id1", measure="presence", value=0.5, threshold=0.3, passed=True)
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Work:
-    return Work(root=tmp_path / "work", inputs=Inputs(folder=tmp_path))
-
-
 def interaction(**changes: Any) -> Interaction:
     values: dict[str, Any] = {
         "subject_id": "id1",

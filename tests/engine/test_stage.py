@@ -16,7 +16,6 @@ from schemas.provenance import MadeBy
 from schemas.record import StageResult, column, content_hash
 from schemas.source import Source
 from schemas.usage import Usage, count_usage
-from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, Shard, load_shard
 from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work
@@ -65,11 +64,6 @@ class Counter:
             compute=self.compute,
             concurrency=self.concurrency,
         )
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Work:
-    return Work(root=tmp_path / "work", inputs=Inputs(folder=tmp_path))
 
 
 def run(work: Work, counter: Counter, captions: str, **changes: Any) -> Shard[Source]:

@@ -11,7 +11,8 @@ from schemas.matrix11k import OutcomeRow
 from tasks.datasets.story import one_line
 from tasks.engine.snapshots import ids_in
 from tasks.engine.work import Work
-from tests.engine.test_publish import Case, case, work  # noqa: F401 - fixtures
+from tests.engine.conftest import work  # noqa: F401 - a fixture
+from tests.engine.test_publish import Case, case  # noqa: F401 - a fixture
 from tests.support.snapshots import write_snapshot
 
 

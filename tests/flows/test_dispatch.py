@@ -11,7 +11,8 @@ import pytest
 from prefect import flow
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
-from flows.engine.dispatch import DispatchConfig, Job, ShardsFailed, legs, run_shards
+from flows.engine.config import DispatchConfig
+from flows.engine.dispatch import Job, ShardsFailed, legs, run_shards
 from flows.engine.reviving import gave_up
 from schemas.outcome import ServiceDown
 

@@ -22,7 +22,8 @@ import yaml
 from flows.commands import ask
 from flows.commands.export import main as export
 from flows.curate_dsr import CurateDsr
-from flows.engine.dispatch import DispatchConfig, ShardsFailed
+from flows.engine.config import DispatchConfig
+from flows.engine.dispatch import ShardsFailed
 from schemas.dsr import ROLES, SHARD_TABLES, WHOLE_TABLES, DsrSample, DsrStatistics
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.storage import AnyPath, read_whole

@@ -21,7 +21,8 @@ import yaml
 
 from flows.commands import ask
 from flows.curate_kinemask import CurateKinemask
-from flows.engine.dispatch import DispatchConfig, ShardsFailed
+from flows.engine.config import DispatchConfig
+from flows.engine.dispatch import ShardsFailed
 from schemas.kinemask import SHARD_TABLES, KinemaskStatistics, ObjectRow
 from schemas.mask_track import decode_masks
 from schemas.outcome import RowFailed, ServiceDown

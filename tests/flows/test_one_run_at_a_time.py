@@ -17,7 +17,7 @@ import pytest
 from prefect.exceptions import ParameterTypeError
 
 from flows.commands import cli
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from flows.registry import FLOWS, load_flow
 from schemas.storage import AnyPath, parse_path
 from tasks.datasets.registry import DATASETS

@@ -22,7 +22,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run as current_run
 
 from flows.curate_matrix11k import CurateMatrix11k
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import load_once

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import BaseModel, ValidationError
 
 from schemas import local_copies, storage
@@ -38,6 +37,7 @@ from tasks.engine.work import Work
 from tests.engine.test_publish import Case
 from tests.engine.test_stage import Counter, Length, run
 from tests.support.builders import make_source
+from tests.support.roots import root_of
 from tests.support.s3_server import SECRET_KEY, S3Server, bucket, new_environment, s3, s3_server  # noqa: F401 - fixtures
 from tests.support.snapshots import latest_folder, write_snapshot
 
@@ -134,14 +134,7 @@ def test_a_key_in_an_address_is_refused_and_not_repeated() -> None:
 
 @pytest.fixture(params=["disk", "s3", "memory"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> AnyPath:
-    match request.param:
-        case "s3":
-            return request.getfixturevalue("bucket") / "data"
-        case "memory":
-            MemoryFileSystem.store.clear()
-            MemoryFileSystem.pseudo_dirs[:] = [""]
-            return parse_path("memory://videos/data")
-    return tmp_path / "data"
+    return root_of(request, tmp_path)
 
 
 def test_what_was_written_is_read(root: AnyPath) -> None:

@@ -11,16 +11,14 @@ Needs the server's programs, not a running server: `apt-get install postgresql`.
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+from tests.support.other_user import as_other_user
 from tests.support.prefect_stack import free_port
 
 NAME = "prefect"  # of the user and of the database
@@ -48,11 +46,7 @@ class Postgres:
         # Not under pytest's own folder, which no other user may enter.
         self._folder = Path(tempfile.mkdtemp(prefix="triptych-postgres-"))
         self._log = self._folder / "log"
-        self._as_other_user: dict[str, Any] = {}
-        if os.geteuid() == 0:  # as which it refuses to run
-            user = pwd.getpwnam("nobody")
-            os.chown(self._folder, user.pw_uid, user.pw_gid)
-            self._as_other_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._as_other_user = as_other_user(self._folder)  # it refuses to run as root
         self._server: subprocess.Popen[bytes] | None = None
 
     @property

@@ -9,16 +9,15 @@ Needs nginx and openssl: `apt-get install nginx-light openssl`.
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from tests.support.compose import DOCKER
+from tests.support.other_user import as_other_user
 from tests.support.prefect_stack import free_port
 
 START_S, STOP_S = 30.0, 15.0
@@ -47,12 +46,8 @@ class Proxy:
             text = text.replace(there, here)
         (folder / "nginx.conf").write_text(text)
         self._command = [nginx, "-e", "stderr", "-c", str(folder / "nginx.conf")]
-        self._as_other_user: dict[str, Any] = {}
-        if os.geteuid() == 0:  # as which it would change to a user of its own, unlike in the container
-            user = pwd.getpwnam("nobody")
-            for path in (folder, *folder.iterdir()):
-                os.chown(path, user.pw_uid, user.pw_gid)
-            self._as_other_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        # As root it would change to a user of its own, unlike in the container.
+        self._as_other_user = as_other_user(folder, *folder.iterdir())
         self._nginx: subprocess.Popen[bytes] | None = None
 
     @property

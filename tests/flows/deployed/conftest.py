@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.extract_triplets import ExtractConfig
 from tests.support.deployed import KEY, PARENT, SCENES, SHARD, SILENCE_S, Case, Deployed, name_scenes

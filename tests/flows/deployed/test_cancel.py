@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from flows.engine.reviving import REST_S
 from flows.engine.tags import PARENT_TAG
 from tests.support.deployed import PARENT, SCENES, SHARD, SILENCE_S, Case, Deployed, clip_shards

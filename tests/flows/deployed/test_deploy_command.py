@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from flows.commands.deploy import PROJECT, full_name
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from tests.support.deployed import PARENT, SHARD, Case, Deployed, assert_published, clip_shards
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import REPOSITORY

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from tasks.engine.snapshots import Snapshot
 from tests.support.deployed import NIGHTLY, PARENT, SCENES, Deployed, clip_shards, name_scenes
 from tests.support.dsr_runs import sample_here, tiny_samples

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from tests.flows.secured.conftest import PASSWORD, Secured
 from tests.support.flow_runs import FEW_FRAMES, carry, draw_input
 from tests.support.prefect_stack import GPU

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from flows.curate_matrix11k import CurateMatrix11k
-from flows.engine.dispatch import DispatchConfig
+from flows.engine.config import DispatchConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.extract_triplets import ExtractConfig
 from tests.flows.secured.conftest import Secured
@@ -84,20 +84,24 @@ class MailCall(socketserver.StreamRequestHandler):
                     self.wfile.write(b"250 yes\r\n")
 
 
-@pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    with Webhook() as server:
+S = TypeVar("S", bound=socketserver.BaseServer)
+
+
+def serving(receiver: S) -> Iterator[S]:
+    with receiver as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    yield from serving(Webhook())
 
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+    yield from serving(Mailbox())
 
 
 def notify(secured: Secured, *arguments: str) -> str:
