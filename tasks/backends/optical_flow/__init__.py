@@ -30,6 +30,7 @@ from schemas.candidate import Anchor, check_anchor
 from tasks.backends.optical_flow.frames import SHORT_SIDE_PX, ScaledClip
 from tasks.backends.optical_flow.plate import Guess
 from tasks.backends.optical_flow.walk import Target, directions, settle_overlaps, walk_clip
+from tasks.engine.progress import counted
 from tasks.media.footage import Frames
 
 __all__ = ["SHORT_SIDE_PX", "FlowPropagator"]
@@ -43,7 +44,7 @@ class FlowPropagator:
     def __init__(self) -> None:
         self.identity: dict[str, str] = {
             "backend": "flow",
-            "model": "dis-grabcut-2",
+            "model": "dis-grabcut-3",
             "short_side_px": str(SHORT_SIDE_PX),
             "opencv": cv2.__version__,
         }
@@ -65,4 +66,10 @@ class FlowPropagator:
         for direction in directions(targets):
             walk_clip(clip, targets, guess, direction)
         settle_overlaps(clip, targets)
-        return {t.anchor.instance_id: [clip.full_size(counts) for counts in t.counts(clip)] for t in targets}
+        return {
+            target.anchor.instance_id: [
+                clip.full_size(counts)
+                for counts in counted(target.counts(clip), f"masks of {target.anchor.instance_id}")
+            ]
+            for target in targets
+        }

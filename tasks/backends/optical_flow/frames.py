@@ -20,7 +20,7 @@ from tasks.backends.optical_flow.colour import bins_of, colour_histogram
 from tasks.media.footage import Frames, size_of
 from tasks.media.pictures import fit, max_side_of, shrunk
 
-SHORT_SIDE_PX = 480
+SHORT_SIDE_PX = 360
 """Frames with a longer short side are scaled to this; masks are returned at the clip's own size."""
 MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid needs more
 CHANGED = 18  # 8-bit levels: a larger change between two frames is news
