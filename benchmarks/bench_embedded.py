@@ -39,7 +39,7 @@ from tasks.media.video import iter_frames
 
 FPS, WIDTH, HEIGHT, ENLARGED = 30, 1280, 720, 3
 SCENE = "push-0"  # a boy and a box, neither of which leaves the picture
-GRAIN = 4.0  # 8-bit levels
+GRAIN = 2.0  # 8-bit levels
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 STEP = re.compile(r"\| INFO +\| ([a-z_]+)$")
 

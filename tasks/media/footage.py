@@ -78,7 +78,10 @@ def all_of(frames: Frames) -> list[np.ndarray]:
     height, width = size_of(frames)
     if (n_bytes := len(frames) * height * width * 3) > MAX_CLIP_BYTES:
         raise too_large(f"{len(frames)} frames of {width}x{height}", n_bytes)
-    return [frames[t] for t in range(len(frames))]
+    pictures = [frames[t] for t in range(len(frames))]
+    if isinstance(frames, LazyFrames):
+        frames.let_go()
+    return pictures
 
 
 FootageOf = Callable[[Row[Any]], Footage]
@@ -139,7 +142,11 @@ class LazyFrames:
             raise IndexError(f"frame {t} of {len(self)}")
         if not self._first <= t < self._first + len(self._held):
             self._first = t - t % self._n_held
-            self._held = self._held[:0].copy()  # not two parts at a time
+            self.let_go()  # not two parts at a time
             part = range(self._first, min(self._first + self._n_held, len(self)))
             self._held = self._footage.frames(part, self._max_side_px)
         return self._held[t - self._first].copy()  # a view would keep the whole part
+
+    def let_go(self) -> None:
+        """Hold no frame; asked for again, they are read again."""
+        self._held = self._held[:0].copy()

@@ -88,6 +88,7 @@ def test_a_frame_of_lazy_frames_is_its_takers_own(monkeypatch: pytest.MonkeyPatc
 def test_all_frames_at_once_are_refused_where_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     lazy = LazyFrames(Counted(), 36)
     assert [hostile.number_of(frame) for frame in all_of(lazy)] == list(range(50))
+    assert lazy._held.nbytes == 0, "they are not held twice"
     monkeypatch.setattr(footage, "MAX_CLIP_BYTES", 50 * 64 * 36 * 3 - 1)
     with pytest.raises(RowFailed, match="clip_too_large"):
         all_of(lazy)

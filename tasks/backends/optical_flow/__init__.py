@@ -39,7 +39,7 @@ __all__ = ["SHORT_SIDE_PX", "FlowPropagator"]
 class FlowPropagator:
     """The embedded `Propagator`. Stateless: one object may serve several threads."""
 
-    short_side_px = SHORT_SIDE_PX
+    short_side_px: int = SHORT_SIDE_PX
 
     def __init__(self) -> None:
         self.identity: dict[str, str] = {

@@ -39,7 +39,7 @@ _one_clip_at_a_time = threading.Lock()
 class Sam2Propagator:
     """A `Propagator` by SAM2; each subclass uses one library."""
 
-    short_side_px: ClassVar[int] = SHORT_SIDE_PX
+    short_side_px: int = SHORT_SIDE_PX
     backend: ClassVar[str]  # its name in the config
     library: ClassVar[str]
 
@@ -78,6 +78,7 @@ class Sam2Propagator:
             contest = Contest(anchors, n_frames, height, width, encoder)
             with _one_clip_at_a_time, inference(device, self._sam2.precision):
                 clip = DeviceClip(pictures, (height, width), device, offload=self._sam2.offload_video)
+                pictures.clear()  # on a GPU they are no longer needed here
                 walk_clip(self._trackers(network, clip, by_frame(anchors)), n_frames, contest)
             return contest.counts()
 
