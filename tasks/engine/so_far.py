@@ -6,8 +6,8 @@
     read(work, Clip).rows                 in the run that waits for its shards
     assemble_so_far(folder, ...)          a Snapshot of them, and of the shards that are done
 
-It is one file, work/so_far.json: a shard that holds only the rows that have ended. It decides nothing but the order of
-work: results are found by their keys, whoever computed them first.
+It is one file, work/so_far/first.json: a shard that holds only the rows that have ended. It decides nothing but the
+order of work: results are found by their keys, whoever computed them first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tasks.engine.dataset import Dataset, Ledger
 from tasks.engine.publish import content_of, read_outcomes, shard_file, write_empty_tables, write_ledger
 from tasks.engine.shards import P, Row, Shard, load_shard
 from tasks.engine.snapshots import MANIFEST, Snapshot
-from tasks.engine.work import Work
+from tasks.engine.work import Work, unwritable_is_a_service_down
 from tasks.engine.write_shard import ShardDone, tables_of
 
 N_WHOLE_SHARDS = 2  # shards that are done, the newest, of which all tables are read; of the others only the outcomes
@@ -38,7 +38,8 @@ ANY = "any"  # in the place of a shard's id: none has come yet
 
 
 def so_far_path(work: Work) -> AnyPath:
-    return work.root / "so_far.json"
+    path: AnyPath = work.root / "so_far" / "first.json"
+    return path
 
 
 def invite(work: Work) -> None:
@@ -72,7 +73,8 @@ def read(work: Work, payload: type[P]) -> Shard[P] | None:
 
 
 def _write(work: Work, shard: Shard[Any]) -> None:
-    write_atomic(so_far_path(work), shard.model_dump_json().encode())
+    with unwritable_is_a_service_down("so_far", work.root):
+        write_atomic(so_far_path(work), shard.model_dump_json().encode())
 
 
 # --- A snapshot of it ----------------------------------------------------------------------------
