@@ -71,8 +71,8 @@ PROFILES: Profiles = {
 }
 # What each profile's datasets are like, in a sentence that ends each run. Numbers are those of the labelled clips.
 PROFILE_MEANINGS = {
-    "embedded": "small models that need no server judged the clips. They drop what they cannot check, and may still be "
-    "wrong: look at the masks in the report before you use them.",
+    "embedded": "rules and small models that need no server judged the clips. On real video they can be wrong: look at "
+    "the masks in the report before you use them.",
     "paper": "how right triplets and masks are depends on the models named and was not measured here.",
 }
 

@@ -139,22 +139,22 @@ class CurationConfig(Settings):
 
     @property
     def made_with(self) -> str:
-        """Which profile decides on the backends, where it was overruled, and what that means; or nothing."""
-        profile = getattr(self, "profile", None)
+        """Which profile chose the backends, what else was asked for, and what the profile means; or nothing."""
+        profile: str = getattr(self, "profile", "")
         if profile not in self.profiles:
             return ""
         sections = {section for choices in self.profiles.values() for section in choices}
         settings = [
             (section, name) for section in sorted(sections) for name in type(getattr(self, section)).model_fields
         ]
-        overruled = [
-            f"{section}.{name} is {value}"
+        changed = [
+            f"{section}.{name} {value}"
             for section, name in settings
             if (by_profile := self.by_profile(section, name))
             and (value := getattr(getattr(self, section), name)) != by_profile[profile]
         ]
-        but = f", but {', '.join(overruled)}" if overruled else ""
-        return f"made with profile {profile}{but}: {self.profile_meanings.get(profile, '')}".removesuffix(": ")
+        but = f", changed ({', '.join(changed)}); unchanged, it means" if changed else ""
+        return f"made with profile {profile}{but}: {self.profile_meanings.get(profile, 'not told')}"
 
     @classmethod
     def _default(cls, section: str) -> Any:

@@ -139,7 +139,7 @@ def run_rows(
     ]
     chain = extend_chain(shard.chain, stage)
     after = {"step": shard.step + 1, "chain": chain}
-    if ends.rows and not waiting:  # nothing to tell, too
+    if not waiting and (told or ends.rows):  # nor anything to tell
         return shard.model_copy(update={"rows": rows, **after})
     which = f"{told} of " if told else "other rows of " if ends.rows else ""
     tally = Tally(f"{stage.name} {which}{shard.shard_id}", total=len(waiting))

@@ -18,6 +18,7 @@ from flows.engine.config import WRITE, Step
 from flows.engine.first_rows import PART_S, next_size, parts_of
 from flows.engine.growing_page import EVERY_S, SHARE, GrowingPage
 from flows.engine.pipeline import job_of, run_shard
+from flows.registry import FLOWS, load_flow
 from schemas.outcome import RowFailed
 from schemas.record import StageResult, column
 from schemas.storage import AnyPath, parse_path
@@ -92,7 +93,7 @@ def test_it_is_there_before_the_second_row_and_leads_to_the_report(
         snapshot = curate_toy.fn(config_for(place))
     (page,) = seen
     assert len(seen.texts) == 6
-    assert "A preview of a run that is not finished. 1 of 6 rows have ended" in page.text
+    assert "A preview: the run is not finished. 1 of 6 rows has ended, and this page shows them." in page.text
     assert "the dog: 6 letters" in page.text
     assert "throws a" not in page.text
     assert refresh_of(page) == ["20"]
@@ -112,7 +113,7 @@ def test_where_the_first_row_is_rejected_it_tells_why(tmp_path: Path, monkeypatc
     seen = Seen(tmp_path, monkeypatch)
     curate_toy.fn(config_for(tmp_path, words="dog cat bird cow ant", count={"forbidden": "d"}))
     (page,) = seen
-    assert "1 of 3 rows have ended" in page.text
+    assert "1 of 3 rows has ended" in page.text
     assert "rejected · forbidden_letter" in page.text
     assert "d in 'dog cat'" in page.text
     assert "0 accepted" in page.text
@@ -138,7 +139,7 @@ def test_it_grows_with_the_shards_that_are_done(tmp_path: Path, monkeypatch: pyt
         "2 of 6",
         "4 of 6",
     ]
-    assert "the newest 4 of them" not in seen[1].text
+    assert "its pictures and charts" not in seen[-1].text
     assert "forbidden_letter" not in seen[0].text
 
 
@@ -147,8 +148,8 @@ def test_rows_of_an_earlier_run_are_told_and_not_shown(tmp_path: Path, monkeypat
     seen = Seen(tmp_path, monkeypatch)
     curate_toy.fn(config_for(tmp_path, shard_size=2))
     page = seen[-1]
-    assert "1 of 4 rows have ended" in page.text
-    assert "2 rows that an earlier run had done are not among them" in page.text
+    assert "1 of 4 rows has ended" in page.text
+    assert "2 rows of an earlier run are left out" in page.text
     assert "the dog:" not in page.text
 
 
@@ -321,12 +322,16 @@ def test_a_run_says_which_profile_made_it_and_what_that_means(tmp_path: Path) ->
         return CurateMatrix11k.model_validate({"manifest": tmp_path / "m.jsonl"} | changes).made_with
 
     meanings = CurateMatrix11k.profile_meanings
-    assert set(meanings) == set(CurateMatrix11k.profiles)
+    for name in FLOWS:
+        config = load_flow(name).config
+        assert config.profiles.keys() == config.profile_meanings.keys()
     assert told() == f"made with profile embedded: {meanings['embedded']}"
     assert told(profile="paper") == f"made with profile paper: {meanings['paper']}"
     assert "depends on the models named and was not measured here" in told(profile="paper")
-    overruled = told(extract={"llm": "openai"}, propagate={"masks": "flow"})
-    assert overruled == f"made with profile embedded, but extract.llm is openai: {meanings['embedded']}"
+    changed = told(extract={"llm": "openai"}, propagate={"masks": "flow"})
+    assert changed == (
+        f"made with profile embedded, changed (extract.llm openai); unchanged, it means: {meanings['embedded']}"
+    )
     assert config_for(tmp_path).made_with == ""
 
 

@@ -65,7 +65,7 @@ def test_killed_in_the_midst_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     n_kept = len(list((tmp_path / "killed" / "work" / "rows").rglob("*.json")))
     assert 0 < n_kept < 6
     preview = tmp_path / "killed" / "reports" / "preview" / "index.html"
-    assert "1 of 6 rows have ended" in preview.read_text()
+    assert "1 of 6 rows has ended" in preview.read_text()
     assert (tmp_path / "killed" / RUNNING).is_file()
     began_s = time.monotonic()
     snapshot = curate_toy.fn(killed)  # at once: the dead process holds the root no more
