@@ -147,6 +147,8 @@ def _remedy(error: Exception, checkpoint: Checkpoint) -> str:
         return "it does not fit into memory: end what else uses it, take a smaller model, or set torch.device to cpu"
     if "RevisionNotFoundError" in names:
         return "the hub has no such commit or branch of it: is what follows the @ right?"
+    if "GatedRepoError" in names:
+        return "accept its licence on the hub's page of it, and export HF_TOKEN"
     if checkpoint.path is None:
         return "is the hub reachable and the name right? If not, download it and give its path"
     return "are these the weights of this architecture, and is the download complete?"

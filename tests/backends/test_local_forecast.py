@@ -87,8 +87,8 @@ def test_without_the_hub_the_table_tells_the_size(tmp_path: Path) -> None:
         pass
     (model, download, *_) = said(endpoint, tmp_path, load=False, name=LLM)
     assert model == (
-        "reads captions: Qwen/Qwen3-4B-Instruct-2507@cdbee75f: 8.06 GB to download (as this version of Triptych knows "
-        "it; the hub does not answer), memory about 8.84 GB"
+        "reads captions: Qwen/Qwen3-4B-Instruct-2507@cdbee75f: 8.06 GB to download (as declared; the hub "
+        "does not tell), memory about 8.84 GB"
     )
     assert download.startswith("to download: 8.06 GB in all, about 11 min at 100 Mbit/s")
 
@@ -100,8 +100,8 @@ def test_what_nobody_knows_is_said(tmp_path: Path) -> None:
     assert model.startswith("reads captions: owner/name@main: to download, of unknown size: the hub does not tell it")
     assert memory.endswith("and what is of unknown size (computed, not measured)")
     (told,) = said(endpoint, tmp_path, load=True)
-    assert told.startswith("ServiceDown: cannot load owner/name@main")
-    assert told.endswith("is the hub reachable and the name right? If not, download it and give its path")
+    assert told.startswith("ServiceDown: cannot load owner/name@main: the model hub does not answer (ConnectionError)")
+    assert told.endswith("run again when the hub can be reached, or download it and give its path")
 
 
 def test_a_wrong_name_or_commit_is_told(tmp_path: Path, repository: Path) -> None:

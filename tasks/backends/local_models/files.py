@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from schemas.outcome import ServiceDown
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import Checkpoint
 
@@ -25,13 +26,21 @@ def local_folder(checkpoint: Checkpoint) -> Path:
     """The local folder, or the hub's cache with the whole model in it.
 
     The cache comes first: a hub that does not answer stops nobody who has the files.
-    Raises whatever huggingface_hub raises.
+    Raises ServiceDown if the hub does not answer, and whatever else huggingface_hub raises.
     """
     if checkpoint.path is not None:
         return checkpoint.path
     if cached := cached_folder(checkpoint):
         return cached
-    sizes = hub_sizes(checkpoint)
+    try:
+        sizes = hub_sizes(checkpoint)
+    except OSError as error:  # requests' errors are OSErrors
+        if getattr(error, "response", None) is not None:
+            raise  # it answers, and refuses
+        raise ServiceDown(
+            f"cannot load {checkpoint.identity}: the model hub does not answer ({type(error).__name__}), and it is not "
+            "whole in the cache; run again when the hub can be reached, or download it and give its path"
+        ) from error
     config = checkpoint.folder([CONFIG])
     # A branch may move during the download: the rest is that of the same commit.
     return replace(checkpoint, revision=config.name).folder(in_order(sizes))

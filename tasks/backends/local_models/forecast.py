@@ -2,10 +2,10 @@
 
     for line in forecast([Use("reads captions", Checkpoint.of(LLM), 2)], device): log.info(line)
 
-    reads captions: Qwen/Qwen3-4B-Instruct-2507@cdbee75f: 8.06 GB to download (as this version of Triptych knows it;
-    the hub does not answer), memory about 8.8 GB
-    to download: 8.06 GB in all, about 11 min at 100 Mbit/s
-    on cpu, a clip of 10 s with two instances takes ...
+    reads captions: Qwen/Qwen3-4B-Instruct-2507@cdbee75f: 8.06 GB to download (told by the hub), memory about 8.84 GB
+    to download: 8.06 GB in all, about 11 min at 100 Mbit/s, to /home/me/.cache/huggingface/hub
+    memory of cuda: at most about 8.84 GB (computed, not measured)
+    a clip of 10 s with two instances takes about ...
 
 Memory is computed: parameters times bytes, and what the network works with. Times are estimates.
 """
@@ -95,7 +95,7 @@ def find(use: Use) -> Found:
     except OSError as error:  # offline, no answer or refused: requests' errors are OSErrors
         if known is None:
             return Found(f"to download, of unknown size: the hub does not tell it ({type(error).__name__})", 0, None)
-        size, source = known.n_bytes, "as this version of Triptych knows it; the hub does not answer"
+        size, source = known.n_bytes, "as declared; the hub does not tell"
     else:
         size, source = sum(sizes.values()), "told by the hub"
         weights = weights or sum(size for file, size in sizes.items() if file.endswith(".safetensors"))
