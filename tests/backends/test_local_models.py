@@ -14,7 +14,6 @@ from schemas.outcome import RowFailed, ServiceDown
 from schemas.usage import Meter
 from tasks.backends.chat.asking import schema_of
 from tasks.backends.chat.captions import ChatCaptions, CountReply, DescribeReply, ListReply, RatingReply
-from tasks.backends.chat.faults import RequestFault
 from tasks.backends.chat.replies import Reply, validate
 from tasks.backends.chat.verifier import ChatVerifier, VerifyReply
 from tasks.backends.local_models import LocalConfig
@@ -81,22 +80,6 @@ def test_a_reply_that_ends_fits_its_schema(weights: LocalConfig, reply: type[Rep
             else:
                 assert made.n_tokens == (400 if seed else 20)
     assert n_whole >= 15
-
-
-def test_what_the_schema_forbids_is_not_said(weights: LocalConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_chat.say(monkeypatch, lambda request: 'Sure! {"count": "one"} <think>')
-    made = LocalChat("LLM", weights, CPU, Path("unused"))._exchange(question("LLM", weights, CountReply))
-    assert isinstance(made, RequestFault) or validate(made.choices[0].message.text.encode(), CountReply, None)
-
-
-def question(role: Any, config: LocalConfig, reply: type[Reply]) -> dict[str, Any]:
-    from tasks.backends.chat.asking import _request
-
-    return _request("m", reply, load_prompt("count_interactions"), {"caption": CAPTION}, ()) | {
-        "temperature": 0.0,
-        "seed": 0,
-        "max_completion_tokens": 100,
-    }
 
 
 def test_the_same_question_gets_the_same_reply(weights: LocalConfig, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class ChatModel(ABC):
 
         Raises RowFailed or ServiceDown.
         """
-        request = _request(self.model, reply_model, prompt, data, images)
+        request = request_of(self.model, reply_model, prompt, data, images)
         sampling = self.sampling.parameters(attempt, 0)
         key = content_hash("reply-1", request, sampling, self.sampling.retry_temperature, attempt, length=64)
         path = self.cache_dir / key[:2] / f"{key}.json"
@@ -185,7 +185,7 @@ class ChatModel(ABC):
 # --- The request ---------------------------------------------------------------------------------
 
 
-def _request(
+def request_of(
     model: str, reply_model: type[Reply], prompt: Prompt, data: Mapping[str, Json], images: Sequence[bytes]
 ) -> dict[str, Any]:
     """The request's body, without the sampling parameters."""

@@ -88,11 +88,12 @@ def find(use: Use) -> Found:
     weights = known.n_parameters * use.bytes_a_parameter if known else None
     if checkpoint.path is not None:
         return Found("a local path", 0, weights or _weights_in(checkpoint.path))
-    if folder := _cached(use):
-        return Found("in the cache, nothing to download", 0, weights or _weights_in(folder))
+    # Offline, no answer or refused (requests' errors are OSErrors), or no name at all: loading says what to do.
     try:
+        if folder := _cached(use):
+            return Found("in the cache, nothing to download", 0, weights or _weights_in(folder))
         sizes = hub_sizes(checkpoint, use.files)
-    except OSError as error:  # offline, no answer or refused: requests' errors are OSErrors
+    except (OSError, ValueError) as error:
         if known is None:
             return Found(f"to download, of unknown size: the hub does not tell it ({type(error).__name__})", 0, None)
         size, source = known.n_bytes, "as declared; the hub does not tell"
