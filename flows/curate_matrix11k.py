@@ -48,7 +48,7 @@ from tasks.backends.local_models.forecast import Use, forecast
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.sam2_video import port as sam2_port
 from tasks.backends.sam2_video.propagator import checkpoint_of
-from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of
+from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, memory_of
 from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.datasets.matrix11k.ledger import VideoLedger
@@ -215,7 +215,8 @@ def tell_of_models(config: CurateMatrix11k, log: Any) -> None:
     uses = models_here(config)
     if config.dispatch.deployment is not None or not any(use.kind == "language_model" for use in uses):
         return
-    for line in forecast(uses, str(device_of(config.torch)), config.torch.threads):
+    device = device_of(config.torch)
+    for line in forecast(uses, str(device), config.torch.threads, memory_of(device)):
         log.info("%s", line)
 
 

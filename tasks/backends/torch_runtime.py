@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
@@ -225,6 +226,15 @@ def device_of(config: TorchConfig) -> torch.device:
     if device.type == "cpu" and torch.get_num_threads() != config.threads:
         torch.set_num_threads(config.threads)
     return device
+
+
+def memory_of(device: torch.device) -> int:
+    """How many bytes it has, used or not."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 _on_the_gpu = threading.Lock()

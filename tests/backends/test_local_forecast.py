@@ -31,7 +31,7 @@ def load(checkpoint):
         return sorted(path.name for path in local_folder(checkpoint).iterdir())
 
 def tell(checkpoint):
-    return list(forecast([Use("reads captions", checkpoint, "language_model", 2)], "cpu", 1))
+    return list(forecast([Use("reads captions", checkpoint, "language_model", 2)], "cpu", 1, 24_000_000_000))
 
 answers = []
 for what, name in {asked}:
@@ -70,7 +70,7 @@ def test_what_is_needed_comes_from_the_hub_once(tmp_path: Path, repository: Path
         (last,) = cache.rglob(SHARDS[1])
         last.unlink()  # a download that was cut off goes on
         (told, *_), loaded = ask(endpoint, cache, TELL, LOAD)
-        assert "to download (told by the hub)" in told
+        assert ": 1e-06 GB to download (told by the hub)" in told, "the rest is here"
         assert loaded == needed
     # The hub is gone.
     loaded, (told, *_) = ask(endpoint, cache, LOAD, TELL)
@@ -84,7 +84,7 @@ def test_the_hub_tells_the_size(tmp_path: Path, repository: Path) -> None:
         ((model, download, memory, time),) = ask(endpoint, tmp_path / "cache", TELL)
     assert model == "reads captions: owner/name@main: 0.003 GB to download (told by the hub), memory about 0.803 GB"
     assert download.startswith("to download: 0.003 GB in all, about 0 s at 100 Mbit/s, to ")
-    assert memory == "memory of cpu: at most about 0.803 GB (computed, not measured)"
+    assert memory == "memory of cpu: at most about 0.803 GB, computed; it has 24 GB"
     assert "takes about 3 min on cpu" in time
     assert "this run uses 1 thread: --torch.threads" in time
 
@@ -107,7 +107,7 @@ def test_without_the_hub_the_table_tells_the_size(tmp_path: Path) -> None:
 def test_what_nobody_knows_is_said(tmp_path: Path) -> None:
     (model, memory, _), told = ask("http://127.0.0.1:9", tmp_path, TELL, LOAD, HF_HUB_OFFLINE="1")
     assert model.startswith("reads captions: owner/name@main: to download, of unknown size: the hub does not tell it")
-    assert memory.endswith("and what is of unknown size (computed, not measured)")
+    assert memory.endswith("and what is of unknown size, computed; it has 24 GB")
     assert "the model hub does not answer (OfflineModeIsEnabled)" in told
 
 
@@ -150,8 +150,10 @@ def test_every_default_names_its_commit() -> None:
 def test_a_path_is_measured(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(bytes(2_000_000))
     use = Use("verifies boxes", Checkpoint.of(str(tmp_path)), "language_model", 2)
-    model, memory, time = forecast([use], "cuda:0", 4)
+    model, memory, time = forecast([use], "cuda:0", 4, 12_000_000_000)
     assert model.endswith(": a local path, memory about 0.802 GB")
-    assert memory.startswith("memory of cuda:0: at most about 0.802 GB")
+    assert memory == "memory of cuda:0: at most about 0.802 GB, computed; it has 12 GB"
+    _, memory, _ = forecast([use], "cuda:0", 4, 500_000_000)
+    assert memory.endswith("it has 0.5 GB: name smaller models in --local.llm and --local.vlm, or another device")
     assert time.startswith("a clip of 10 s with two instances takes about 15 s on cuda:0 (estimated from ")
     assert CPU_S.keys() == GPU_S.keys() == WORK_BYTES.keys()

@@ -26,6 +26,7 @@ from tasks.backends.torch_runtime import (
     inference,
     load_once,
     loading,
+    memory_of,
     release_others,
 )
 from tasks.engine.progress import Tally
@@ -220,6 +221,13 @@ def test_devices_have_names(device: str) -> None:
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(ServiceDown, match=r"no cuda:99 here .* set torch.device to auto or cpu"):
         device_of(TorchConfig(device="cuda:99"))
+
+
+@models
+def test_a_devices_memory_is_known() -> None:
+    import torch
+
+    assert 1e9 < memory_of(torch.device("cpu")) < 1e14
 
 
 @models

@@ -41,18 +41,25 @@ LAYERS: dict[str, Any] = {
     "head_dim": 16,
     "tie_word_embeddings": True,
 }
+SEEING: dict[str, Any] = {
+    **{"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2},
+    **{"patch_size": 16, "deepstack_visual_indexes": [0], "num_position_embeddings": 16},
+}
 PIXELS = {"shortest_edge": 32 * 32, "longest_edge": 64 * 64}  # smaller pictures than published models see
 
 
-def save_llm(folder: Path, seed: int = 0, template: str | None = TEMPLATE) -> Path:
-    """A Qwen3 of two layers."""
+def save_llm(
+    folder: Path, seed: int = 0, template: str | None = TEMPLATE, layers: dict[str, Any] = LAYERS, n_tokens: int = 0
+) -> Path:
+    """A Qwen3 of two layers, or of others. n_tokens: of its vocabulary; 0: as few as there are"""
     import_torchvision()
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     tokenizer = make_tokenizer(template)
     torch.manual_seed(seed)
-    config = Qwen3Config(vocab_size=_padded(len(tokenizer)), eos_token_id=tokenizer.eos_token_id, **LAYERS)
+    size = n_tokens or _padded(len(tokenizer))
+    config = Qwen3Config(vocab_size=size, eos_token_id=tokenizer.eos_token_id, **layers)
     network = Qwen3ForCausalLM(config)
     _spread(network)
     # Published models bring settings of their own, which must not count.
@@ -62,8 +69,15 @@ def save_llm(folder: Path, seed: int = 0, template: str | None = TEMPLATE) -> Pa
     return folder
 
 
-def save_vlm(folder: Path, seed: int = 0) -> Path:
-    """A Qwen3-VL with two layers for text and one for pictures."""
+def save_vlm(
+    folder: Path,
+    seed: int = 0,
+    layers: dict[str, Any] = LAYERS,
+    seeing: dict[str, Any] = SEEING,
+    pixels: dict[str, int] = PIXELS,
+    n_tokens: int = 0,
+) -> Path:
+    """A Qwen3-VL with two layers for text and one for pictures, or others."""
     import_torchvision()
     import torch
     from transformers import (
@@ -77,14 +91,13 @@ def save_vlm(folder: Path, seed: int = 0) -> Path:
     tokenizer = make_tokenizer(TEMPLATE)
     ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad")}
     vision = {name: tokenizer.convert_tokens_to_ids(f"<|vision_{name}|>") for name in ("start", "end")}
-    sections = {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+    half = layers["head_dim"] // 2  # shared by time, height and width
+    parts = [half - 2 * (half * 5 // 16), half * 5 // 16, half * 5 // 16]
+    rope = {"rope_type": "default", "mrope_section": parts, "mrope_interleaved": True}
     torch.manual_seed(seed)
     config = Qwen3VLConfig(
-        text_config={"vocab_size": _padded(len(tokenizer)), "rope_scaling": sections, **LAYERS},
-        vision_config={
-            **{"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32},
-            **{"patch_size": 16, "deepstack_visual_indexes": [0], "num_position_embeddings": 16},
-        },
+        text_config={"vocab_size": n_tokens or _padded(len(tokenizer)), "rope_scaling": rope, **layers},
+        vision_config={"out_hidden_size": layers["hidden_size"], **seeing},
         image_token_id=ids["image_pad"],
         video_token_id=ids["video_pad"],
         vision_start_token_id=vision["start"],
@@ -95,7 +108,7 @@ def save_vlm(folder: Path, seed: int = 0) -> Path:
     _spread(network)
     network.save_pretrained(folder)
     Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessorFast(patch_size=16, size=PIXELS),
+        image_processor=Qwen2VLImageProcessorFast(patch_size=16, size=pixels),
         tokenizer=tokenizer,
         video_processor=Qwen3VLVideoProcessor(patch_size=16),
         chat_template=TEMPLATE,

@@ -4,7 +4,7 @@
 
     reads captions: Qwen/Qwen3-4B-Instruct-2507@cdbee75f: 8.06 GB to download (told by the hub), memory about 8.84 GB
     to download: 8.06 GB in all, about 11 min at 100 Mbit/s, to /home/me/.cache/huggingface/hub
-    memory of cuda: at most about 8.84 GB (computed, not measured)
+    memory of cuda: at most about 8.84 GB, computed; it has 12.9 GB
     a clip of 10 s with two instances takes about ...
 
 Memory is computed: parameters times bytes, and what the network works with. Times are estimates.
@@ -68,8 +68,8 @@ class Found(NamedTuple):
     n_weights: int | None  # bytes in memory; None if not known
 
 
-def forecast(uses: Sequence[Use], device: str, threads: int) -> Iterator[str]:
-    """The lines."""
+def forecast(uses: Sequence[Use], device: str, threads: int, n_bytes: int) -> Iterator[str]:
+    """The lines. n_bytes: the memory of the device"""
     found = {use.checkpoint: find(use) for use in uses}
     for use in uses:
         place = found[use.checkpoint]
@@ -78,7 +78,7 @@ def forecast(uses: Sequence[Use], device: str, threads: int) -> Iterator[str]:
     if missing:
         seconds = missing * 8 / (LINE_MBIT_S * 1e6)
         yield f"to download: {_gb(missing)} in all, about {duration(seconds)} at {LINE_MBIT_S} Mbit/s{_room(missing)}"
-    yield _peak(uses, found, device)
+    yield _peak(uses, found, device, n_bytes)
     yield _times(uses, device, threads)
 
 
@@ -98,19 +98,25 @@ def find(use: Use) -> Found:
             return Found(f"to download, of unknown size: the hub does not tell it ({type(error).__name__})", 0, None)
         size, source = known.n_bytes, "as declared; the hub does not tell"
     else:
-        size, source = sum(sizes.values()), "told by the hub"
+        # What a download that was cut off has left is not fetched again.
+        size, source = sum(sizes[file] for file in sizes if not _in_cache(checkpoint, file)), "told by the hub"
         weights = weights or sum(size for file, size in sizes.items() if file.endswith(".safetensors"))
     return Found(f"{_gb(size)} to download ({source})", size, weights)
 
 
 def _cached(use: Use) -> Path | None:
-    with MODELS.imports():
-        from huggingface_hub import try_to_load_from_cache
     if not use.files:
         return cached_folder(use.checkpoint)
-    hub_id, revision = use.checkpoint.hub_id or "", use.checkpoint.revision
-    paths = [try_to_load_from_cache(hub_id, file, revision=revision) for file in use.files]
-    return Path(str(paths[0])).parent if all(isinstance(path, str) for path in paths) else None
+    paths = [_in_cache(use.checkpoint, file) for file in use.files]
+    return paths[0].parent if paths[0] and all(paths) else None
+
+
+def _in_cache(checkpoint: Checkpoint, file: str) -> Path | None:
+    with MODELS.imports():
+        from huggingface_hub import try_to_load_from_cache
+    assert checkpoint.hub_id is not None
+    path = try_to_load_from_cache(checkpoint.hub_id, file, revision=checkpoint.revision)
+    return Path(path) if isinstance(path, str) else None
 
 
 def _weights_in(path: Path) -> int:
@@ -124,14 +130,16 @@ def _memory(use: Use, place: Found) -> str:
     return f", memory about {_gb(place.n_weights + WORK_BYTES[use.kind])}"
 
 
-def _peak(uses: Sequence[Use], found: dict[Checkpoint, Found], device: str) -> str:
+def _peak(uses: Sequence[Use], found: dict[Checkpoint, Found], device: str, n_bytes: int) -> str:
     """Small networks stay in memory; of the language models there is one, and one network works."""
     sizes = {use.purpose: found[use.checkpoint].n_weights or 0 for use in uses}
     language = max((sizes[u.purpose] for u in uses if u.kind == "language_model"), default=0)
     others = sum(sizes[u.purpose] for u in uses if u.kind != "language_model")
     work = max(WORK_BYTES[use.kind] for use in uses)
+    peak = language + others + work
     known = "" if all(found[use.checkpoint].n_weights for use in uses) else " and what is of unknown size"
-    return f"memory of {device}: at most about {_gb(language + others + work)}{known} (computed, not measured)"
+    told = f"memory of {device}: at most about {_gb(peak)}{known}, computed; it has {_gb(n_bytes)}"
+    return told if peak < n_bytes else f"{told}: name smaller models in --local.llm and --local.vlm, or another device"
 
 
 def _times(uses: Sequence[Use], device: str, threads: int) -> str:
