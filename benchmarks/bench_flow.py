@@ -141,9 +141,9 @@ class Bare:
         self.seconds: dict[str, float] = {}
         self.concurrency = {name: config.stage(name).concurrency for name in STAGES}
         cache = config.work.root / "llm"
-        self.reader = load_reader(config.extract, config.endpoint, cache)
+        self.reader = load_reader(config.extract, config.endpoint, cache, config.local, config.torch)
         self.detector, self.verifier = load_detector_and_verifier(
-            config.ground, config.endpoint, cache, config.dino, config.torch
+            config.ground, config.endpoint, cache, config.dino, config.torch, config.local
         )
         self.propagator = load_propagator(config.propagate, config.sam2, config.torch)
 

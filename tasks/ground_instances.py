@@ -29,6 +29,7 @@ from schemas.provenance import MadeBy
 from schemas.storage import AnyPath
 from tasks.backends import use_one_opencv_thread
 from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.local_models import LocalConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.progress import advance
@@ -47,10 +48,10 @@ class GroundConfig(StageConfig):
         description="colour: colour phrases and a people detector, embedded; groundingdino: GroundingDINO by "
         "groundingdino-py; transformers: GroundingDINO by transformers",
     )
-    vlm: Literal["rules", "openai", "none"] = Field(
+    vlm: Literal["rules", "openai", "transformers", "none"] = Field(
         "rules",
-        description="rules: attribute check, embedded; openai: any compatible VLM; none: the detector's best box is "
-        "taken as it is, as SpatialAlign 3.3 does",
+        description="rules: attribute check, embedded; openai: any compatible VLM; transformers: a VLM in this "
+        "process; none: the detector's best box is taken as it is, as SpatialAlign 3.3 does",
     )
     n_frames: int = Field(8, ge=1, description="T of MATRIX A.2: frames sampled uniformly over the clip")
     max_candidates: int = Field(5, ge=1, description="J of MATRIX A.2: boxes a frame and class")
@@ -265,10 +266,15 @@ def makers(detector: Detector, verifier: Verifier) -> list[MadeBy]:
 
 
 def load_backends(
-    config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath, dino: DinoConfig, torch: TorchConfig
+    config: GroundConfig,
+    endpoint: EndpointConfig,
+    cache: AnyPath,
+    dino: DinoConfig,
+    torch: TorchConfig,
+    local: LocalConfig,
 ) -> tuple[Detector, Verifier]:
     use_one_opencv_thread()
-    return _load_detector(config, dino, torch), _load_verifier(config, endpoint, cache)
+    return _load_detector(config, dino, torch), _load_verifier(config, endpoint, cache, torch, local)
 
 
 def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -> Detector:
@@ -287,16 +293,25 @@ def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -
             return PortedGroundingDino(dino, torch)
 
 
-def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath) -> Verifier:
+def _load_verifier(
+    config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath, torch: TorchConfig, local: LocalConfig
+) -> Verifier:
     match config.vlm:
         case "rules":
             from tasks.backends.colour import AttributeVerifier
 
             return AttributeVerifier()
         case "openai":
-            from tasks.backends.openai.vlm import OpenAIVerifier
+            from tasks.backends.chat.verifier import ChatVerifier
+            from tasks.backends.openai.api import ChatClient
+            from tasks.backends.openai.endpoint import Endpoint
 
-            return OpenAIVerifier(endpoint, cache)
+            return ChatVerifier(ChatClient(Endpoint.from_env("VLM"), endpoint, cache))
+        case "transformers":
+            from tasks.backends.chat.verifier import ChatVerifier
+            from tasks.backends.local_models.chat import LocalChat
+
+            return ChatVerifier(LocalChat("VLM", local, torch, cache))
         case "none":
             from tasks.backends.unverified import Unverified
 
@@ -304,9 +319,15 @@ def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPat
 
 
 def stage(
-    work: Work, footage: FootageOf, config: GroundConfig, endpoint: EndpointConfig, dino: DinoConfig, torch: TorchConfig
+    work: Work,
+    footage: FootageOf,
+    config: GroundConfig,
+    endpoint: EndpointConfig,
+    dino: DinoConfig,
+    torch: TorchConfig,
+    local: LocalConfig,
 ) -> Stage[Any, Footage, Grounding]:
-    detector, verifier = load_backends(config, endpoint, work.root / "llm", dino, torch)
+    detector, verifier = load_backends(config, endpoint, work.root / "llm", dino, torch, local)
     # As many rows as the verifier can take, which mostly waits for its server, and those at the detector's network.
     detecting = BoundedSemaphore(detector.concurrency)
 

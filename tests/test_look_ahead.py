@@ -28,6 +28,7 @@ from schemas.outcome import RowFailed, ServiceDown
 from schemas.source import Source
 from tasks import ground_instances, propagate_masks
 from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.local_models import LocalConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
@@ -191,7 +192,7 @@ def ground(work: Work, story: Story, monkeypatch: pytest.MonkeyPatch) -> Build:
     def build(look_ahead: int) -> Stage[Any, Any, Any]:
         backends = ScriptedNetwork(story, look_ahead), ScriptedVerifier(story)
         monkeypatch.setattr(ground_instances, "load_backends", lambda *_: backends)
-        configs = EndpointConfig(), DinoConfig(), TorchConfig()
+        configs = EndpointConfig(), DinoConfig(), TorchConfig(), LocalConfig()
         return ground_instances.stage(
             work, lambda row: ScriptedFootage(row.payload.caption, story), ground_instances.GroundConfig(), *configs
         )
@@ -391,7 +392,9 @@ def test_embedded_backends_take_as_many_rows_as_they_have_processors(work: Work)
     assert propagate_masks.stage(work, ScriptedFootage, config, Sam2Config(), ahead).concurrency == n_cpus
     for vlm, rows in (("rules", n_cpus), ("none", 1)):
         ground = ground_instances.GroundConfig(grounding="colour", vlm=vlm)
-        stage = ground_instances.stage(work, ScriptedFootage, ground, EndpointConfig(), DinoConfig(), ahead)
+        stage = ground_instances.stage(
+            work, ScriptedFootage, ground, EndpointConfig(), DinoConfig(), ahead, LocalConfig()
+        )
         assert stage.concurrency == rows
 
 
@@ -404,5 +407,5 @@ def test_networks_take_as_many_rows_as_the_config_looks_ahead(work: Work, tmp_pa
         torch = TorchConfig(look_ahead=look_ahead)
         sam2, dino = Sam2Config(checkpoint=str(weights)), DinoConfig(checkpoint=str(weights))
         tracking = propagate_masks.stage(work, ScriptedFootage, masks, sam2, torch)
-        grounding = ground_instances.stage(work, ScriptedFootage, ground, EndpointConfig(), dino, torch)
+        grounding = ground_instances.stage(work, ScriptedFootage, ground, EndpointConfig(), dino, torch, LocalConfig())
         assert (tracking.concurrency, grounding.concurrency) == (1 + look_ahead, 1 + look_ahead)

@@ -46,7 +46,7 @@ class Sam2Propagator:
     def __init__(self, sam2: Sam2Config, torch: TorchConfig) -> None:
         """Raises ServiceDown if there is no such checkpoint."""
         self._sam2, self._torch = sam2, torch
-        self._checkpoint = Checkpoint.of(sam2.checkpoint or _default_checkpoint(sam2.architecture))
+        self._checkpoint = checkpoint_of(sam2)
         self.concurrency: int = 1 + torch.look_ahead  # one clip in the network; the next are decoded, the last written
         self.identity: dict[str, str] = {
             "backend": self.backend,
@@ -145,11 +145,14 @@ def by_frame(anchors: list[Anchor]) -> list[list[Anchor]]:
     return list(groups.values())
 
 
-def _default_checkpoint(architecture: str) -> str:
-    if architecture not in PUBLISHED:
+def checkpoint_of(sam2: Sam2Config) -> Checkpoint:
+    """The weights that the config names, or the hub's for its architecture. Raises ServiceDown if there are none."""
+    if sam2.checkpoint is not None:
+        return Checkpoint.of(sam2.checkpoint)
+    if sam2.architecture not in PUBLISHED:
         raise ServiceDown(
-            f"no default weights for the architecture {architecture}: set sam2.checkpoint to its weights, or "
+            f"no default weights for the architecture {sam2.architecture}: set sam2.checkpoint to its weights, or "
             f"sam2.architecture to one of {', '.join(PUBLISHED)}"
         )
-    repository, _ = PUBLISHED[architecture]
-    return repository
+    repository, _ = PUBLISHED[sam2.architecture]
+    return Checkpoint.of(repository)
