@@ -268,7 +268,7 @@ def load_backends(
     config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath, dino: DinoConfig, torch: TorchConfig
 ) -> tuple[Detector, Verifier]:
     use_one_opencv_thread()
-    return _load_detector(config, dino, torch), _load_verifier(config, endpoint, cache)
+    return _load_detector(config, dino, torch), load_verifier(config, endpoint, cache)
 
 
 def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -> Detector:
@@ -287,7 +287,7 @@ def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -
             return PortedGroundingDino(dino, torch)
 
 
-def _load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath) -> Verifier:
+def load_verifier(config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath) -> Verifier:
     match config.vlm:
         case "rules":
             from tasks.backends.colour import AttributeVerifier
