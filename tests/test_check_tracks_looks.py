@@ -22,7 +22,7 @@ from tests.support.builders import make_instance
 from tests.support.composites import BLUE, GREEN, ORANGE, RED, Composite, Paste
 
 N, SIZE = 24, (180, 240)
-CONFIG = CheckConfig(n_looks=6)
+CONFIG = CheckConfig()
 RNG = np.random.default_rng(7)
 HEDGE, ROOM = made.foliage(RNG, 200, 420), made.room(RNG, 200, 420)
 PAN = (5, 0)
@@ -119,7 +119,7 @@ def things() -> dict[str, Composite]:
 def test_a_thing_passes_every_look(name: str) -> None:
     it = things()[name]
     track = it.track("it", anchor_frame=2)
-    album = Album(Filmed(it.frames), [track], 12)
+    album = Album(Filmed(it.frames), [track], CONFIG.n_looks)
     checks = look_at([track], album, CONFIG) + walk_back([track], album, FlowPropagator(), CONFIG)
     assert [check.measure for check in checks] == ["outline", "likeness", "return"]
     assert [check for check in checks if not check.passed] == []
@@ -179,8 +179,8 @@ def test_a_track_that_drifts_into_the_background_changes_its_colours() -> None:
 # --- The second walk -------------------------------------------------------------------------
 
 
-def walked(it: Composite, *tracks: MaskTrack, n_looks: int = 12) -> list[TrackCheck]:
-    return walk_back(tracks, Album(Filmed(it.frames), tracks, n_looks), FlowPropagator(), CONFIG)
+def walked(it: Composite, *tracks: MaskTrack) -> list[TrackCheck]:
+    return walk_back(tracks, Album(Filmed(it.frames), tracks, CONFIG.n_looks), FlowPropagator(), CONFIG)
 
 
 def test_a_track_that_goes_over_to_a_look_alike_does_not_walk_back() -> None:
@@ -204,7 +204,7 @@ def test_all_tracks_walk_back_in_one_pass() -> None:
     it = two_cups(BLUE, RED)
     propagator = Counting()
     tracks = [it.track("a", "id1", 2), it.track("b", "id2", 20)]
-    checks = walk_back(tracks, Album(Filmed(it.frames), tracks, 8), propagator, CONFIG)
+    checks = walk_back(tracks, Album(Filmed(it.frames), tracks, CONFIG.n_looks), propagator, CONFIG)
     assert [(check.instance_id, check.measure) for check in checks] == [("id1", "return"), ("id2", "return")]
     assert propagator.n_frames == [10]  # eight, and the anchors' two
 

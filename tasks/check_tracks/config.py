@@ -69,10 +69,10 @@ class CheckConfig(StageConfig):
         description="Share of `n_questions` that the verifier answers with yes, about the track's box on other frames",
     )
     n_looks: int = Field(
-        12,
+        8,
         ge=0,
-        description="Frames of a clip, evenly sampled, on which its pictures are looked at and the second walk goes; "
-        "0: measure masks alone",
+        description="Frames of a clip, evenly sampled, on which its pictures are looked at and the second walk goes (a "
+        "walk that fails is repeated over three times as many); 0: measure masks alone",
     )
     n_questions: int = Field(
         2,

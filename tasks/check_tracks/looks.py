@@ -40,6 +40,7 @@ from tasks.propagate_masks import Propagator
 
 WORST_SHARE = 0.2  # of the frames looked at: a hand passes, the thing turns
 MIN_VISIBLE = 0.5  # of the median area: with less, much of the thing is hidden
+FINER = 3  # times as many frames in the second try of a walk
 STEPS_A_CLIP = 50  # a motion is measured over a fiftieth of the clip, or from one frame to the next
 
 
@@ -54,34 +55,38 @@ class View(NamedTuple):
 
 
 class Album:
-    """The frames of a clip that are looked at: evenly sampled ones, the anchors' and, for motions, one soon after each.
-
-    pictures: {frame: (h, w, 3) uint8 RGB}, at the working size
-    """
+    """The frames of a clip that are looked at, at the working size: evenly sampled ones and the anchors'."""
 
     def __init__(self, footage: Footage, tracks: Sequence[MaskTrack], n_looks: int) -> None:
         n_frames, self.footage = footage.n_frames, footage
         self.looks = sorted({*sample_indices(n_frames, n_looks), *(track.anchor_frame for track in tracks)})
         step = max(1, n_frames // STEPS_A_CLIP)
         self._soon = {t: t + step if t + step < n_frames else max(t - step, 0) for t in self.looks}
-        read = sorted({*self.looks, *self._soon.values()})
-        self.pictures = dict(zip(read, map(shrunk, footage.frames(read)), strict=True))
-        self._brightness = {t: mean_brightness(self.pictures[t]) for t in self.looks}
+        self._pictures: dict[int, np.ndarray] = {}
+        self.read([*self.looks, *self._soon.values()])
+        self._brightness = {t: mean_brightness(self._pictures[t]) for t in self.looks}
+
+    def read(self, frames: Sequence[int]) -> list[np.ndarray]:
+        """(h, w, 3) uint8 RGB each; what was read before is not decoded again."""
+        missing = sorted(set(frames) - self._pictures.keys())
+        if missing:
+            self._pictures |= zip(missing, map(shrunk, self.footage.frames(missing)), strict=True)
+        return [self._pictures[t] for t in frames]
 
     def views(self, track: MaskTrack) -> list[View]:
         """The track on the frames looked at on which enough of it is seen to be judged."""
         usual = np.median([area for area in track.area if area] or [0])
         views = []
         for t in self.looks:
-            mask = fitted(decode_mask(track.counts[t], track.height, track.width), self.pictures[t])
+            mask = fitted(decode_mask(track.counts[t], track.height, track.width), self._pictures[t])
             if mask.sum() >= MIN_AREA_PX:
                 whole = track.area[t] >= MIN_VISIBLE * usual
-                views.append(View(t, self.pictures[t], mask, whole, self._brightness[t]))
+                views.append(View(t, self._pictures[t], mask, whole, self._brightness[t]))
         return views
 
     def soon_after(self, frame: int) -> np.ndarray:
         """The picture a moment later; before, at the clip's end."""
-        return self.pictures[self._soon[frame]]
+        return self._pictures[self._soon[frame]]
 
 
 def shrunk(frame: np.ndarray) -> np.ndarray:
@@ -142,37 +147,69 @@ def _likeness(track: MaskTrack, views: Sequence[View], config: CheckConfig) -> T
 # --- The second walk -------------------------------------------------------------------------
 
 
+class Walk(NamedTuple):
+    """From a far frame, on which the whole thing is seen, to the anchor's, or the one nearest to it."""
+
+    track: MaskTrack
+    far: View
+    home: View
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        return min(self.far.frame, self.home.frame), max(self.far.frame, self.home.frame)
+
+
 def walk_back(
     tracks: Sequence[MaskTrack], album: Album, propagator: Propagator, config: CheckConfig
 ) -> list[TrackCheck]:
-    """Propagate each track anew, from its box on a far frame, over the few frames looked at; compare at its anchor.
+    """Propagate each track anew, from its box on a far frame, in few steps; compare it where it began, at its anchor.
 
-    All tracks in one pass. A track that is seen on one of these frames only has nowhere to come back from.
+    All tracks in one pass. Those that do not come back walk again, in smaller steps: people jump. A track that is seen
+    on one of the frames looked at only has nowhere to come back from.
     """
-    walks = []
-    for track in tracks:
-        views = album.views(track)
-        whole = [view for view in views if view.whole]
-        if views and whole:
-            home = home_of(track, views)
-            far = max(whole, key=lambda view: abs(view.frame - home.frame))
-            if far.frame != home.frame:
-                walks.append((track, home, far))
-    if not walks:
-        return []
-    place = {t: number for number, t in enumerate(album.looks)}
-    anchors = [
-        Anchor(instance_id=track.instance_id, frame=place[far.frame], box_xyxy=box_of(far.mask))
-        for track, _, far in walks
+    walks = [walk for track in tracks if (walk := _walk_of(track, album.views(track)))]
+    returned = _returns(walks, album, propagator, config.n_looks)
+    astray = [walk for walk in walks if returned[walk.track.instance_id] < config.min_return_iou]
+    returned |= _returns(astray, album, propagator, FINER * config.n_looks)
+    return [
+        at_least(
+            walk.track,
+            "return",
+            returned[walk.track.instance_id],
+            config.min_return_iou,
+            f"IoU on frame {walk.home.frame} of a walk back from frame {walk.far.frame}",
+        )
+        for walk in walks
     ]
-    found = propagator.propagate(np.stack([album.pictures[t] for t in album.looks]), anchors)
-    checks = []
-    for track, home, far in walks:
-        again = decode_mask(found[track.instance_id][place[home.frame]], *home.mask.shape)
-        value = float((again & home.mask).sum() / (again | home.mask).sum())
-        detail = f"IoU on frame {home.frame} of a walk back from frame {far.frame}"
-        checks.append(at_least(track, "return", value, config.min_return_iou, detail))
-    return checks
+
+
+def _walk_of(track: MaskTrack, views: Sequence[View]) -> Walk | None:
+    if not (whole := [view for view in views if view.whole]):
+        return None
+    home = home_of(track, views)
+    far = max(whole, key=lambda view: abs(view.frame - home.frame))
+    return Walk(track, far, home) if far.frame != home.frame else None
+
+
+def _returns(walks: Sequence[Walk], album: Album, propagator: Propagator, n_steps: int) -> dict[str, float]:
+    """{instance: IoU with the mask at its anchor} of walks over so many frames a clip."""
+    if not walks:
+        return {}
+    first, last = min(walk.ends[0] for walk in walks), max(walk.ends[1] for walk in walks)
+    ends = {frame for walk in walks for frame in walk.ends}
+    between = (t for t in sample_indices(album.footage.n_frames, n_steps) if first < t < last)
+    frames = sorted({*between, *ends})
+    place = {frame: number for number, frame in enumerate(frames)}
+    anchors = [
+        Anchor(instance_id=w.track.instance_id, frame=place[w.far.frame], box_xyxy=box_of(w.far.mask)) for w in walks
+    ]
+    found = propagator.propagate(np.stack(album.read(frames)), anchors)
+    returned = {}
+    for walk in walks:
+        again = decode_mask(found[walk.track.instance_id][place[walk.home.frame]], *walk.home.mask.shape)
+        shared, either = np.count_nonzero(again & walk.home.mask), np.count_nonzero(again | walk.home.mask)
+        returned[walk.track.instance_id] = shared / either
+    return returned
 
 
 def box_of(mask: np.ndarray) -> Box:
