@@ -50,7 +50,7 @@ class CheckConfig(StageConfig):
         "needs no outline",
     )
     min_likeness: float = Field(
-        0.6,
+        0.7,
         ge=0,
         le=1,
         description="Likeness of the colours inside the mask to those on the anchor's frame, in all but the worst "

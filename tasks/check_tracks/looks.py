@@ -231,7 +231,7 @@ class Question(NamedTuple):
 def ask_again(
     tracks: Sequence[MaskTrack], album: Album, wanted: Wanted, verifier: Verifier, sure_from: float, config: CheckConfig
 ) -> list[TrackCheck]:
-    """Ask the verifier about each track's own box on n_questions frames, far from its anchor and from each other.
+    """Ask the verifier about each track's own box on n_questions frames.
 
     sure_from: a yes less certain than this is a no, as for the anchor
     Raises what the verifier raises: a provider's failure is no answer.
@@ -266,10 +266,6 @@ def ask_again(
 
 
 def frames_to_ask_about(track: MaskTrack, album: Album, config: CheckConfig) -> list[int]:
-    """At most n_questions of the frames on which the whole thing is seen, never the anchor's."""
+    """At most n_questions of the frames on which the whole thing is seen, evenly sampled, never the anchor's."""
     left = [view.frame for view in album.views(track) if view.whole and view.frame != track.anchor_frame]
-    known = [track.anchor_frame]
-    while left and len(known) <= config.n_questions:
-        known.append(max(left, key=lambda frame: min(abs(frame - other) for other in known)))
-        left.remove(known[-1])
-    return known[1:]
+    return [left[place] for place in sample_indices(len(left), config.n_questions)]
