@@ -109,7 +109,13 @@ class CurateMatrix11k(CurationConfig):
             lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch, c.local),
         ),
         Step(Clip, Tracks, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
-        Step(Clip, Checked, lambda c: check_tracks.stage(c.work, c.check)),
+        Step(
+            Clip,
+            Checked,
+            lambda c: check_tracks.stage(
+                c.work, c.footage, c.check, c.ground, c.endpoint, c.propagate, c.sam2, c.torch, c.local
+            ),
+        ),
     )
 
     profile: Literal["embedded", "local", "paper"] = Field(

@@ -274,7 +274,7 @@ def load_backends(
     local: LocalConfig,
 ) -> tuple[Detector, Verifier]:
     use_one_opencv_thread()
-    return _load_detector(config, dino, torch), _load_verifier(config, endpoint, cache, torch, local)
+    return _load_detector(config, dino, torch), load_verifier(config, endpoint, cache, torch, local)
 
 
 def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -> Detector:
@@ -293,7 +293,7 @@ def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -
             return PortedGroundingDino(dino, torch)
 
 
-def _load_verifier(
+def load_verifier(
     config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath, torch: TorchConfig, local: LocalConfig
 ) -> Verifier:
     match config.vlm:
