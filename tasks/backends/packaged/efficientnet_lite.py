@@ -1,6 +1,8 @@
 """EfficientNet-Lite as an ONNX graph, from its weights.
 
-build_graph(tensors, size_px=260)  ->  bytes of a network (1, 3, 260, 260) -> (1, 1000) probabilities
+build_graph(tensors, 260, 260)  ->  bytes of a network (1, 3, 260, 260) -> (1, 1280, 9, 9) features
+
+The classes' scores are a linear layer over the features' mean, `_fc`; over each place's, they say where a class is.
 
 The lite variants have ReLU6 for swish and no squeeze and excitation; their stem and head are not widened. Batch
 normalisation is folded into the convolutions before it.
@@ -15,6 +17,7 @@ import numpy as np
 
 # MBConv stages of EfficientNet-B0: the stride of each one's first block, and the width of its output in B0.
 FIRST_STRIDES = (1, 2, 2, 2, 1, 2, 1)
+N_HALVINGS = 5  # the stem and four stages have stride 2
 BATCH_NORM_EPS = 1e-3
 
 
@@ -64,8 +67,8 @@ class _Graph:
             self.add("Clip", self.weight(np.array(0, np.float32)), self.weight(np.array(6, np.float32)))
 
 
-def build_graph(tensors: dict[str, np.ndarray], size_px: int) -> bytes:
-    """The network as ONNX. tensors: the state dict, by the names of `efficientnet_lite_pytorch`."""
+def build_graph(tensors: dict[str, np.ndarray], height_px: int, width_px: int) -> bytes:
+    """The network up to its features, as ONNX. tensors: the state dict, by the names of `efficientnet_lite_pytorch`."""
     from onnx import TensorProto, helper
 
     graph = _Graph()
@@ -80,16 +83,13 @@ def build_graph(tensors: dict[str, np.ndarray], size_px: int) -> bytes:
         if stride == 1 and _width_in(tensors, i) == _width_out(tensors, i):
             graph.add("Add", before)
     graph.conv(tensors, "_conv_head", "_bn1")
-    graph.add("GlobalAveragePool")
-    graph.add("Flatten")
-    graph.add("Gemm", graph.weight(tensors["_fc.weight"]), graph.weight(tensors["_fc.bias"]), transB=1)
-    graph.add("Softmax", axis=1)
-    n_classes = len(tensors["_fc.bias"])
+    n_features = len(tensors["_bn1.bias"])
+    n_rows, n_columns = (-(-side // 2**N_HALVINGS) for side in (height_px, width_px))
     made = helper.make_graph(
         graph.nodes,
         "efficientnet-lite",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, size_px, size_px])],
-        [helper.make_tensor_value_info(graph.at, TensorProto.FLOAT, [1, n_classes])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, height_px, width_px])],
+        [helper.make_tensor_value_info(graph.at, TensorProto.FLOAT, [1, n_features, n_rows, n_columns])],
         graph.weights,
     )
     return bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())
