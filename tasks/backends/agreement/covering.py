@@ -1,6 +1,6 @@
-"""Whether a class is seen because of a box: it is likely in the box's surroundings, and goes when the box is painted over.
+"""Whether a class is seen because of a box: likely in the box's surroundings, and gone when the box is painted over.
 
-    Covering(classifier).measure(rgb, box)  ->  Effect: what the classifier sees with the box, and without it
+    effect_of(classifier, rgb, box)  ->  Effect: what the classifier sees with the box, and without it
 
 The surroundings help: a ball of 40 px is a blur by itself and a ball before a man's knee.
 """
@@ -38,9 +38,7 @@ def effect_of(classifier: Classifier, rgb: np.ndarray, box: np.ndarray) -> Effec
     """rgb (H, W, 3) uint8, box (4,) px."""
     covered = paint_over(rgb, box)
     squares = [square_around(box, context, rgb.shape) for context in CONTEXTS]
-    shown, hidden = (
-        classifier([picture[y0:y1, x0:x1] for x0, y0, x1, y1 in squares]) for picture in (rgb, covered)
-    )
+    shown, hidden = (classifier([picture[y0:y1, x0:x1] for x0, y0, x1, y1 in squares]) for picture in (rgb, covered))
     return Effect(shown, hidden)
 
 

@@ -74,9 +74,7 @@ class Classifier:
         shrinks = min(rgb.shape[0] / height, rgb.shape[1] / width) > 1
         fitted = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         x = (fitted.astype(np.float32) - 127) / 128
-        network = self._networks.setdefault(
-            (height, width), Onnx(lambda: build_graph(self._tensors(), height, width))
-        )
+        network = self._networks.setdefault((height, width), Onnx(lambda: build_graph(self._tensors(), height, width)))
         return network(x.transpose(2, 0, 1)[None])[0][0]
 
     def _scores(self, features: np.ndarray) -> np.ndarray:
