@@ -140,7 +140,7 @@ class CurateDsr(CurationConfig):
     grammar: PromptConfig = PromptConfig()
     rewrite: rewrite_prompts.RewriteConfig = rewrite_prompts.RewriteConfig()
     generate: generate_samples.GenerateConfig = generate_samples.GenerateConfig()
-    ground: ground_instances.GroundConfig = ground_instances.GroundConfig(n_frames=16)
+    ground: ground_instances.GroundConfig = ground_instances.GroundConfig(grounding="colour", vlm="rules", n_frames=16)
     propagate: propagate_masks.PropagateConfig = propagate_masks.PropagateConfig()
     score: score_dsr.ScoreConfig = score_dsr.ScoreConfig()
     ask: ask_relations.AskConfig = ask_relations.AskConfig()

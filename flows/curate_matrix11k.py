@@ -120,9 +120,9 @@ class CurateMatrix11k(CurationConfig):
 
     profile: Literal["embedded", "local", "paper"] = Field(
         "embedded",
-        description="The backends where none is named. embedded: no weights, no server; local: the paper's chain with "
-        "small models in this process, which tells first what it downloads; paper: an LLM and a VLM behind "
-        "OpenAI-compatible servers, GroundingDINO, SAM2",
+        description="The backends where none is named. embedded: small networks that pip fetches, no server; local: the "
+        "paper's chain with small models in this process, which tells first what it downloads; paper: an LLM and a VLM "
+        "behind OpenAI-compatible servers, GroundingDINO, SAM2",
     )
     manifest: DataPath = Field(
         description="JSONL, CSV or Parquet of videos and captions, or a folder of videos; a path or s3://bucket/key"
@@ -322,7 +322,8 @@ def cut_crowded(config: CurateMatrix11k, rows: Iterable[Row[Clip]]) -> dict[str,
 def demo(folder: Path) -> list[str]:
     """Draw a small captioned input with known masks; the options that curate it and compare the result with them."""
     manifest = draw_scenes(folder / "input")
-    return ["--manifest", str(manifest), "--truth", str(manifest.parent)]
+    drawn = ("--ground.grounding", "colour", "--ground.vlm", "rules")  # the default's networks know photographs only
+    return ["--manifest", str(manifest), "--truth", str(manifest.parent), *drawn]
 
 
 FLOW = CurationFlow(CurateMatrix11k, curate_matrix11k, look_ahead, demo)

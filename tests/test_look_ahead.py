@@ -390,8 +390,8 @@ def test_embedded_backends_take_as_many_rows_as_they_have_processors(work: Work)
     ahead = TorchConfig(look_ahead=7)
     config = propagate_masks.PropagateConfig(masks="flow")
     assert propagate_masks.stage(work, ScriptedFootage, config, Sam2Config(), ahead).concurrency == n_cpus
-    for vlm, rows in (("rules", n_cpus), ("none", 1)):
-        ground = ground_instances.GroundConfig(grounding="colour", vlm=vlm)
+    for grounding, vlm, rows in (("packaged", "packaged", n_cpus), ("colour", "rules", n_cpus), ("colour", "none", 1)):
+        ground = ground_instances.GroundConfig(grounding=grounding, vlm=vlm)
         stage = ground_instances.stage(
             work, ScriptedFootage, ground, EndpointConfig(), DinoConfig(), ahead, LocalConfig()
         )

@@ -25,6 +25,7 @@ from tasks.ground_instances import GroundConfig
 from tasks.split_scenes import result_of
 from tests.support.builders import make_clip
 from tests.support.flow_runs import (
+    FEW_FRAMES_OPTIONS,
     SCENES,
     draw_input,
     ends,
@@ -60,7 +61,7 @@ def test_a_profile_fills_in_what_is_not_named() -> None:
         assert CurateMatrix11k.model_validate_json(config.model_dump_json()) == config
         return config.extract.llm, config.ground.grounding, config.ground.vlm, config.propagate.masks
 
-    assert backends() == backends(profile="embedded") == ("rules", "colour", "rules", "flow")
+    assert backends() == backends(profile="embedded") == ("rules", "packaged", "packaged", "flow")
     assert backends(profile="paper") == ("openai", "groundingdino", "openai", "sam2")
     assert backends(profile="local") == ("transformers",) * 4
     assert backends(profile="paper", ground={"vlm": "rules"}) == ("openai", "groundingdino", "rules", "sam2")
@@ -144,7 +145,7 @@ def test_a_limit_takes_the_first_lines_and_they_are_accounted_for(tmp_path: Path
     draw_input(tmp_path / "in", SCENES[:2])
     lines = [{"video": "gone.mp4"}, *(scene.line for scene in SCENES[:2])]
     manifest = write_manifest(tmp_path / "in", lines)
-    options = ["--manifest", str(manifest), "--root", str(tmp_path / "out"), "--ground.n-frames", "2"]
+    options = ["--manifest", str(manifest), "--root", str(tmp_path / "out"), *FEW_FRAMES_OPTIONS]
     snapshot = run_here(CliApp.run(CurateMatrix11k, cli_args=[*options, "--limit", "2"]))
     assert Snapshot(snapshot).manifest.n_given == 2
     assert sorted(ends(snapshot).values()) == [

@@ -229,7 +229,10 @@ class Asked(NamedTuple):
 
 def asking(config: CurateMatrix11k, endpoint: EndpointConfig = QUICK) -> CurateMatrix11k:
     """The same run with its captions read and its candidates verified by a server."""
-    backends = {"extract": ExtractConfig(llm="openai"), "ground": GroundConfig(vlm="openai", n_frames=2)}
+    backends = {
+        "extract": ExtractConfig(llm="openai"),
+        "ground": GroundConfig(grounding="colour", vlm="openai", n_frames=2),
+    }
     return config.model_copy(update=backends | {"endpoint": endpoint})
 
 

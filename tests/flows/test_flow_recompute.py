@@ -25,6 +25,7 @@ from tasks.ground_instances import GroundConfig
 from tasks.prompts import Prompt, load_prompt
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import (
+    DRAWN,
     SCENES,
     answer_of,
     assert_same_snapshot,
@@ -108,7 +109,7 @@ def test_a_check_threshold_checks_again_and_nothing_else(config: CurateMatrix11k
 
 
 def test_a_grounding_setting_that_finds_the_same_anchors_propagates_nothing(config: CurateMatrix11k) -> None:
-    changed = config.model_copy(update={"ground": GroundConfig(n_frames=2, max_candidates=4)})
+    changed = config.model_copy(update={"ground": GroundConfig(**DRAWN, n_frames=2, max_candidates=4)})
     with watch(config) as made:
         run_here(changed)
     assert made.counts == {"ground_instances": 5}
@@ -116,7 +117,7 @@ def test_a_grounding_setting_that_finds_the_same_anchors_propagates_nothing(conf
 
 def test_a_grounding_setting_that_finds_other_anchors_propagates_those(config: CurateMatrix11k) -> None:
     before = anchors_of(published(config))
-    changed = config.model_copy(update={"ground": GroundConfig(n_frames=1)})
+    changed = config.model_copy(update={"ground": GroundConfig(**DRAWN, n_frames=1)})
     with watch(config) as made:
         snapshot = run_here(changed)
     moved = {clip for clip, anchors in anchors_of(snapshot).items() if anchors != before[clip]}

@@ -65,7 +65,10 @@ def config(manifest: Path, tmp_path: Path) -> CurateMatrix11k:
 
 def asking(manifest: Path, root: Path) -> CurateMatrix11k:
     """Two shards of which every caption and every candidate is asked for."""
-    ask_for_all = {"extract": ExtractConfig(llm="openai"), "ground": GroundConfig(vlm="openai", n_frames=2)}
+    ask_for_all = {
+        "extract": ExtractConfig(llm="openai"),
+        "ground": GroundConfig(grounding="colour", vlm="openai", n_frames=2),
+    }
     return tiny_config(manifest, root).model_copy(update=ask_for_all | {"endpoint": QUICK, "shard_size": 2})
 
 

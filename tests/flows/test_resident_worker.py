@@ -171,7 +171,7 @@ def deployed_config(manifest: Path, root: Path, **choices: Any) -> CurateMatrix1
         manifest=manifest,
         root=root,
         shard_size=1,
-        ground=GroundConfig(n_frames=2, vlm="openai"),
+        ground=GroundConfig(grounding="colour", vlm="openai", n_frames=2),
         endpoint=EndpointConfig(max_retries=0, concurrency=1, deadline_s=300),
         dispatch=DispatchConfig(
             deployment=SHARD, routes={"ground_instances": ON_GPU, "propagate_masks": ON_GPU}, poll_s=1

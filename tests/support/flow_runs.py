@@ -132,12 +132,17 @@ def _draw_shot(colours: tuple[str, str], number: int, seed: int) -> Iterator[np.
         yield frame
 
 
+# The default's networks know photographs: drawn scenes are grounded by their colours.
+DRAWN: Any = {"grounding": "colour", "vlm": "rules"}
 # People, and dogs like people, are looked for at many sizes in each sampled frame: most of such a run's time.
-FEW_FRAMES = GroundConfig(n_frames=2)
+FEW_FRAMES = GroundConfig(**DRAWN, n_frames=2)
+FEW_FRAMES_OPTIONS = tuple(
+    word for name, value in (*DRAWN.items(), ("n-frames", "2")) for word in (f"--ground.{name}", value)
+)
 
 
 def tiny_config(manifest: Path, root: Path) -> CurateMatrix11k:
-    """The defaults, but for the number of frames that are grounded."""
+    """The defaults, but for the number of frames that are grounded, and how: by colours."""
     return CurateMatrix11k(manifest=manifest, root=root, ground=FEW_FRAMES)
 
 
@@ -171,7 +176,7 @@ def command(manifest: Path, root: Path, *options: str) -> list[str]:
     """What a user types."""
     return [
         *(sys.executable, "-m", "flows.curate_matrix11k"),
-        *("--manifest", str(manifest), "--root", str(root), "--ground.n-frames", str(FEW_FRAMES.n_frames), *options),
+        *("--manifest", str(manifest), "--root", str(root), *FEW_FRAMES_OPTIONS, *options),
     ]
 
 

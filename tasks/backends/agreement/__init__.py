@@ -1,7 +1,7 @@
 """Grounding for real video by agreement: a box is proposed, and accepted, where two independent sources support it.
 
     AgreementDetector().propose(frames, [<"a man in a blue shirt">, <"a white ball">, <"a frisbee">])
-        ->  {"id1": [Proposal(frame=3, ...), ...], "id2": [...], "id3": NotFound("no detector here knows 'frisbee'; ...")}
+        ->  {"id1": [Proposal(frame=3, ...), ...], "id2": [...], "id3": NotFound("no detector here knows ...")}
     AgreementVerifier().verify(frame, box, <"a white ball">, caption)
         ->  Answer(match=True, confidence=0.9, rationale="0.71 likely 'ball' in its surroundings, 0.02 without it; ...")
 

@@ -1,7 +1,8 @@
 """People in a picture, each seen by two networks that agree: the body that carries the pose, and the mask of people.
 
-    BodyFinder().find(rgb)  ->  [Body(mask, points, visibility, agreement=0.93, n_seen=12), ...]
-    is_person(body)         ->  a reason against it, or None
+    BodyFinder().find(rgb)    ->  [Body(mask, points, visibility, agreement=0.93, n_seen=12), ...]
+    why_no_person(body)       ->  a reason against it, or None
+    BodyFinder().people(rgb)  ->  (H, W) bool: the mask of people, for those without a head in the picture
 
 A pose network also finds bodies in dogs, hands and shirts without a head. There it sees few of the points, they hang
 upside down, or the mask of people is another one.
@@ -23,7 +24,7 @@ MASK_LEVEL = 0.5
 VISIBLE = 0.8
 NOSE, SHOULDERS, HIPS = 0, (11, 12), (23, 24)
 MAIN_POINTS = (NOSE, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # nose, and the ends of arms and legs
-MIN_SEEN, MIN_SEEN_SHARE = 7, 0.7  # of the main points in the picture
+MIN_SEEN, MIN_SEEN_SHARE = 7, 0.6  # of the main points in the picture
 MIN_AGREEMENT = 0.75  # IoU of both masks
 CROP_MARGIN = 0.25  # of the body's box, around it
 SAME_BODY_IOU = 0.5
@@ -104,7 +105,7 @@ class BodyFinder:
             for region in self._poses.regions(tile):
                 if region.score < MIN_REGION:
                     continue
-                pose = self._poses.pose(rgb, region._replace(centre=region.centre + (x, y), top=region.top + (x, y)))
+                pose = self._poses.pose(rgb, region.moved(x, y))
                 mask = largest_piece(pose.mask > MASK_LEVEL)
                 if pose.presence >= MIN_PRESENCE and mask.any():
                     seen.append((region.score * float(pose.visibility.mean()), region.score, pose, mask))
@@ -121,6 +122,10 @@ class BodyFinder:
             box = bounding_box(both if both.any() else mask)
             bodies.append(Body(both, pose.points, pose.visibility, pose.presence, score, mask_iou(mask, people), box))
         return sorted(bodies, key=lambda body: -body.quality)
+
+    def people(self, rgb: np.ndarray) -> np.ndarray:
+        """(H, W) bool: the largest piece of the mask of people, in the whole picture."""
+        return largest_piece(self._masks(rgb) > MASK_LEVEL)
 
     def _people(self, rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """(H, W) bool: the mask of people, looked for around a body."""

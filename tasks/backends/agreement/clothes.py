@@ -2,6 +2,7 @@
 
     garment_share(picture, body, <blue jeans>)  ->  0.71: of the pixels between hips and ankles, skin left out
     outfit_of(picture, body, description)       ->  Outfit(share=0.71, fits=True, "71% of the jeans are blue")
+    headless_box(picture, people, description)  ->  (4,): clothes and arms of someone whose head is out of the picture
 
 A shirt lies between shoulders and hips, trousers between hips and ankles; a skirt ends at the knees.
 """
@@ -14,7 +15,8 @@ import cv2
 import numpy as np
 
 from tasks.backends.agreement.bodies import HIPS, SHOULDERS, Body
-from tasks.backends.colour.palette import SKIN, STRONG_MEMBERSHIP, Picture
+from tasks.backends.agreement.masks import bounding_box, largest_piece
+from tasks.backends.colour.palette import SKIN, STRONG_MEMBERSHIP, Picture, Tint
 from tasks.backends.colour.phrases import BodyRegion, Description, Garment
 
 KNEES, ANKLES = (25, 26), (27, 28)
@@ -28,6 +30,12 @@ MIN_GARMENT_SHARE = 0.4
 MIN_EACH_SHARE = 0.06  # for each of several colours
 SHORT = frozenset({"skirt", "shorts"})
 MIN_PLACE_PX = 60  # fewer pixels tell nothing
+WHITE, WHITE_IN_SHADE = Tint("white"), Tint("silver", "light")
+
+# Of a person without a head, in shares of the mask of people, unless stated.
+MAX_PEOPLE_SHARE = 0.6  # of the picture: more is a wall that the network mistakes
+MIN_CLOTHES_SHARE, SKIN_SHARES = 0.3, (0.08, 0.5)
+MIN_CLOTHES_INSIDE = 0.7  # of the clothes' colours in the picture: elsewhere they are a wall's
 
 
 class Outfit(NamedTuple):
@@ -60,11 +68,36 @@ def outfit_of(picture: Picture, body: Body, description: Description) -> Outfit:
 def garment_share(picture: Picture, body: Body, garment: Garment) -> float | None:
     """0..1: how much of a garment's place has its colours; None if the place is out of the picture."""
     place = garment_place(body, garment.region, short=garment.word in SHORT)
-    has = picture.has(garment.tints)
+    has = _has(picture, garment.tints)
     skin = (picture.within([SKIN]) >= STRONG_MEMBERSHIP) & ~has
     place &= ~skin
     n = int(np.count_nonzero(place))
     return float(np.count_nonzero(place & has)) / n if n >= MIN_PLACE_PX else None
+
+
+def headless_box(picture: Picture, people: np.ndarray, description: Description) -> np.ndarray | None:
+    """(4,) px: clothes and arms below the picture's upper edge that are a person's; None if there is no such person.
+
+    people: (H, W) bool. The mask of people tells where someone is, the clothes' colours that it is the described one;
+    what the hands hold has neither their colour nor skin's.
+    """
+    tints = tuple(tint for garment in description.large_garments for tint in garment.tints)
+    if not tints or not people[0].any() or people.mean() > MAX_PEOPLE_SHARE:
+        return None
+    clothes = _has(picture, tints)
+    skin = (picture.within([SKIN]) >= STRONG_MEMBERSHIP) & ~clothes
+    worn = clothes & people
+    of_people, of_colour = (np.count_nonzero(worn) / max(np.count_nonzero(m), 1) for m in (people, clothes))
+    bare = np.count_nonzero(skin & people) / max(np.count_nonzero(people), 1)
+    if of_people < MIN_CLOTHES_SHARE or of_colour < MIN_CLOTHES_INSIDE or not SKIN_SHARES[0] <= bare <= SKIN_SHARES[1]:
+        return None
+    figure = cv2.morphologyEx(((clothes | skin) & people).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    return bounding_box(largest_piece(figure > 0))
+
+
+def _has(picture: Picture, tints: tuple[Tint, ...]) -> np.ndarray:
+    """(H, W) bool: pixels of the colours; white cloth in the shade is a light grey."""
+    return picture.has((*tints, WHITE_IN_SHADE) if WHITE in tints else tints)
 
 
 def garment_place(body: Body, region: BodyRegion, short: bool = False) -> np.ndarray:

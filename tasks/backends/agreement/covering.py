@@ -1,6 +1,6 @@
-"""Whether a class is seen because of a box: it is likely in the box's surroundings, and goes when the box is painted over.
+"""Whether a class is seen because of a box: likely in the box's surroundings, and gone when the box is painted over.
 
-    Covering(classifier).measure(rgb, box)  ->  Effect: what the classifier sees with the box, and without it
+    effect_of(classifier, rgb, box)  ->  Effect: what the classifier sees with the box, and without it
 
 The surroundings help: a ball of 40 px is a blur by itself and a ball before a man's knee.
 """

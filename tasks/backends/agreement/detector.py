@@ -13,11 +13,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from schemas.candidate import box_iou
 from schemas.grounding import Found, NotFound, Proposal
 from schemas.instance import Instance
 from tasks.backends.agreement.bodies import Body, BodyFinder, why_no_person
-from tasks.backends.agreement.clothes import Outfit, outfit_of
-from tasks.backends.agreement.nouns import classes_of
+from tasks.backends.agreement.clothes import Outfit, headless_box, outfit_of
+from tasks.backends.agreement.nouns import classes_of, stands
 from tasks.backends.agreement.things import ClassMaps, Sighting, sightings
 from tasks.backends.colour.boxes import area, as_box
 from tasks.backends.colour.palette import Picture, shrink
@@ -28,6 +29,9 @@ from tasks.engine.progress import counted
 WORKING_LONG_SIDE_PX = 640
 MIN_FRAMES_SHARE, MIN_FRAMES = 3 / 8, 3  # in which an instance must be seen; or all, if there are fewer
 MAX_SIZE_RATIO = 4.0  # of a box's area to the median of all frames
+MIN_STEADY_IOU = 0.5  # with the median box, of what stands or has no head
+MIN_HEADLESS_SHARE = 0.75  # of the frames: without a head, there is less to see
+HEADLESS_TRUST = 0.6
 MIN_LEAD = 0.12  # of the better of two people in a frame, in the share of their clothes' colours
 
 
@@ -51,6 +55,8 @@ class AgreementDetector:
         found: dict[str, Found] = dict(search.unknown)
         for key, person in search.people.items():
             found[key] = people_found(key, person, [frame.bodies for frame in seen], search.people)
+            if isinstance(found[key], NotFound) and len(search.people) == 1:
+                found[key] = headless_found([frame.headless for frame in seen]) or found[key]
         for key, (thing, _) in search.things.items():
             found[key] = things_found(thing, [frame.things[key] for frame in seen])
         return {key: _scaled(found[key], scale) for key in (instance.instance_id for instance in instances)}
@@ -58,16 +64,20 @@ class AgreementDetector:
     def _look(self, rgb: np.ndarray, search: Search) -> Seen:
         picture = Picture(rgb)
         bodies: list[Dressed] = []
+        headless = None
         if search.people:
             for body in self._bodies.find(rgb):
                 outfits = {key: outfit_of(picture, body, person.description) for key, person in search.people.items()}
                 bodies.append(Dressed(body, outfits))
+            if len(search.people) == 1 and all(why_no_person(dressed.body) for dressed in bodies):
+                (person,) = search.people.values()
+                headless = headless_box(picture, self._bodies.people(rgb), person.description)
         things: dict[str, list[Sighting]] = {}
         if search.things:
             maps = ClassMaps(self._classifier, rgb)
             for key, (thing, classes) in search.things.items():
                 things[key] = sightings(maps, picture, thing.description, classes)
-        return Seen(bodies, things)
+        return Seen(bodies, headless, things)
 
 
 class Named(NamedTuple):
@@ -112,6 +122,7 @@ class Seen(NamedTuple):
     """What one frame shows."""
 
     bodies: list[Dressed]
+    headless: np.ndarray | None  # (4,) px: the one person who is looked for, without a head
     things: dict[str, list[Sighting]]
 
 
@@ -130,6 +141,9 @@ def things_found(thing: Named, seen: Sequence[Sequence[Sighting]]) -> Found:
         median = float(np.median([area(sighting.box_xyxy) for _, sighting in best]))
         ratios = [max(area(s.box_xyxy) / median, median / area(s.box_xyxy)) for _, s in best]
         best = [item for item, ratio in zip(best, ratios, strict=True) if ratio <= MAX_SIZE_RATIO]
+    if best and stands(thing.class_name):
+        middle = as_box(np.median([sighting.box_xyxy for _, sighting in best], axis=0))
+        best = [(i, s) for i, s in best if box_iou(as_box(s.box_xyxy), middle) >= MIN_STEADY_IOU]
     if len(best) < needed:
         colours = " and ".join(map(str, thing.description.body))
         what = f"{colours} {thing.class_name}".strip()
@@ -138,7 +152,7 @@ def things_found(thing: Named, seen: Sequence[Sequence[Sighting]]) -> Found:
 
 
 def people_found(key: str, person: Named, seen: Sequence[Sequence[Dressed]], people: dict[str, Named]) -> Found:
-    """The body of each frame that wears what the words say, better than any other body, and no other person's clothes."""
+    """The body of each frame that wears what the words say, better than all others do."""
     found, doubts = [], []
     for index, bodies in enumerate(seen):
         real = [dressed for dressed in bodies if why_no_person(dressed.body) is None]
@@ -162,6 +176,19 @@ def people_found(key: str, person: Named, seen: Sequence[Sequence[Dressed]], peo
         why = f": {max(set(named), key=named.count)}" if named else ""
         return NotFound(f"{person.noun!r} is seen in {len(found)} of {len(seen)} frames (needs {needed}){why}")
     return found
+
+
+def headless_found(boxes: Sequence[np.ndarray | None]) -> list[Proposal]:
+    """Someone without a head who is at one place in most frames; empty if there is nobody."""
+    seen = [(index, box) for index, box in enumerate(boxes) if box is not None]
+    if not seen:
+        return []
+    middle = as_box(np.median([box for _, box in seen], axis=0))
+    steady = [(index, as_box(box), box_iou(as_box(box), middle)) for index, box in seen]
+    steady = [item for item in steady if item[2] >= MIN_STEADY_IOU]
+    if len(steady) < MIN_HEADLESS_SHARE * len(boxes):
+        return []
+    return [Proposal(frame=i, box_xyxy=box, score=round(HEADLESS_TRUST * iou, 4)) for i, box, iou in steady]
 
 
 def _scaled(found: Found, scale: np.ndarray) -> Found:

@@ -15,6 +15,16 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
     return largest
 
 
+def pieces_of(mask: np.ndarray, min_share: float = 0.1) -> np.ndarray:
+    """(H, W) bool without pieces smaller than this share of the largest."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = stats[:, cv2.CC_STAT_AREA]
+    large = areas >= min_share * areas[1:].max(initial=0)
+    large[0] = False
+    kept: np.ndarray = large[labels]
+    return kept
+
+
 def bounding_box(mask: np.ndarray) -> np.ndarray:
     """(4,) float64 px, right and bottom exclusive; zeros if the mask is empty."""
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))

@@ -239,6 +239,12 @@ traffic light: traffic light
 bin, trash can, dustbin: ashcan
 """
 
+# What stands where it is: seen at one place in every frame, or not at all.
+STANDING = """
+bed sofa couch settee table desk bench bookcase bookshelf wardrobe closet bathtub toilet sink washbasin fridge
+refrigerator oven stove microwave dishwasher washer piano fountain tent curtain television tv
+"""
+
 
 @cache
 def _table() -> dict[str, np.ndarray]:
@@ -261,6 +267,11 @@ def classes_of(class_name: str) -> np.ndarray | None:
     words = [_singular(word) for word in class_name.lower().split()]
     whole = " ".join(words)
     return _table().get(whole, _table().get(words[-1] if words else ""))
+
+
+def stands(class_name: str) -> bool:
+    """Whether it is furniture or the like."""
+    return any(_singular(word) in STANDING.split() for word in class_name.lower().split()[-1:])
 
 
 def other_kinds(classes: np.ndarray) -> list[np.ndarray]:

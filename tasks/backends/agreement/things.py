@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tasks.backends.agreement.masks import bounding_box
-from tasks.backends.colour.boxes import area, expand, part_share, shared_area
+from schemas.candidate import box_iou
+from tasks.backends.agreement.masks import bounding_box, pieces_of
+from tasks.backends.colour.boxes import WHOLE, as_box, expand, part_share
 from tasks.backends.colour.palette import Picture
-from tasks.backends.colour.phrases import Description
 from tasks.backends.colour.patches import find_patches
+from tasks.backends.colour.phrases import Description
 from tasks.backends.packaged.things import STRIDE_PX, Classifier
 
 PLACES_LONG_SIDE_PX = 640
@@ -28,8 +29,10 @@ SURE, LIKELY = 0.9, 0.5
 BLUR_PX = STRIDE_PX  # a place's neighbours see the thing, too
 MIN_INSIDE = 0.5  # mean likelihood in the box
 MIN_OVERLAP = 0.3  # IoU of the box, widened by the blur, and of the likely places
-MAX_BOXES = 6  # patches of colour, per frame
 MIN_TINT_SHARE = 0.1  # of the box
+GOOD_OVERLAP, GOOD_TINT_SHARE = 0.5, 0.3  # more adds nothing to the score
+MAX_PATCHES, MAX_SEGMENTS = 24, 2  # per frame
+NEAR_PX, REACH_PX = 8, 48  # around the likely places: where an outline may lie; where its ground is looked at
 GRABCUT_ROUNDS = 3
 
 
@@ -62,84 +65,87 @@ class Sighting:
     source: str
 
     @property
+    def is_one(self) -> bool:
+        """Whether both sources support it."""
+        return self.inside >= MIN_INSIDE and self.overlap >= MIN_OVERLAP and self.tint_share >= MIN_TINT_SHARE
+
+    @property
     def score(self) -> float:
-        return float(np.clip(self.inside * min(self.overlap / 0.5, 1.0) * min(self.tint_share / 0.3, 1.0), 0, 1))
+        """0..1"""
+        likely, tinted = min(self.overlap / GOOD_OVERLAP, 1.0), min(self.tint_share / GOOD_TINT_SHARE, 1.0)
+        return self.inside * likely * tinted
 
 
 def sightings(maps: ClassMaps, picture: Picture, description: Description, classes: np.ndarray) -> list[Sighting]:
     """The boxes that both support, the best first."""
     mass = maps.mass(classes)
-    likely = (mass >= LIKELY).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(likely)
-    found = []
-    for source, box in [*_patches(picture, description), *_segments(maps.rgb, mass, labels, stats)]:
-        sighting = measure(mass, labels, stats, picture, description, box, source)
-        if sighting.inside >= MIN_INSIDE and sighting.overlap >= MIN_OVERLAP and sighting.tint_share >= MIN_TINT_SHARE:
-            found.append(sighting)
-    return sorted(found, key=lambda s: (-s.score, tuple(s.box_xyxy)))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((mass >= LIKELY).astype(np.uint8))
+    has_tint = picture.has(description.body) if description.body else np.ones(mass.shape, bool)
+    boxes = [*_patches(picture, description), *_segments(maps.rgb, mass, labels, stats)]
+    found = [
+        Sighting(
+            box_xyxy=box,
+            inside=part_share(mass, box, WHOLE),
+            overlap=_overlap(box, labels, stats),
+            tint_share=part_share(has_tint, box, WHOLE),
+            source=source,
+        )
+        for source, box in boxes
+    ]
+    return sorted((s for s in found if s.is_one), key=lambda s: (-s.score, tuple(s.box_xyxy)))
 
 
-def measure(
-    mass: np.ndarray,
-    labels: np.ndarray,
-    stats: np.ndarray,
-    picture: Picture,
-    description: Description,
-    box: np.ndarray,
-    source: str,
-) -> Sighting:
-    x0, y0, x1, y1 = expand(box, 0.0, mass.shape)
-    inside = float(mass[y0:y1, x0:x1].mean())
-    blur = BLUR_PX * max(mass.shape) / PLACES_LONG_SIDE_PX
-    wide = np.clip(box + np.array([-blur, -blur, blur, blur]), 0, (mass.shape[1], mass.shape[0]) * 2)
-    overlap = 0.0
-    for label in np.unique(labels[y0:y1, x0:x1]):
-        if label:
-            x, y, w, h = (float(v) for v in stats[label, :4])
-            piece = np.array([x, y, x + w, y + h])
-            shared = shared_area(piece, wide)
-            overlap = max(overlap, shared / (area(piece) + area(wide) - shared))
-    tint_share = part_share(picture.has(description.body), box, (0, 0, 1, 1)) if description.body else 1.0
-    return Sighting(box, inside, overlap, tint_share, source)
+def _overlap(box: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> float:
+    """0..1: the best IoU of the box, as wide as a map of places shows it, and a group of likely places."""
+    height, width = labels.shape
+    blur = BLUR_PX * max(labels.shape) / PLACES_LONG_SIDE_PX
+    wide = np.clip(box + np.array([-blur, -blur, blur, blur]), 0, (width, height, width, height))
+    x0, y0, x1, y1 = expand(box, 0.0, labels.shape)
+    touched = [label for label in np.unique(labels[y0:y1, x0:x1]) if label]
+    groups = [np.array([x, y, x + w, y + h], np.float64) for x, y, w, h, _ in stats[touched]]
+    return max((box_iou(as_box(group), as_box(wide)) for group in groups), default=0.0)
 
 
 def _patches(picture: Picture, description: Description) -> list[tuple[str, np.ndarray]]:
+    """The largest and purest patches of the thing's colours."""
     if not description.body:
         return []
     patches = sorted(find_patches(picture.membership(description.body)), key=lambda p: -p.area * p.purity)
-    return [("patch", patch.box_xyxy) for patch in patches[:24]]
+    return [("patch", patch.box_xyxy) for patch in patches[:MAX_PATCHES]]
 
 
 def _segments(rgb: np.ndarray, mass: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """What stands out around each group of likely places."""
+    """What has an outline of its own among the largest groups of likely places."""
     found = []
-    order = np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:2] + 1
-    for label in order:
-        x, y, w, h = (int(v) for v in stats[label, :4])
-        if max(w, h) < STRIDE_PX / 2:
+    for label in np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:MAX_SEGMENTS] + 1:
+        x, y, width, height = (int(v) for v in stats[label, :4])
+        if max(width, height) < STRIDE_PX / 2:
             continue
-        reach = BLUR_PX * 1.5
-        x0, y0 = max(int(x - reach), 0), max(int(y - reach), 0)
-        x1, y1 = min(int(x + w + reach), mass.shape[1]), min(int(y + h + reach), mass.shape[0])
-        here = mass[y0:y1, x0:x1]
-        trimap = np.full(here.shape, cv2.GC_BGD, np.uint8)
-        own = cv2.dilate((labels[y0:y1, x0:x1] == label).astype(np.uint8), np.ones((17, 17), np.uint8)) > 0
-        trimap[own] = cv2.GC_PR_BGD
-        trimap[own & (here >= LIKELY)] = cv2.GC_PR_FGD
-        sure = cv2.erode((own & (here >= SURE)).astype(np.uint8), np.ones((33, 33), np.uint8)) > 0
-        trimap[sure] = cv2.GC_FGD
-        models = np.zeros((1, 65)), np.zeros((1, 65))
-        crop = np.ascontiguousarray(rgb[y0:y1, x0:x1])
-        if not (trimap == cv2.GC_BGD).any() or not ((trimap == cv2.GC_PR_FGD) | (trimap == cv2.GC_FGD)).any():
-            continue
-        cv2.setRNGSeed(0)
-        cv2.grabCut(crop, trimap, (0, 0, 0, 0), *models, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
-        mask = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
-        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+        x0, y0, x1, y1 = max(x - REACH_PX, 0), max(y - REACH_PX, 0), x + width + REACH_PX, y + height + REACH_PX
+        window = slice(y0, y1), slice(x0, x1)
+        mask = _cut_out(np.ascontiguousarray(rgb[window]), mass[window], labels[window] == label)
         if mask.any():
-            _, pieces, sizes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-            large = sizes[:, cv2.CC_STAT_AREA] >= 0.1 * sizes[1:, cv2.CC_STAT_AREA].max()
-            large[0] = False
-            found.append(("segment", bounding_box(large[pieces]) + np.array([x0, y0, x0, y0])))
-        found.append(("places", np.array([x, y, x + w, y + h], np.float64)))
+            found.append(("segment", bounding_box(mask) + np.array([x0, y0, x0, y0])))
     return found
+
+
+def _cut_out(rgb: np.ndarray, mass: np.ndarray, likely: np.ndarray) -> np.ndarray:
+    """(h, w) bool: GrabCut from the likely places, some of which are sure. Empty if there is no ground around them."""
+    near = _dilated(likely, NEAR_PX)
+    sure = cv2.erode((likely & (mass >= SURE)).astype(np.uint8), np.ones((STRIDE_PX + 1,) * 2, np.uint8)) > 0
+    trimap = np.full(mass.shape, cv2.GC_BGD, np.uint8)
+    trimap[near] = cv2.GC_PR_BGD
+    trimap[likely] = cv2.GC_PR_FGD
+    trimap[sure] = cv2.GC_FGD
+    if near.all():
+        return np.zeros(mass.shape, bool)
+    cv2.setRNGSeed(0)  # its mixtures start at random: the same picture must give the same box
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(rgb, trimap, (0, 0, 0, 0), *models, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+    mask = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
+    return pieces_of(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
+
+
+def _dilated(mask: np.ndarray, by_px: int) -> np.ndarray:
+    grown: np.ndarray = cv2.dilate(mask.astype(np.uint8), np.ones((2 * by_px + 1,) * 2, np.uint8)) > 0
+    return grown

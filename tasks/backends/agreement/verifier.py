@@ -15,7 +15,7 @@ from schemas.candidate import Box, box_iou
 from schemas.grounding import Answer
 from schemas.instance import Instance
 from tasks.backends.agreement.bodies import BodyFinder, why_no_person
-from tasks.backends.agreement.clothes import outfit_of
+from tasks.backends.agreement.clothes import headless_box, outfit_of
 from tasks.backends.agreement.covering import effect_of
 from tasks.backends.agreement.nouns import classes_of, other_kinds
 from tasks.backends.colour.boxes import as_box, clip_to_picture, expand, part_share
@@ -62,17 +62,24 @@ class AgreementVerifier:
         crop = np.ascontiguousarray(rgb[y0:y1, x0:x1])
         at = as_box(box - (x0, y0, x0, y0))
         bodies = [(box_iou(as_box(body.box_xyxy), at), body) for body in self._bodies.find(crop)]
-        if not bodies:
-            return _no(0.9, "no body is seen in the crop")
-        iou, body = max(bodies, key=lambda item: item[0])
-        doubt = why_no_person(body)
-        if iou < MIN_BODY_IOU or doubt:
-            return _no(0.8, doubt or f"the body in the crop has IoU {iou:.2f} with the box (needs {MIN_BODY_IOU})")
+        real = [item for item in bodies if why_no_person(item[1]) is None]
+        if not real:
+            return self._headless(rgb, box, description, why_no_person(bodies[0][1]) if bodies else "no body is seen")
+        iou, body = max(real, key=lambda item: item[0])
+        if iou < MIN_BODY_IOU:
+            return _no(0.8, f"the body in the crop has IoU {iou:.2f} with the box (needs {MIN_BODY_IOU})")
         outfit = outfit_of(Picture(crop), body, description)
         seen = f"{body.n_seen} points of a body, masks agree to IoU {body.agreement:.2f}; {outfit.reason}"
         if not outfit.fits:
             return _no(0.8, outfit.reason)
         return Answer(match=True, confidence=round(min(0.5 + body.agreement / 2, 1.0), 3), rationale=seen)
+
+    def _headless(self, rgb: np.ndarray, box: np.ndarray, description: Description, doubt: str | None) -> Answer:
+        seen = headless_box(Picture(rgb), self._bodies.people(rgb), description)
+        if seen is None or box_iou(as_box(seen), as_box(box)) < MIN_BODY_IOU:
+            return _no(0.8, doubt or "no body is seen")
+        reason = "the mask of people holds skin and the clothes' colours, and reaches the picture's upper edge"
+        return Answer(match=True, confidence=0.6, rationale=reason)
 
     def _thing(
         self, rgb: np.ndarray, box: np.ndarray, name: str, description: Description, classes: np.ndarray

@@ -39,6 +39,11 @@ class PersonRegion(NamedTuple):
         """Of the square around the body."""
         return float(2 * np.hypot(*(self.top - self.centre)) * REGION_MARGIN)
 
+    def moved(self, x: float, y: float) -> PersonRegion:
+        """The same, x px further right and y px further down."""
+        by = np.array([x, y])
+        return self._replace(centre=self.centre + by, top=self.top + by)
+
 
 class Pose(NamedTuple):
     """A body's points."""

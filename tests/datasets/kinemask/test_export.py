@@ -29,6 +29,7 @@ from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.engine.work import Made, Work
 from tasks.engine.write_shard import write_shard
 from tasks.extract_triplets import ExtractConfig, extract_triplets
+from tasks.ground_instances import GroundConfig
 from tasks.media.cast_rays import cast, poses_at
 from tasks.media.floors import Floors
 from tasks.metrics.compare_truth import compare_snapshot
@@ -346,7 +347,11 @@ def test_the_first_flow_is_measured_by_exported_clips(tmp_path: Path) -> None:
     clips = [bump(0, red_cube, blue_cylinder), bump(1, green_cube, blue_cylinder)]
     manifest = export_clips(clips, tmp_path)
     config = CurateMatrix11k(
-        manifest=manifest, root=tmp_path / "matrix", truth=tmp_path, extract=ExtractConfig(subjects="any")
+        manifest=manifest,
+        root=tmp_path / "matrix",
+        truth=tmp_path,
+        extract=ExtractConfig(subjects="any"),
+        ground=GroundConfig(grounding="colour", vlm="rules"),
     )
     snapshot = Snapshot(run_here(config, report=True))
     truths = read_truths(tmp_path)
