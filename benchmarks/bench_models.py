@@ -60,16 +60,10 @@ def save_dino(folder: Path) -> DinoConfig:
     from types import SimpleNamespace
 
     import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel
 
     encoder = folder / "bert"
-    encoder.mkdir(parents=True)
-    words = [f"[unused{i}]" for i in range(BertConfig().vocab_size)]
-    for token, place in {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012}.items():
-        words[place] = token
-    words[1029:1033] = ["?", *CLASSES]
-    (encoder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    BertTokenizerFast(str(encoder / "vocab.txt")).save_pretrained(encoder)
+    save_tokenizer(encoder)
     BertModel(BertConfig()).save_pretrained(encoder)
 
     from groundingdino.models import build_model
@@ -78,6 +72,19 @@ def save_dino(folder: Path) -> DinoConfig:
     torch.save({"model": network.state_dict()}, folder / "dino.pth")
     # No threshold: with random scores, one side could have no boxes.
     return DinoConfig(checkpoint=str(folder / "dino.pth"), text_encoder=str(encoder), box_threshold=0)
+
+
+def save_tokenizer(folder: Path) -> None:
+    """BERT's, with a vocabulary of the usual size that knows the classes."""
+    from transformers import BertConfig, BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [f"[unused{i}]" for i in range(BertConfig().vocab_size)]
+    for token, place in {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012}.items():
+        words[place] = token
+    words[1029:1033] = ["?", *CLASSES]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
 
 
 def save_sam2(folder: Path, architecture: str) -> Sam2Config:

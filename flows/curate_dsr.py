@@ -45,6 +45,7 @@ from schemas.storage import AnyPath, DataPath, at_once
 from tasks import ask_relations, generate_samples, ground_instances, propagate_masks, rewrite_prompts, score_dsr
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.local_models import LocalConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.datasets.dsr.dataset import DSR
@@ -97,7 +98,7 @@ class CurateDsr(CurationConfig):
         Step(
             DsrSample,
             Grounding,
-            lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch),
+            lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch, c.local),
         ),
         Step(DsrSample, Tracks, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
         Step(DsrSample, Scored, lambda c: score_dsr.stage(c.work, c.score, c.ground)),
@@ -148,6 +149,7 @@ class CurateDsr(CurationConfig):
     diffusers: DiffusersConfig = Field(DiffusersConfig(), description="The text-to-video pipeline and its settings")
     dino: DinoConfig = Field(DinoConfig(), description="GroundingDINO's weights and settings")
     sam2: Sam2Config = Field(Sam2Config(), description="SAM2's weights and settings")
+    local: LocalConfig = Field(LocalConfig(), title="Local models", description="The VLM where it runs in this process")
     torch: TorchConfig = Field(TorchConfig(), description="Where networks run")
 
     @field_validator("grammar")

@@ -43,8 +43,13 @@ from schemas.truth import read_truths
 from tasks import check_tracks, extract_triplets, ground_instances, propagate_masks, split_scenes
 from tasks.backends.frame_readers import ReaderName, frame_reader
 from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.grounding_dino import port as dino_port
+from tasks.backends.local_models import DINO, SAM2, LocalConfig
+from tasks.backends.local_models.forecast import Use, forecast
 from tasks.backends.sam2_video import Sam2Config
-from tasks.backends.torch_runtime import TorchConfig
+from tasks.backends.sam2_video import port as sam2_port
+from tasks.backends.sam2_video.propagator import checkpoint_of
+from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, memory_of
 from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.datasets.matrix11k.ledger import VideoLedger
@@ -60,9 +65,17 @@ from tasks.metrics.compare_truth import TruthReport, compare_snapshot
 from tasks.readers.lines import require_manifest
 from tasks.readers.read_manifest import ManifestListing, inputs_folder, read_manifest
 
-# What each profile sets where nothing else is asked for. The paper's: an LLM and a VLM, GroundingDINO, SAM2.
+# What each profile sets where nothing else is asked for. The paper's: an LLM and a VLM, GroundingDINO, SAM2; local: the
+# same with small models in this process.
 PROFILES: Profiles = {
     "embedded": {},
+    "local": {
+        "extract": {"llm": "transformers"},
+        "ground": {"grounding": "transformers", "vlm": "transformers"},
+        "propagate": {"masks": "transformers"},
+        "dino": {"checkpoint": DINO, "batch_frames": 1},  # four at once take 4 GB more
+        "sam2": {"architecture": "hiera_t", "checkpoint": SAM2},
+    },
     "paper": {
         "extract": {"llm": "openai"},
         "ground": {"grounding": "groundingdino", "vlm": "openai"},
@@ -89,17 +102,26 @@ class CurateMatrix11k(CurationConfig):
     )
     steps: ClassVar[Sequence[Step]] = (
         Step(Source, SplitResult, lambda c: split_scenes.stage(c.work, c.split, c.torch)),
-        Step(Clip, Extraction, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint)),
+        Step(Clip, Extraction, lambda c: extract_triplets.stage(c.work, c.extract, c.endpoint, c.local, c.torch)),
         Step(
-            Clip, Grounding, lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch)
+            Clip,
+            Grounding,
+            lambda c: ground_instances.stage(c.work, c.footage, c.ground, c.endpoint, c.dino, c.torch, c.local),
         ),
         Step(Clip, Tracks, lambda c: propagate_masks.stage(c.work, c.footage, c.propagate, c.sam2, c.torch)),
-        Step(Clip, Checked, lambda c: check_tracks.stage(c.work, c.check)),
+        Step(
+            Clip,
+            Checked,
+            lambda c: check_tracks.stage(
+                c.work, c.footage, c.check, c.ground, c.endpoint, c.propagate, c.sam2, c.torch, c.local
+            ),
+        ),
     )
 
-    profile: Literal["embedded", "paper"] = Field(
+    profile: Literal["embedded", "local", "paper"] = Field(
         "embedded",
-        description="The backends where none is named. embedded: no weights, no server; paper: an LLM and a VLM behind "
+        description="The backends where none is named. embedded: no weights, no server; local: the paper's chain with "
+        "small models in this process, which tells first what it downloads; paper: an LLM and a VLM behind "
         "OpenAI-compatible servers, GroundingDINO, SAM2",
     )
     manifest: DataPath = Field(
@@ -129,6 +151,9 @@ class CurateMatrix11k(CurationConfig):
 
     dino: DinoConfig = Field(DinoConfig(), description="GroundingDINO's weights and settings")
     sam2: Sam2Config = Field(Sam2Config(), description="SAM2's weights and settings")
+    local: LocalConfig = Field(
+        LocalConfig(), title="Local models", description="LLM and VLM where they run in this process"
+    )
     torch: TorchConfig = Field(TorchConfig(), description="Where networks run")
 
     @field_validator("manifest")
@@ -163,6 +188,7 @@ def curate_matrix11k(config: CurateMatrix11k) -> AnyPath:
     Raises ManifestError, ShardsFailed, LedgerError.
     """
     log = run_logger()
+    tell_of_models(config, log)
     listing = run_step("read_manifest", read_listing, config)
     ledger = split_sources(config, listing, log)
     shards = curate_clips(config, ledger, log)
@@ -183,6 +209,7 @@ def read_listing(config: CurateMatrix11k) -> ManifestListing:
 
 def look_ahead(config: CurateMatrix11k) -> list[Preview]:
     """What a run would do, stage by stage; nothing is computed."""
+    tell_of_models(config, run_logger())
     listing = read_listing(config)
     splitting, sources = preview(config, [SplitResult.stage_name], listing.sources)
     split = [split_scenes.result_of(config.work, row) for row in sources if row.outcome is None]
@@ -192,6 +219,36 @@ def look_ahead(config: CurateMatrix11k) -> list[Preview]:
         clips += [part for parts in cut_crowded(config, extracted).values() for part in parts]
     curating, _ = preview(config, config.shard_stage_names, clips, n_open=splitting[-1].to_compute)
     return splitting + curating
+
+
+# --- Before it starts ------------------------------------------------------------------------
+
+
+def tell_of_models(config: CurateMatrix11k, log: Any) -> None:
+    """Say what language models in this process will download, keep in memory and take, with their companions."""
+    uses = models_here(config)
+    if config.dispatch.deployment is not None or not any(use.kind == "language_model" for use in uses):
+        return
+    device = device_of(config.torch)
+    for line in forecast(uses, str(device), config.torch.threads, memory_of(device)):
+        log.info("%s", line)
+
+
+def models_here(config: CurateMatrix11k) -> list[Use]:
+    """The networks by transformers that this run's stages name."""
+    bytes_of_weights = 2 if config.local.precision == "bfloat16" else 4
+    uses = []
+    if config.extract.llm == "transformers":
+        uses.append(Use("reads captions", Checkpoint.of(config.local.llm), "language_model", bytes_of_weights))
+    if config.ground.grounding == "transformers":
+        uses.append(
+            Use("finds boxes", Checkpoint.of(config.dino.checkpoint or dino_port.HUB), "detector", 4, dino_port.FILES)
+        )
+    if config.ground.vlm == "transformers":
+        uses.append(Use("verifies boxes", Checkpoint.of(config.local.vlm), "language_model", bytes_of_weights))
+    if config.propagate.masks == "transformers":
+        uses.append(Use("tracks masks", checkpoint_of(config.sam2), "tracker", 4, sam2_port.FILES))
+    return uses
 
 
 # --- Planning --------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ from schemas.interaction import Interaction
 from schemas.outcome import RowFailed, RowRejected
 from schemas.provenance import MadeBy
 from schemas.storage import AnyPath
+from tasks.backends.local_models import LocalConfig
 from tasks.backends.openai.api import EndpointConfig
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -31,7 +33,10 @@ from tasks.engine.work import Work
 class ExtractConfig(StageConfig):
     """How triplets are extracted."""
 
-    llm: Literal["rules", "openai"] = Field("rules", description="rules: embedded; openai: any compatible server")
+    llm: Literal["rules", "openai", "transformers"] = Field(
+        "rules",
+        description="rules: embedded; openai: any compatible server; transformers: an LLM in this process",
+    )
     subjects: Subjects = Field(
         "living",
         description="Who may act. living: people and animals (MATRIX A.1); any: things too, as in simulated clips, "
@@ -206,16 +211,25 @@ def makers(reader: CaptionReader) -> list[MadeBy]:
     return [MadeBy.of(Extraction.stage_name, reader.identity)]
 
 
-def load_backend(config: ExtractConfig, endpoint: EndpointConfig, cache: AnyPath) -> CaptionReader:
+def load_backend(
+    config: ExtractConfig, endpoint: EndpointConfig, cache: AnyPath, local: LocalConfig, torch: TorchConfig
+) -> CaptionReader:
     match config.llm:
         case "rules":
             from tasks.backends.caption_rules import CaptionRules
 
             return CaptionRules(config.subjects)
         case "openai":
-            from tasks.backends.openai.captions import OpenAICaptions
+            from tasks.backends.chat.captions import ChatCaptions
+            from tasks.backends.openai.api import ChatClient
+            from tasks.backends.openai.endpoint import Endpoint
 
-            return OpenAICaptions(endpoint, cache, config.subjects)
+            return ChatCaptions(ChatClient(Endpoint.from_env("LLM"), endpoint, cache), config.subjects)
+        case "transformers":
+            from tasks.backends.chat.captions import ChatCaptions
+            from tasks.backends.local_models.chat import LocalChat
+
+            return ChatCaptions(LocalChat("LLM", local, torch, cache), config.subjects)
 
 
 class Told(NamedTuple):
@@ -226,8 +240,10 @@ class Told(NamedTuple):
     n_parts: int
 
 
-def stage(work: Work, config: ExtractConfig, endpoint: EndpointConfig) -> Stage[Clip, Told, Extraction]:
-    reader = load_backend(config, endpoint, work.root / "llm")
+def stage(
+    work: Work, config: ExtractConfig, endpoint: EndpointConfig, local: LocalConfig, torch: TorchConfig
+) -> Stage[Clip, Told, Extraction]:
+    reader = load_backend(config, endpoint, work.root / "llm", local, torch)
     return Stage(
         version=1,
         result=Extraction,

@@ -28,6 +28,7 @@ from schemas.outcome import RowFailed, ServiceDown
 from schemas.source import Source
 from tasks import ground_instances, propagate_masks
 from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.local_models import LocalConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.torch_runtime import TorchConfig
@@ -36,6 +37,7 @@ from tasks.engine.progress import device_at_work
 from tasks.engine.shards import Row, Shard, load_shard
 from tasks.engine.stage import Stage, run_stage
 from tasks.engine.work import Work
+from tasks.media.footage import Frames
 from tests.support.builders import make_instance
 
 DEADLINE_S = 20.0
@@ -102,7 +104,11 @@ class ScriptedFootage:
     def wanted(self) -> Wanted:
         return Wanted("caption", [make_instance("id1"), make_instance("id2", "boy")], [("id2", "id1")])
 
-    def frames(self, indices: Any = None) -> np.ndarray:
+    @property
+    def size(self) -> tuple[int, int]:
+        return HEIGHT, WIDTH
+
+    def frames(self, indices: Any = None, max_side_px: int | None = None) -> np.ndarray:
         self.story.enter("decode", self.name)
         n = self.n_frames if indices is None else len(indices)
         frames = np.zeros((n, HEIGHT, WIDTH, 3), np.uint8)
@@ -110,14 +116,15 @@ class ScriptedFootage:
         return self.story.hold(frames)
 
 
-def name_of(frames: np.ndarray) -> str:
-    return chr(frames[0, 0, 0, 0])
+def name_of(frames: Frames) -> str:
+    return chr(frames[0][0, 0, 0])
 
 
 class ScriptedNetwork:
     """A propagator and a detector whose network takes one row at a time."""
 
     identity = {"backend": "scripted", "model": "1"}  # noqa: RUF012
+    short_side_px = HEIGHT
 
     def __init__(self, story: Story, look_ahead: int) -> None:
         self.look_ahead, self.concurrency = look_ahead, 1 + look_ahead
@@ -127,9 +134,10 @@ class ScriptedNetwork:
         with self._one, device_at_work():
             self._story.enter("network", name)
 
-    def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
-        self._run(name_of(frames))
-        self._story.enter("encode", name_of(frames))
+    def propagate(self, frames: Frames, anchors: list[Anchor], size: Any = None) -> dict[str, list[str]]:
+        name = name_of(frames)
+        self._run(name)
+        self._story.enter("encode", name)
         return {anchor.instance_id: [EMPTY] * len(frames) for anchor in anchors}
 
     def propose(self, frames: np.ndarray, instances: list[Instance]) -> dict[str, list[Proposal]]:
@@ -184,7 +192,7 @@ def ground(work: Work, story: Story, monkeypatch: pytest.MonkeyPatch) -> Build:
     def build(look_ahead: int) -> Stage[Any, Any, Any]:
         backends = ScriptedNetwork(story, look_ahead), ScriptedVerifier(story)
         monkeypatch.setattr(ground_instances, "load_backends", lambda *_: backends)
-        configs = EndpointConfig(), DinoConfig(), TorchConfig()
+        configs = EndpointConfig(), DinoConfig(), TorchConfig(), LocalConfig()
         return ground_instances.stage(
             work, lambda row: ScriptedFootage(row.payload.caption, story), ground_instances.GroundConfig(), *configs
         )
@@ -384,7 +392,9 @@ def test_embedded_backends_take_as_many_rows_as_they_have_processors(work: Work)
     assert propagate_masks.stage(work, ScriptedFootage, config, Sam2Config(), ahead).concurrency == n_cpus
     for vlm, rows in (("rules", n_cpus), ("none", 1)):
         ground = ground_instances.GroundConfig(grounding="colour", vlm=vlm)
-        stage = ground_instances.stage(work, ScriptedFootage, ground, EndpointConfig(), DinoConfig(), ahead)
+        stage = ground_instances.stage(
+            work, ScriptedFootage, ground, EndpointConfig(), DinoConfig(), ahead, LocalConfig()
+        )
         assert stage.concurrency == rows
 
 
@@ -397,5 +407,5 @@ def test_networks_take_as_many_rows_as_the_config_looks_ahead(work: Work, tmp_pa
         torch = TorchConfig(look_ahead=look_ahead)
         sam2, dino = Sam2Config(checkpoint=str(weights)), DinoConfig(checkpoint=str(weights))
         tracking = propagate_masks.stage(work, ScriptedFootage, masks, sam2, torch)
-        grounding = ground_instances.stage(work, ScriptedFootage, ground, EndpointConfig(), dino, torch)
+        grounding = ground_instances.stage(work, ScriptedFootage, ground, EndpointConfig(), dino, torch, LocalConfig())
         assert (tracking.concurrency, grounding.concurrency) == (1 + look_ahead, 1 + look_ahead)

@@ -110,7 +110,10 @@ class CurationConfig(Settings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse profiles that set what is not there, or what may be null: null says that nothing is asked for."""
+        """Refuse profiles that set what is not there, or where null is another answer than the default.
+
+        Null says that nothing is asked for.
+        """
         super().__pydantic_init_subclass__(**kwargs)
         # CliApp derives a class that names all defaults of a section as soon as one of its options is given.
         cls.model_config = SettingsConfigDict(**{**cls.model_config, "nested_model_default_partial_update": False})
@@ -118,7 +121,8 @@ class CurationConfig(Settings):
         for section, choices in (choice for profile in cls.profiles.values() for choice in profile.items()):
             for name in choices:
                 field = sections[section].model_fields.get(name) if section in sections else None
-                if field is None or type(None) in get_args(field.annotation):
+                default = getattr(cls._default(section), name) if field else None
+                if field is None or (type(None) in get_args(field.annotation) and default is not None):
                     raise TypeError(
                         f"{cls.__name__}: a profile sets {section}.{name}: no setting, or one that may be null"
                     )

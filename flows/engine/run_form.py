@@ -66,6 +66,8 @@ def section_field(
 
 def _decided_field(field: Schema, by_profile: ByProfile) -> Schema:
     choice = {key: value for key, value in field.items() if key not in ("default", "description")}
+    if {"type": "null"} in choice.get("anyOf", []):  # by profile says it already
+        (choice,) = [{**choice, **kind} for kind in choice.pop("anyOf") if kind != {"type": "null"}]
     help_text = [field["description"]] if field.get("description") else []
     return {
         "anyOf": [{"title": "By profile", "type": "null"}, {**choice, "title": "Own choice"}],

@@ -9,7 +9,9 @@ Importing this module imports no torch.
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
@@ -134,12 +136,23 @@ def loading(checkpoint: Checkpoint) -> Iterator[None]:
     except ServiceDown:
         raise
     except Exception as error:
-        if checkpoint.path is None:
-            remedy = "is the hub reachable and the name right? If not, download it and give its path"
-        else:
-            remedy = "are these the weights of this architecture, and is the download complete?"
         told = " ".join(str(error).split())[:300]
+        remedy = _remedy(error, checkpoint)
         raise ServiceDown(f"cannot load {checkpoint.identity}: {type(error).__name__}: {told}; {remedy}") from error
+
+
+def _remedy(error: Exception, checkpoint: Checkpoint) -> str:
+    """What to do about an error in loading."""
+    names = {kind.__name__ for kind in type(error).__mro__}  # without importing the libraries
+    if names & {"OutOfMemoryError", "MemoryError"} or "can't allocate memory" in str(error):
+        return "it does not fit into memory: end what else uses it, take a smaller model, or set torch.device to cpu"
+    if "RevisionNotFoundError" in names:
+        return "the hub has no such commit or branch of it: is what follows the @ right?"
+    if "GatedRepoError" in names:
+        return "accept its licence on the hub's page of it, and export HF_TOKEN"
+    if checkpoint.path is None:
+        return "is the hub reachable and the name right? If not, download it and give its path"
+    return "are these the weights of this architecture, and is the download complete?"
 
 
 def check_weights(checkpoint: Checkpoint, *, missing: Collection[str], unexpected: Collection[str]) -> None:
@@ -173,6 +186,20 @@ def load_once(kind: str, identity: Hashable, device: torch.device, build: Callab
         return _loaded[key]
 
 
+def release_others(kind: str, identity: Hashable, device: torch.device) -> None:
+    """Take models of this kind with another identity out of the memory of this device. Nobody may be using them."""
+    with _load_lock:
+        others = [key for key in _loaded if key[0] == kind and key[1] != identity and key[2] == str(device)]
+        for key in others:
+            del _loaded[key]
+    if others:
+        gc.collect()  # networks refer to themselves
+        if device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+
+
 def loaded() -> list[str]:
     """The loaded models of this process, such as "sam2 on cuda"."""
     with _load_lock:
@@ -201,15 +228,25 @@ def device_of(config: TorchConfig) -> torch.device:
     return device
 
 
+def memory_of(device: torch.device) -> int:
+    """How many bytes it has, used or not."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 _on_the_gpu = threading.Lock()
+SMALLER_INPUT = "Take shorter or smaller clips, a smaller batch or the offload options."
 
 
 @contextmanager
-def inference(device: torch.device, precision: Precision) -> Iterator[None]:
+def inference(device: torch.device, precision: Precision, out_of_memory: str = SMALLER_INPUT) -> Iterator[None]:
     """For forward passes: sets the precision, disables gradients, measures the time, and translates GPU errors.
 
     One at a time on a GPU: two would need twice its memory. Do in here only what needs the network: rows that are
-    decoded, encoded or written meanwhile keep the device busy.
+    decoded, encoded or written meanwhile keep the device busy. out_of_memory: what to do if memory runs out.
     Raises RowFailed if memory runs out (other rows may fit), ServiceDown after any other GPU error: the process cannot
     use the GPU any more.
     """
@@ -229,7 +266,7 @@ def inference(device: torch.device, precision: Precision) -> Iterator[None]:
         torch.cuda.empty_cache()
         raise RowFailed(
             "gpu_out_of_memory",
-            f"{str(error).splitlines()[0]} Take shorter or smaller clips, a smaller batch or the offload options.",
+            f"{str(error).splitlines()[0]} {out_of_memory}",
             retryable=True,
         ) from error
     except torch.AcceleratorError as error:

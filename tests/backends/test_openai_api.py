@@ -19,9 +19,9 @@ from pydantic import Field, SecretStr
 
 from schemas.outcome import RowFailed, ServiceDown
 from schemas.usage import Meter, ModelUsage, Usage
+from tasks.backends.chat.replies import InvalidReply, Reply
 from tasks.backends.openai.api import ChatClient, EndpointConfig, TokenBucket
 from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.replies import InvalidReply, Reply
 from tasks.prompts import Prompt
 from tests.support.endpoint import LocalEndpoint
 

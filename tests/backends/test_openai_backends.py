@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,21 @@ import pytest
 from schemas.extraction import Listing, Mention, Relation, Subjects
 from schemas.instance import Instance
 from schemas.outcome import RowFailed, ServiceDown
-from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.openai.captions import CountReply, DescribeReply, ListReply, OpenAICaptions, RatingReply
+from tasks.backends.chat.captions import ChatCaptions, CountReply, DescribeReply, ListReply, RatingReply
+from tasks.backends.chat.pictures import MAX_SIDE_PX, crop_with_context, with_box
+from tasks.backends.chat.replies import Reply
+from tasks.backends.chat.verifier import ChatVerifier, VerifyReply
+from tasks.backends.grounding_dino import DinoConfig
+from tasks.backends.local_models import LocalConfig
+from tasks.backends.openai.api import ChatClient, EndpointConfig
+from tasks.backends.openai.endpoint import Endpoint
 from tasks.backends.openai.relations import RelationReply
-from tasks.backends.openai.replies import Reply
 from tasks.backends.openai.rewriter import RewriteReply
 from tasks.backends.openai.scene_captions import SceneCaptionReply
-from tasks.backends.openai.vlm import MAX_SIDE_PX, OpenAIVerifier, VerifyReply, crop_with_context, with_box
-from tasks.extract_triplets import CaptionReader
-from tasks.ground_instances import Verifier
+from tasks.backends.torch_runtime import TorchConfig
+from tasks.extract_triplets import CaptionReader, ExtractConfig
+from tasks.extract_triplets import load_backend as load_reader
+from tasks.ground_instances import GroundConfig, Verifier, load_backends
 from tasks.prompts import load_prompt
 from tests.support.endpoint import LocalEndpoint, sample
 
@@ -86,11 +92,11 @@ class Served:
         answer = self.answers.get(request["response_format"]["json_schema"]["name"])
         return answer.pop(0) if isinstance(answer, list) else answer
 
-    def captions(self, config: EndpointConfig = QUICK, subjects: Subjects = "living") -> OpenAICaptions:
-        return OpenAICaptions(config, self.cache, subjects)
+    def captions(self, config: EndpointConfig = QUICK, subjects: Subjects = "living") -> ChatCaptions:
+        return ChatCaptions(ChatClient(Endpoint.from_env("LLM"), config, self.cache), subjects)
 
-    def verifier(self, config: EndpointConfig = QUICK) -> OpenAIVerifier:
-        return OpenAIVerifier(config, self.cache)
+    def verifier(self, config: EndpointConfig = QUICK) -> ChatVerifier:
+        return ChatVerifier(ChatClient(Endpoint.from_env("VLM"), config, self.cache))
 
 
 @pytest.fixture
@@ -393,14 +399,21 @@ def test_sampled_replies_depend_on_the_request_alone() -> None:
     assert len(set(texts)) > 5
 
 
-@pytest.mark.parametrize("backend", [OpenAICaptions, OpenAIVerifier])
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "LLM": lambda cache: load_reader(ExtractConfig(llm="openai"), QUICK, cache, LocalConfig(), TorchConfig()),
+    "VLM": lambda cache: load_backends(
+        GroundConfig(vlm="openai"), QUICK, cache, DinoConfig(), TorchConfig(), LocalConfig()
+    ),
+}
+
+
+@pytest.mark.parametrize("role", LOADERS)
 def test_without_a_server_in_the_environment_the_shard_stops(
-    backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    role = "LLM" if backend is OpenAICaptions else "VLM"
     monkeypatch.delenv(f"TRIPTYCH_{role}_BASE_URL", raising=False)
     with pytest.raises(ServiceDown, match=f"export TRIPTYCH_{role}_BASE_URL"):
-        backend(QUICK, tmp_path)
+        LOADERS[role](tmp_path)
 
 
 def test_a_listing_is_of_the_records_that_the_stage_stores(served: Served) -> None:

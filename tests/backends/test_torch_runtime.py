@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -30,8 +26,11 @@ from tasks.backends.torch_runtime import (
     inference,
     load_once,
     loading,
+    memory_of,
+    release_others,
 )
 from tasks.engine.progress import Tally
+from tests.support.hub import fetch, served
 
 models = pytest.mark.models
 
@@ -83,6 +82,16 @@ def test_what_goes_wrong_in_loading_is_no_rows_fault(tmp_path: Path) -> None:
         raise OSError("no such host")
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError("9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 GiB")]
+)
+def test_a_model_that_does_not_fit_into_memory(tmp_path: Path, error: Exception) -> None:
+    (tmp_path / "tiny.pth").write_bytes(b"")
+    told = r"cannot load tiny\.pth .*9 GiB; it does not fit into memory: .* take a smaller model"
+    with pytest.raises(ServiceDown, match=told), loading(Checkpoint.of(str(tmp_path / "tiny.pth"))):
+        raise error
+
+
 def test_weights_must_fit() -> None:
     checkpoint = Checkpoint.of("owner/name")
     check_weights(checkpoint, missing=[], unexpected=set())
@@ -106,43 +115,6 @@ except ServiceDown as error:
 """
 
 
-@contextmanager
-def served(repositories: dict[str, Path], commit: str = "c" * 40) -> Iterator[str]:
-    """The address of a model hub that has these repositories, OWNER/NAME -> folder, their branches at one commit."""
-
-    class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.answer()
-
-        def do_GET(self) -> None:
-            self.wfile.write(self.answer())
-
-        def answer(self) -> bytes:
-            # /OWNER/NAME/resolve/REVISION/FILE
-            owner, name, _, _, file = self.path.lstrip("/").split("/")
-            path = repositories.get(f"{owner}/{name}", Path("/nowhere")) / file
-            body = path.read_bytes() if path.is_file() else b""
-            self.send_response(200 if body else 404)
-            if not body:
-                self.send_header("X-Error-Code", "EntryNotFound" if path.parent.exists() else "RepoNotFound")
-            self.send_header("ETag", f'"{name}-{file}"')
-            self.send_header("X-Repo-Commit", commit)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            return body
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     folder = tmp_path / "weights"
@@ -152,39 +124,37 @@ def weights(tmp_path: Path) -> Path:
     return folder
 
 
-def fetch(endpoint: str, cache: Path, code: str = FETCH, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A new process that runs this code with this hub and this cache."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
-    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean | settings | environment
-    )
-
-
 def test_files_come_from_the_hub_once(tmp_path: Path, weights: Path) -> None:
     with served({"owner/name": weights}) as endpoint:
-        folder = Path(fetch(endpoint, tmp_path).stdout)
+        folder = Path(fetch(endpoint, tmp_path, FETCH).stdout)
     assert folder.name == "c" * 40
     assert (folder / "model.safetensors").read_bytes() == b"the model.safetensors"
     # The branch has moved, then the hub is gone; the run goes on with what it has.
     with served({"owner/name": weights}, commit="d" * 40) as endpoint:
-        assert Path(fetch(endpoint, tmp_path).stdout) == folder
-    assert Path(fetch(endpoint, tmp_path, HF_HUB_OFFLINE="1").stdout) == folder
+        assert Path(fetch(endpoint, tmp_path, FETCH).stdout) == folder
+    assert Path(fetch(endpoint, tmp_path, FETCH, HF_HUB_OFFLINE="1").stdout) == folder
 
 
 def test_a_hub_that_cannot_be_asked(tmp_path: Path) -> None:
     with served({}) as endpoint:
         pass
     for environment in ({}, {"HF_HUB_OFFLINE": "1"}):
-        said = fetch(endpoint, tmp_path, **environment).stdout
+        said = fetch(endpoint, tmp_path, FETCH, **environment).stdout
         assert said.startswith("ServiceDown: cannot load owner/name@main: LocalEntryNotFoundError")
         assert "is the hub reachable and the name right? If not, download it and give its path" in said
+
+
+def test_a_commit_that_the_hub_does_not_have(tmp_path: Path, weights: Path) -> None:
+    with served({"owner/name": weights}) as endpoint:
+        said = fetch(endpoint, tmp_path, FETCH.replace("owner/name", f"owner/name@{'d' * 40}")).stdout
+    assert said.startswith(f"ServiceDown: cannot load owner/name@{'d' * 40}: RevisionNotFoundError")
+    assert said.strip().endswith("the hub has no such commit or branch of it: is what follows the @ right?")
 
 
 def test_what_the_hub_does_not_have(tmp_path: Path, weights: Path) -> None:
     (weights / "config.json").unlink()
     with served({"owner/name": weights}) as endpoint:
-        file = fetch(endpoint, tmp_path).stdout
+        file = fetch(endpoint, tmp_path, FETCH).stdout
         repository = fetch(endpoint, tmp_path, FETCH.replace("owner/name", "owner/nothing")).stdout
     assert file.startswith("ServiceDown: cannot load owner/name@main: EntryNotFoundError")
     assert repository.startswith("ServiceDown: cannot load owner/nothing@main: RepositoryNotFoundError")
@@ -194,7 +164,7 @@ def test_what_the_hub_does_not_have(tmp_path: Path, weights: Path) -> None:
 def test_a_silent_hub_hangs_nobody(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started_s = time.monotonic()
-        said = fetch(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path).stdout
+        said = fetch(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, FETCH).stdout
     assert said.startswith("ServiceDown: cannot load owner/name@main")
     assert time.monotonic() - started_s < 20
 
@@ -225,6 +195,22 @@ def test_a_load_that_failed_is_tried_again() -> None:
     assert load_once("test", "retried", "cpu", lambda: 7) == 7
 
 
+@models
+def test_of_large_models_one_is_in_memory() -> None:
+    import torch
+
+    def load(kind: str, name: str, device: str) -> object:
+        return load_once(kind, name, device, object)
+
+    first, other_kind, elsewhere = load("big", "a", "cpu"), load("small", "a", "cpu"), load("big", "a", "cuda")
+    release_others("big", "b", torch.device("cpu"))
+    second = load("big", "b", "cpu")
+    release_others("big", "b", torch.device("cpu"))
+    assert load("big", "b", "cpu") is second
+    assert (load("small", "a", "cpu"), load("big", "a", "cuda")) == (other_kind, elsewhere)
+    assert load("big", "a", "cpu") is not first
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "mps", ""])
 def test_devices_have_names(device: str) -> None:
     with pytest.raises(ValueError):
@@ -235,6 +221,13 @@ def test_devices_have_names(device: str) -> None:
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(ServiceDown, match=r"no cuda:99 here .* set torch.device to auto or cpu"):
         device_of(TorchConfig(device="cuda:99"))
+
+
+@models
+def test_a_devices_memory_is_known() -> None:
+    import torch
+
+    assert 1e9 < memory_of(torch.device("cpu")) < 1e14
 
 
 @models

@@ -11,8 +11,12 @@ import pytest
 
 from schemas.extraction import Listing, Subjects, listing_trouble
 from tasks.backends.caption_rules import CaptionRules
-from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.openai.captions import OpenAICaptions
+from tasks.backends.chat.captions import ChatCaptions
+from tasks.backends.local_models import LocalConfig
+from tasks.backends.local_models.chat import LocalChat
+from tasks.backends.openai.api import ChatClient, EndpointConfig
+from tasks.backends.openai.endpoint import Endpoint
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.extract_triplets import CaptionReader, ExtractConfig, extract_triplets
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import point_at
@@ -32,6 +36,9 @@ CAPTIONS = (
 )
 
 
+BACKENDS = ["rules", "openai", pytest.param("transformers", marks=pytest.mark.models)]
+
+
 @contextmanager
 def open_reader(
     backend: str, subjects: Subjects, cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -39,18 +46,25 @@ def open_reader(
     if backend == "rules":
         yield CaptionRules(subjects)
         return
+    if backend == "transformers":
+        from tests.support import tiny_chat
+
+        tiny_chat.say(monkeypatch, answers_of(subjects))
+        local = LocalConfig(llm=str(tiny_chat.save_llm(cache / "llm")), max_tokens=9000)
+        yield ChatCaptions(LocalChat("LLM", local, TorchConfig(device="cpu"), cache), subjects)
+        return
     with LocalEndpoint(answers=answers_of(subjects)) as server:
         point_at(server, monkeypatch)
-        yield OpenAICaptions(EndpointConfig(), cache, subjects)
+        yield ChatCaptions(ChatClient(Endpoint.from_env("LLM"), EndpointConfig(), cache), subjects)
 
 
-@pytest.fixture(params=["rules", "openai"])
+@pytest.fixture(params=BACKENDS)
 def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CaptionReader]:
     with open_reader(request.param, "living", tmp_path, monkeypatch) as reader:
         yield reader
 
 
-@pytest.fixture(params=["rules", "openai"])
+@pytest.fixture(params=BACKENDS)
 def open_to_things(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CaptionReader]:
@@ -131,7 +145,7 @@ def test_the_same_in_any_thread(reader: CaptionReader) -> None:
 
 
 def test_it_says_what_it_is(reader: CaptionReader) -> None:
-    assert reader.identity["backend"] in ("rules", "openai")
+    assert reader.identity["backend"] in ("rules", "openai", "transformers")
     assert reader.identity["model"]
     assert all(isinstance(value, str) for value in reader.identity.values())
     assert reader.concurrency >= 1

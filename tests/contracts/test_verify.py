@@ -11,20 +11,25 @@ import pytest
 
 from schemas.candidate import Box
 from schemas.outcome import RowFailed
+from tasks.backends.chat.asking import schema_of
+from tasks.backends.chat.verifier import ChatVerifier, VerifyReply
 from tasks.backends.colour import AttributeVerifier
-from tasks.backends.openai.api import EndpointConfig
-from tasks.backends.openai.vlm import OpenAIVerifier
+from tasks.backends.local_models import LocalConfig
+from tasks.backends.local_models.chat import LocalChat
+from tasks.backends.openai.api import ChatClient, EndpointConfig
+from tasks.backends.openai.endpoint import Endpoint
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.backends.unverified import Unverified
 from tasks.ground_instances import Verifier
 from tests.support.builders import make_instance
-from tests.support.endpoint import LocalEndpoint
+from tests.support.endpoint import LocalEndpoint, sample
 from tests.support.flow_runs import point_at
 
 CAPTION = "A boy kicks a red ball."
 BALL = make_instance("id2", "ball")
 
 
-@pytest.fixture(params=["rules", "openai", "none"])
+@pytest.fixture(params=["rules", "openai", "none", pytest.param("transformers", marks=pytest.mark.models)])
 def verifier(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verifier]:
     if request.param == "rules":
         yield AttributeVerifier()
@@ -32,9 +37,16 @@ def verifier(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     if request.param == "none":
         yield Unverified()
         return
+    if request.param == "transformers":
+        from tests.support import tiny_chat
+
+        tiny_chat.say(monkeypatch, lambda request: sample(schema_of(VerifyReply), request))
+        local = LocalConfig(vlm=str(tiny_chat.save_vlm(tmp_path / "vlm")))
+        yield ChatVerifier(LocalChat("VLM", local, TorchConfig(device="cpu"), tmp_path))
+        return
     with LocalEndpoint() as server:  # sampled replies under the request's schema
         point_at(server, monkeypatch)
-        yield OpenAIVerifier(EndpointConfig(), tmp_path)
+        yield ChatVerifier(ChatClient(Endpoint.from_env("VLM"), EndpointConfig(), tmp_path))
 
 
 def frame(height: int, width: int) -> np.ndarray:
@@ -80,7 +92,7 @@ def test_the_same_in_any_thread_and_the_frame_is_left_alone(verifier: Verifier) 
 
 
 def test_it_says_what_it_is(verifier: Verifier) -> None:
-    assert verifier.identity["backend"] in ("rules", "openai", "none")
+    assert verifier.identity["backend"] in ("rules", "openai", "none", "transformers")
     assert verifier.identity["model"]
     assert all(isinstance(value, str) for value in verifier.identity.values())
     assert verifier.concurrency >= 1

@@ -16,6 +16,7 @@ from flows.curate_matrix11k import FLOW, CurateMatrix11k, look_ahead, read_listi
 from flows.engine.pipeline import run_shard, shard_before
 from schemas.clip import Clip
 from schemas.source import Source
+from tasks.backends.local_models import DINO, LLM, SAM2, VLM
 from tasks.check_tracks import CheckConfig
 from tasks.engine.shards import Shard, load_shard
 from tasks.engine.snapshots import Snapshot
@@ -61,10 +62,23 @@ def test_a_profile_fills_in_what_is_not_named() -> None:
 
     assert backends() == backends(profile="embedded") == ("rules", "colour", "rules", "flow")
     assert backends(profile="paper") == ("openai", "groundingdino", "openai", "sam2")
+    assert backends(profile="local") == ("transformers",) * 4
     assert backends(profile="paper", ground={"vlm": "rules"}) == ("openai", "groundingdino", "rules", "sam2")
     assert backends(profile="paper", ground=GroundConfig(n_frames=3)) == ("openai", "groundingdino", "openai", "sam2")
     with pytest.raises(ValidationError, match="profile"):
         backends(profile=["paper"])
+
+
+def test_the_local_profile_names_small_models_by_their_commits() -> None:
+    config = CurateMatrix11k(manifest=Path("m.jsonl"), profile="local")
+    assert (config.dino.checkpoint, config.sam2.checkpoint, config.sam2.architecture) == (DINO, SAM2, "hiera_t")
+    assert (config.local.llm, config.local.vlm) == (LLM, VLM)
+    models = [maker.model for stage in config.shard_stages for maker in stage.made_by]
+    assert models[:4] == [LLM, DINO, VLM, SAM2]
+    own = CurateMatrix11k(manifest=Path("m.jsonl"), profile="local", dino={"checkpoint": "owner/name"})
+    assert (own.dino.checkpoint, own.dino.batch_frames) == ("owner/name", 1)
+    paper = CurateMatrix11k(manifest=Path("m.jsonl"), profile="paper")
+    assert (paper.dino.checkpoint, paper.sam2.checkpoint) == (None, None)
 
 
 def test_planning_the_papers_run_needs_no_model_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +90,8 @@ def test_planning_the_papers_run_needs_no_model_library(monkeypatch: pytest.Monk
     for given in ({}, {"ground": {"grounding": "transformers"}, "propagate": {"masks": "transformers"}}):
         config = CurateMatrix11k.model_validate({"manifest": "m.jsonl", "profile": "paper", **given})
         assert all(stage.fingerprint for stage in config.stages)
+    local = CurateMatrix11k(manifest=Path("m.jsonl"), profile="local")
+    assert all(stage.fingerprint for stage in local.stages)
 
 
 def test_the_config_is_strict_and_described() -> None:

@@ -19,7 +19,7 @@ from tasks.backends.sam2_video import Sam2Config
 from tasks.check_tracks import CheckConfig
 from tasks.engine.snapshots import Snapshot
 from tests.support.dsr_runs import sample_here
-from tests.support.endpoint import LocalEndpoint
+from tests.support.endpoint import LocalEndpoint, sample
 from tests.support.flow_runs import (
     REPOSITORY,
     assert_same_snapshot,
@@ -43,7 +43,18 @@ CLIPS = Path(os.environ.get("TRIPTYCH_CLIPS", REPOSITORY.parent / "shared" / "cl
 
 # Random masks come and go: what is tested is the way, not the masks.
 LENIENT = CheckConfig(
-    min_presence=0.01, max_gap=1, min_area=0, max_area=1, max_swell=1, max_leaps=1, max_duplicate_iou=1
+    min_presence=0.01,
+    max_gap=1,
+    min_area=0,
+    max_area=1,
+    max_swell=1,
+    max_leaps=1,
+    max_duplicate_iou=1,
+    max_swallowed=1,
+    min_outline=0,
+    min_likeness=0,
+    min_return_iou=0,
+    min_confirmed=0,
 )
 
 
@@ -104,6 +115,8 @@ def test_every_production_backend_at_once(networks, tmp_path, monkeypatch) -> No
             "ground_instances.detector": "groundingdino",
             "ground_instances.verifier": "openai",
             "propagate_masks": "sam2",
+            "check_tracks.propagator": "sam2",
+            "check_tracks.verifier": "openai",
         }
         # What becomes of random masks is chance; that every clip got one a frame and an end is not.
         assert {stage for _, stage, _ in ends(snapshot).values()} == {"check_tracks"}
@@ -161,6 +174,76 @@ def test_transformers_in_both_places(ported, tmp_path, monkeypatch) -> None:
     assert makers(snapshot)["ground_instances.detector"] == makers(snapshot)["propagate_masks"] == "transformers"
     assert makers(snapshot)["ground_instances.verifier"] == "openai"
     assert len(ends(snapshot)) == 1
+
+
+@pytest.fixture(scope="module")
+def local(ported, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same with language models in this process."""
+    from tests.support import tiny_chat
+
+    folder = tmp_path_factory.mktemp("language")
+    llm, vlm = tiny_chat.save_llm(folder / "llm"), tiny_chat.save_vlm(folder / "vlm")
+    return {**ported, "local": {"llm": str(llm), "vlm": str(vlm), "max_tokens": 1000}}
+
+
+def curate_locally(manifest: Path, root: Path, sections: dict[str, Any]) -> tuple[CurateMatrix11k, Path]:
+    config = CurateMatrix11k(profile="local", manifest=manifest, root=root, check=LENIENT, **sections)
+    return config, run_anyway(config, report=True)
+
+
+def test_the_local_profile_is_the_papers_chain_in_one_process(local, tmp_path, monkeypatch, caplog) -> None:
+    """No server, no variable of one; what the language models say is told them, and their schemas hold them to it."""
+    from tests.support import tiny_chat
+
+    for role in ("LLM", "VLM"):
+        monkeypatch.delenv(f"TRIPTYCH_{role}_BASE_URL", raising=False)
+    tiny_chat.say(monkeypatch, answer)
+    manifest = draw_input(tmp_path / "in", [carry("yellow", "red"), carry("blue", "orange")])
+    with caplog.at_level("INFO"):
+        config, snapshot = curate_locally(manifest, tmp_path / "out", local)
+    assert makers(snapshot) == {
+        "split_scenes": "scenedetect",
+        **dict.fromkeys(("extract_triplets", "propagate_masks"), "transformers"),
+        **dict.fromkeys(("ground_instances.detector", "ground_instances.verifier"), "transformers"),
+    }
+    assert {stage for _, stage, _ in ends(snapshot).values()} == {"check_tracks"}
+    told = [record.getMessage() for record in caplog.records]
+    first = next(place for place, line in enumerate(told) if line.startswith("reads captions: llm sha256:"))
+    for line, beginning in zip(
+        told[first : first + 6],
+        (
+            "reads captions: llm",
+            "finds boxes: ",
+            "verifies boxes: vlm",
+            "tracks masks: ",
+            "memory of ",
+            "a clip of 10 s",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(beginning)
+    assert all("a local path" in line for line in told[first : first + 4])
+    assert first < next(place for place, line in enumerate(told) if "read_manifest" in line)
+    with watch(config) as made:
+        again = run_here(config)
+    assert made.counts == {}
+    assert_same_snapshot(again, snapshot)
+
+
+@pytest.mark.parametrize("what", ["babble", "random networks"])
+def test_whatever_local_models_say_every_row_has_its_end(local, tmp_path, monkeypatch, what) -> None:
+    from tests.support import tiny_chat
+
+    if what == "babble":  # replies that end, and mean nothing
+        tiny_chat.say(monkeypatch, lambda request: sample(request["response_format"]["json_schema"]["schema"], request))
+    else:
+        local = {**local, "local": {**local["local"], "max_tokens": 50, "max_retries": 1}}
+    manifest = draw_input(tmp_path / "in", [carry("yellow", "red"), carry("blue", "orange")])
+    _, snapshot = curate_locally(manifest, tmp_path / "out", local)
+    found = ends(snapshot)
+    assert len(found) == 2
+    if what == "random networks":
+        assert {(status, stage) for status, stage, _ in found.values()} == {("failed", "extract_triplets")}
 
 
 def test_sampled_replies_end_every_row(networks, tmp_path, monkeypatch) -> None:

@@ -79,8 +79,9 @@ def test_the_profile_of_a_deployment_is_a_choice_in_its_form(deployment: Deploym
 # --- What profiles decide ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("profile", ["embedded", "paper"])
-@pytest.mark.parametrize(("name", "section", "field"), DECIDED)
+@pytest.mark.parametrize(
+    ("name", "section", "field", "profile"), [(*d, p) for d in DECIDED for p in CONFIGS[d[0]].profiles]
+)
 def test_null_means_by_profile_and_a_value_is_a_choice(name: str, section: str, field: str, profile: str) -> None:
     kind, given = CONFIGS[name], {**INPUT[name], "profile": profile}
     told = kind.by_profile(section, field)
@@ -92,15 +93,15 @@ def test_null_means_by_profile_and_a_value_is_a_choice(name: str, section: str, 
         assert value(**nothing) == told[profile]
     for choice in set(told.values()) - {"official"}:  # which asks for settings of other sections, too
         lenient = {"score": {"validity": "rivals"}} if name == "dsr" else {}
-        assert value(**{**lenient, section: {field: choice}}) == choice
+        # Of a setting that may be null, null is what the profile chooses, too.
+        assert value(**{**lenient, section: {field: choice}}) == (told[profile] if choice is None else choice)
 
 
-@pytest.mark.parametrize("profile", ["embedded", "paper"])
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(("name", "profile"), [(n, p) for n, kind in CONFIGS.items() for p in kind.profiles])
 def test_a_config_that_is_read_again_is_the_same(name: str, profile: str) -> None:
     """Shards get their parent's, with what its profile chose; as a model, as JSON, as only what was set."""
     kind = CONFIGS[name]
-    for asked in ({}, {section: dict.fromkeys(kind.profiles["paper"][section]) for section in kind.profiles["paper"]}):
+    for asked in ({}, {section: dict.fromkeys(kind.profiles[profile][section]) for section in kind.profiles[profile]}):
         config = kind.model_validate({**INPUT[name], "profile": profile, **asked})
         whole, some = config.model_dump(mode="json"), config.model_dump(exclude_unset=True)
         assert (
@@ -249,6 +250,7 @@ def test_the_server_names_the_field_of_a_section_that_is_wrong(ground: Any, why:
 def test_the_short_help_tells_what_profiles_decide(capsys: pytest.CaptureFixture[str]) -> None:
     load_flow("matrix11k").main(["--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "[rules, openai] (by profile: rules (embedded), openai (paper))" in told
+    by_profile = "rules (embedded), transformers (local), openai (paper)"
+    assert f"[rules, openai, transformers] (by profile: {by_profile})" in told
     assert "(default: rules)" not in told
     assert str(Path("data")) in told

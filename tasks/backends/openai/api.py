@@ -3,7 +3,7 @@
     client = ChatClient(Endpoint.from_env("LLM"), EndpointConfig(), cache_dir)
     client.ask(CountReply, load_prompt("count_interactions"), {"caption": "A boy kicks a ball."}) -> CountReply(count=1)
 
-A reply is returned only if it validates strictly; a fault is always an exception, never a value:
+How a question is asked until its reply is valid: tasks/backends/chat/asking.py. Its faults are exceptions:
 
     ServiceDown                   no row can succeed; the message says what to do
         unreachable               connection refused, unknown host, TLS: after the retries
@@ -21,15 +21,11 @@ A reply is returned only if it validates strictly; a fault is always an exceptio
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
-import json
-import logging
 import random
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -37,31 +33,16 @@ from pydantic import Field
 
 from schemas.config import StageConfig
 from schemas.outcome import RowFailed, ServiceDown, Suspicion
-from schemas.record import content_hash
-from schemas.storage import AnyPath, write_atomic
-from schemas.usage import Usage, count_usage
+from schemas.storage import AnyPath
+from schemas.usage import Usage
+from tasks.backends.chat.asking import MAX_RETRIES, ChatModel, Sampling
+from tasks.backends.chat.faults import RequestFault, one_line
+from tasks.backends.chat.replies import Completion, read_completion, tokens_of
 from tasks.backends.openai.endpoint import Endpoint, variable
-from tasks.backends.openai.faults import RequestFault, one_line, status_fault, unreachable
-from tasks.backends.openai.replies import (
-    Check,
-    Completion,
-    Reply,
-    ReplyT,
-    read_completion,
-    read_reply,
-    tokens_of,
-    validate,
-)
-from tasks.prompts import Prompt
+from tasks.backends.openai.faults import status_fault, unreachable
 
 if TYPE_CHECKING:  # half a second, for which nobody waits who only wants the config
     import openai
-
-logger = logging.getLogger(__name__)
-
-Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
-
-MAX_RETRIES = 99  # each attempt has its own seeds for this many retries
 
 
 class EndpointConfig(StageConfig):
@@ -95,8 +76,12 @@ class EndpointConfig(StageConfig):
         "with replies unreadable alike",
     )
 
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.retry_temperature, self.seed, self.max_tokens, self.max_retries)
 
-class ChatClient:
+
+class ChatClient(ChatModel):
     """Asks one model on one server; threads may share it. Usage is counted on the caller's `Meter`.
 
     Requests run on a separate event loop in its own thread: the library's timeouts are per read, and only a cancelled
@@ -106,13 +91,12 @@ class ChatClient:
     def __init__(self, endpoint: Endpoint, config: EndpointConfig, cache_dir: AnyPath) -> None:
         import openai
 
-        self.endpoint, self.config, self.cache_dir = endpoint, config, cache_dir
+        super().__init__(endpoint.role, endpoint.model, config.sampling, cache_dir, concurrency=config.concurrency)
+        self.endpoint, self.config = endpoint, config
         self._key = endpoint.key.get_secret_value() if endpoint.key else ""
         self._slots = threading.BoundedSemaphore(config.concurrency)
         self._bucket = TokenBucket(config.requests_per_s)
         self._breaker = Breaker(config.max_failed_rows)
-        # Two clips of one source ask the same question: the second waits for the cached reply of the first.
-        self._key_locks = [threading.Lock() for _ in range(256)]
         self._openai = openai.AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=self._key or "none",  # if unset, the library would use another service's key
@@ -125,87 +109,16 @@ class ChatClient:
         self.close = weakref.finalize(self, _close, self._loop, self._openai)
         self.close.atexit = False
 
-    def identity(self, prompts: Sequence[Prompt], replies: Sequence[type[Reply]]) -> dict[str, str]:
-        """What the answers depend on. The base URL is left out: the same model may move to another server."""
-        config = self.config
-        return {
-            "backend": "openai",
-            "model": self.endpoint.model,
-            **{f"prompt.{p.name}": p.sha256 for p in prompts},
-            "temperature": str(config.temperature),
-            "retry_temperature": str(config.retry_temperature),
-            "seed": str(config.seed),
-            "reply_schemas": content_hash([_schema(r) for r in replies]),
-        }
+    def _made_by(self) -> dict[str, str]:
+        """The base URL is left out: the same model may move to another server."""
+        return {"backend": "openai", "model": self.endpoint.model}
 
-    def ask(
-        self,
-        reply_model: type[ReplyT],
-        prompt: Prompt,
-        data: Mapping[str, Json],
-        *,
-        images: Sequence[bytes] = (),
-        attempt: int = 0,
-        check: Check[ReplyT] | None = None,
-    ) -> ReplyT:
-        """The model's reply, from the cache if the same question was answered before.
-
-        data:    the prompt's subject; sent as JSON in a separate message from the instructions
-        images:  JPEG files, in the order in which the prompt names them
-        attempt: another number asks the same question anew
-        check:   raises InvalidReply for a reply that fits the model but cannot be right
-
-        Raises RowFailed or ServiceDown; see the module.
-        """
-        request = _request(self.endpoint.model, reply_model, prompt, data, images)
-        retry_temperature = self.config.retry_temperature
-        key = content_hash("reply-1", request, self._sampling(attempt, 0), retry_temperature, attempt, length=64)
-        path = self.cache_dir / key[:2] / f"{key}.json"
-        with self._key_locks[int(key[:2], 16)]:
-            cached = self._cached(path, reply_model, check)
-            if cached is not None:
-                self._count(Usage(cached=1))
-                return cached
-            reply = self._ask_until_valid(reply_model, prompt.name, request, attempt, check)
-            self._keep(path, reply)
-        return reply
-
-    def _ask_until_valid(
-        self,
-        reply_model: type[ReplyT],
-        name: str,
-        request: dict[str, Any],
-        attempt: int,
-        check: Check[ReplyT] | None,
-    ) -> ReplyT:
-        """Ask until a reply validates or the retries are used up."""
+    def _n_tries(self) -> int:
         # A server that failed the last rows gets one try: the shard shall end soon.
-        n_tries = 1 if self._breaker.is_open else 1 + self.config.max_retries
-        number = invalid = 0
-        while True:
-            number += 1
-            answer = self._exchange(request | self._sampling(attempt, invalid))
-            reply = answer if isinstance(answer, RequestFault) else read_reply(answer, reply_model, check)
-            if not isinstance(reply, RequestFault):
-                self._breaker.record(failed=False)
-                return reply
-            if not reply.again or number == n_tries:
-                raise self._error(reply, number)
-            invalid += reply.at_fault == "reply"
-            wait_s = self._wait_s(reply, number)
-            logger.warning("%s: try %d of %d: %s; again in %.1f s", name, number, n_tries, self._told(reply), wait_s)
-            time.sleep(wait_s)
+        return 1 if self._breaker.is_open else super()._n_tries()
 
-    def _sampling(self, attempt: int, invalid: int) -> dict[str, Any]:
-        """Sampling parameters; a question asked anew gets another seed and the retry temperature."""
-        config = self.config
-        afresh = attempt * (1 + MAX_RETRIES) + invalid
-        sampling = {
-            "temperature": config.retry_temperature if afresh else config.temperature,
-            "seed": None if config.seed is None else config.seed + afresh,
-            "max_completion_tokens": config.max_tokens,
-        }
-        return {name: value for name, value in sampling.items() if value is not None}
+    def _answered(self) -> None:
+        self._breaker.record(failed=False)
 
     def _wait_s(self, fault: RequestFault, number: int) -> float:
         if fault.at_fault == "reply":
@@ -252,11 +165,11 @@ class ChatClient:
 
     # --- One request ---------------------------------------------------------------------------
 
-    def _exchange(self, body: dict[str, Any]) -> Completion | RequestFault:
+    def _exchange(self, request: dict[str, Any]) -> Completion | RequestFault:
         """Send one request and wait at most `deadline_s` for the complete answer."""
         with self._slots:
             self._bucket.take()
-            future = asyncio.run_coroutine_threadsafe(self._send(body), self._loop)
+            future = asyncio.run_coroutine_threadsafe(self._send(request), self._loop)
             try:
                 answer = future.result()
             except BaseException:
@@ -265,9 +178,6 @@ class ChatClient:
         completion = answer if isinstance(answer, RequestFault) else read_completion(self._without_key(answer))
         self._count(Usage(calls=1, unanswered=1) if isinstance(completion, RequestFault) else tokens_of(completion))
         return completion
-
-    def _count(self, usage: Usage) -> None:
-        count_usage(self.endpoint.role, self.endpoint.model, usage)
 
     async def _send(self, body: dict[str, Any]) -> str | RequestFault:
         """The answer's text. The library's own parser is too lenient: it takes "5" for 5 and HTML for an object."""
@@ -290,22 +200,6 @@ class ChatClient:
         except openai.APIStatusError as error:
             return status_fault(error, endpoint)
 
-    # --- Cache ---------------------------------------------------------------------------------
-
-    def _cached(self, path: AnyPath, model: type[ReplyT], check: Check[ReplyT] | None) -> ReplyT | None:
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        reply = validate(text, model, check)
-        if isinstance(reply, RequestFault):
-            logger.warning("cached reply %s is asked again: %s", path.name, self._told(reply))
-            return None
-        return reply
-
-    def _keep(self, path: AnyPath, reply: Reply) -> None:
-        write_atomic(path, reply.model_dump_json().encode())
-
 
 @functools.cache
 def _event_loop() -> asyncio.AbstractEventLoop:
@@ -317,47 +211,6 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 def _close(loop: asyncio.AbstractEventLoop, client: openai.AsyncOpenAI) -> None:
     asyncio.run_coroutine_threadsafe(client.close(), loop)
-
-
-# --- The request ---------------------------------------------------------------------------------
-
-
-def _request(
-    model: str, reply_model: type[Reply], prompt: Prompt, data: Mapping[str, Json], images: Sequence[bytes]
-) -> dict[str, Any]:
-    """The request's body, without the sampling parameters."""
-    content: str | list[dict[str, Any]] = _as_data(data)
-    if images:
-        urls = (f"data:image/jpeg;base64,{base64.b64encode(image).decode()}" for image in images)
-        content = [
-            {"type": "text", "text": content},
-            *({"type": "image_url", "image_url": {"url": url}} for url in urls),
-        ]
-    return {
-        "model": model,
-        "messages": [{"role": "system", "content": prompt.text}, {"role": "user", "content": content}],
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": reply_model.__name__, "schema": _schema(reply_model), "strict": True},
-        },
-    }
-
-
-def _as_data(data: Mapping[str, Json]) -> str:
-    """JSON from which no text inside can break out.
-
-    "<" is escaped: servers turn a caption's "<|im_end|>" into the control token that ends a message. A lone
-    surrogate, which UTF-8 cannot hold, becomes its JSON escape.
-    """
-    text = json.dumps(data, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    return text.replace("<", "\\u003c").encode("utf-8", "backslashreplace").decode()
-
-
-def _schema(reply_model: type[Reply]) -> dict[str, object]:
-    """The reply's strict JSON schema, by the public function that reaches the library's own conversion."""
-    import openai
-
-    return openai.pydantic_function_tool(reply_model)["function"]["parameters"]
 
 
 # --- Limits --------------------------------------------------------------------------------------

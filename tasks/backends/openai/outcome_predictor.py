@@ -16,10 +16,11 @@ from pydantic import Field
 
 from schemas.push import Example, Push
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
+from tasks.backends.chat.asking import Json
+from tasks.backends.chat.pictures import JPEG_QUALITY, MAX_SIDE_PX, jpeg
+from tasks.backends.chat.replies import InvalidReply, Reply
+from tasks.backends.openai.api import ChatClient, EndpointConfig
 from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.replies import InvalidReply, Reply
-from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.prompts import load_prompt
 
 _SPEED = re.compile(r"\d\s*(?:k?m\s*/\s*[sh]|mps|kph|(?:kilo)?met(?:re|er)s?\s+(?:per|an?)\s)", re.IGNORECASE)

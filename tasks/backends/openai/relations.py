@@ -19,11 +19,12 @@ from schemas.generation import Generated
 from schemas.relation import RELATIONS
 from schemas.scores import Judgement, Scored
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
+from tasks.backends.chat.asking import Json
+from tasks.backends.chat.pictures import JPEG_QUALITY, MAX_SIDE_PX, jpeg
+from tasks.backends.chat.replies import Reply
+from tasks.backends.openai.api import ChatClient, EndpointConfig
 from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.replies import Reply
 from tasks.backends.openai.scene_captions import frames_end_to_end
-from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
 from tasks.prompts import load_prompt
 

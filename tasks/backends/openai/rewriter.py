@@ -14,9 +14,10 @@ from pydantic import Field
 from schemas.dsr import DsrLabels
 from schemas.relation import RELATIONS
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
+from tasks.backends.chat.asking import Json
+from tasks.backends.chat.replies import Reply, Text
+from tasks.backends.openai.api import ChatClient, EndpointConfig
 from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.replies import Reply, Text
 from tasks.datasets.dsr.wording import structured_text
 from tasks.prompts import load_prompt
 

@@ -17,10 +17,11 @@ from pydantic import AfterValidator, Field
 
 from schemas.simulation import Rendered, Simulation
 from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
+from tasks.backends.chat.asking import Json
+from tasks.backends.chat.pictures import JPEG_QUALITY, MAX_SIDE_PX, jpeg
+from tasks.backends.chat.replies import Reply
+from tasks.backends.openai.api import ChatClient, EndpointConfig
 from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.replies import Reply
-from tasks.backends.openai.vlm import JPEG_QUALITY, MAX_SIDE_PX, jpeg
 from tasks.media.video import decode_bytes
 from tasks.prompts import load_prompt
 

@@ -1,61 +1,21 @@
-"""Candidates verified by a VLM behind an OpenAI-compatible server (MATRIX A.2, figure 24).
+"""What a VLM gets to see of frames: JPEG files, a candidate cut out and boxed.
 
-    OpenAIVerifier(EndpointConfig(), cache).verify(frame, (12, 40, 88, 130), ball, caption)
-        -> Answer(match=True, confidence=0.9, rationale="a red ball on grass")
-
-The VLM sees the candidate twice: in a crop with some context, and boxed in the whole frame. Server and model: see
-tasks/backends/openai/api.py.
+[jpeg(crop_with_context(frame, box)), jpeg(with_box(frame, box))]
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from schemas.candidate import Box
-from schemas.grounding import Answer
-from schemas.instance import Instance
 from schemas.outcome import RowFailed
-from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, EndpointConfig
-from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.replies import Reply
-from tasks.prompts import load_prompt
 
 MAX_SIDE_PX = 1024
 JPEG_QUALITY = 90
 CONTEXT = 0.2  # of the box's width or height, on each side
 MIN_CONTEXT_PX = 16  # VLMs refuse pictures smaller than their patch size, about 28 px
 BOX_RGB = (255, 0, 0)
-
-
-class VerifyReply(Reply):
-    """Does the box show the target?"""
-
-    match: bool = Field(description="True only if the box shows the target")
-    confidence: float = Field(ge=0, le=1, description="How sure you are of this answer")
-    rationale: str = Field(description="One short sentence")
-
-
-class OpenAIVerifier:
-    """A Verifier (tasks/ground_instances.py) that asks a VLM."""
-
-    def __init__(self, endpoint: EndpointConfig, cache: AnyPath) -> None:
-        """Raises ServiceDown if the environment names no VLM."""
-        self._client = ChatClient(Endpoint.from_env("VLM"), endpoint, cache)
-        self._prompt = load_prompt("verify_candidate")
-        self.concurrency = endpoint.concurrency
-        self.identity = self._client.identity([self._prompt], [VerifyReply]) | {
-            "pictures": f"JPEG {JPEG_QUALITY}, at most {MAX_SIDE_PX} px, context {CONTEXT}, OpenCV {cv2.__version__}"
-        }
-
-    def verify(self, frame: np.ndarray, box_xyxy: Box, instance: Instance, caption: str) -> Answer:
-        """See the protocol. The caption is not sent: the instance's description holds what it says."""
-        target = instance.model_dump(include={"class_name", "noun", "appearance", "spatial"})
-        pictures = [jpeg(crop_with_context(frame, box_xyxy)), jpeg(with_box(frame, box_xyxy))]
-        reply = self._client.ask(VerifyReply, self._prompt, {"target": target}, images=pictures)
-        return Answer(**reply.model_dump())
 
 
 def crop_with_context(frame: np.ndarray, box_xyxy: Box) -> np.ndarray:

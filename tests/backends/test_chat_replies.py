@@ -12,10 +12,10 @@ import pytest
 from pydantic import Field, SecretStr
 
 from schemas.outcome import RowFailed
+from tasks.backends.chat.faults import beginning, one_line
+from tasks.backends.chat.replies import InvalidReply, Reply, Unread, find_answer
 from tasks.backends.openai.api import ChatClient, EndpointConfig
 from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.faults import beginning, one_line
-from tasks.backends.openai.replies import InvalidReply, Reply, Unread, find_answer
 from tasks.prompts import Prompt
 from tests.support.endpoint import Dress, LocalEndpoint
 

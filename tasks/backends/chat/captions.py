@@ -1,9 +1,9 @@
-"""Captions read by an LLM behind an OpenAI-compatible server: the four turns of MATRIX, figures 21 to 23.
+"""Captions read by an LLM: the four turns of MATRIX, figures 21 to 23.
 
-    OpenAICaptions(EndpointConfig(), cache).count_interactions("A boy kicks a ball.", attempt=0) -> 1
+    ChatCaptions(model).count_interactions("A boy kicks a ball.", attempt=0) -> 1
 
 Each reply must fit its model and the caption; one that does not is asked for anew, and finally the
-row fails. Server and model: see tasks/backends/openai/api.py.
+row fails.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from pydantic import Field
 from schemas.extraction import Listing, Mention, Rating, Relation, Subjects, listing_trouble
 from schemas.instance import Instance
 from schemas.interaction import InteractionType
-from schemas.storage import AnyPath
-from tasks.backends.openai.api import ChatClient, EndpointConfig, Json
-from tasks.backends.openai.endpoint import Endpoint
-from tasks.backends.openai.replies import InvalidReply, Reply, Text
+from tasks.backends.chat.asking import ChatModel, Json
+from tasks.backends.chat.replies import InvalidReply, Reply, Text
 from tasks.prompts import load_prompt
 
 Id = Annotated[str, Field(pattern=r"^id[1-9][0-9]*$")]
@@ -80,29 +78,27 @@ class DescribeReply(Reply):
     descriptions: list[DescriptionReply]
 
 
-class OpenAICaptions:
+class ChatCaptions:
     """A CaptionReader (tasks/extract_triplets.py) that asks an LLM."""
 
-    def __init__(self, endpoint: EndpointConfig, cache: AnyPath, subjects: Subjects = "living") -> None:
-        """Raises ServiceDown if the environment names no LLM."""
-        self._client = ChatClient(Endpoint.from_env("LLM"), endpoint, cache)
-        self._subjects = subjects
+    def __init__(self, model: ChatModel, subjects: Subjects = "living") -> None:
+        self._model, self._subjects = model, subjects
         match subjects:
             case "living":
                 self._count, self._list = load_prompt("count_interactions"), load_prompt("list_interactions")
             case "any":
                 self._count, self._list = load_prompt("count_any_interactions"), load_prompt("list_any_interactions")
         self._rate, self._describe = load_prompt("rate_interaction"), load_prompt("describe_instances")
-        self.concurrency = endpoint.concurrency
-        self.identity = self._client.identity(
+        self.concurrency = model.concurrency
+        self.identity = model.identity(
             [self._count, self._list, self._rate, self._describe], [CountReply, ListReply, RatingReply, DescribeReply]
         )
 
     def count_interactions(self, caption: str, attempt: int) -> int | None:
-        return self._client.ask(CountReply, self._count, {"caption": caption}, attempt=attempt).count
+        return self._model.ask(CountReply, self._count, {"caption": caption}, attempt=attempt).count
 
     def list_interactions(self, caption: str, attempt: int) -> Listing:
-        reply = self._client.ask(
+        reply = self._model.ask(
             ListReply,
             self._list,
             {"caption": caption},
@@ -117,7 +113,7 @@ class OpenAICaptions:
             "interaction": relation.model_dump(),
             "entities": _entities(mentions),
         }
-        return Rating(**self._client.ask(RatingReply, self._rate, data).model_dump())
+        return Rating(**self._model.ask(RatingReply, self._rate, data).model_dump())
 
     def describe(self, caption: str, relations: list[Relation], mentions: list[Mention]) -> list[Instance]:
         data: dict[str, Json] = {
@@ -126,7 +122,7 @@ class OpenAICaptions:
             "entities": _entities(mentions),
         }
         ids = [m.instance_id for m in mentions]
-        reply = self._client.ask(DescribeReply, self._describe, data, check=lambda reply: _check_one_each(reply, ids))
+        reply = self._model.ask(DescribeReply, self._describe, data, check=lambda reply: _check_one_each(reply, ids))
         by_id = {d.id: d for d in reply.descriptions}
         return [
             Instance(

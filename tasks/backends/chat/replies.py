@@ -27,7 +27,7 @@ import pydantic_core
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.usage import Usage
-from tasks.backends.openai.faults import RequestFault, beginning, one_line
+from tasks.backends.chat.faults import RequestFault, beginning, one_line
 
 ReplyT = TypeVar("ReplyT", bound="Reply")
 
