@@ -20,7 +20,7 @@ from tasks.engine.shards import Row, Shard
 from tasks.engine.so_far import goes_first, tell
 from tasks.engine.stage import Ends, run_rows
 
-PART_S = 30.0  # how long a part should take; one that is slower is doubled all the same, as models load in each
+PART_S = 30.0  # how long a part should take; slower ones are doubled all the same: rows side by side take less time
 
 
 def parts_of(rows: Sequence[Row[Any]], clock: Clock = time.monotonic) -> Iterator[list[Row[Any]]]:

@@ -143,6 +143,21 @@ def test_it_grows_with_the_shards_that_are_done(tmp_path: Path, monkeypatch: pyt
     assert "forbidden_letter" not in seen[0].text
 
 
+def test_of_many_shards_all_outcomes_are_told_and_the_newest_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing_page, "EVERY_S", 0)
+    monkeypatch.setattr(growing_page, "SHARE", float("inf"))
+    seen = Seen(tmp_path, monkeypatch)
+    curate_toy.fn(config_for(tmp_path, shard_size=1, count={"forbidden": "d"}))
+    page = seen[-1]
+    assert "5 of 6 rows have ended, and this page shows them; its pictures and charts are of the newest 2." in page.text
+    assert "count_letters 5 windows 4 passed · 1 rejected forbidden_letter 1" in page.text
+    assert "d in 'the dog'" not in page.text or "rejected · forbidden_letter 1" in page.text
+    assert "who laughs: 9 letters" in page.text
+    assert "throws a:" not in page.text
+
+
 def test_rows_of_an_earlier_run_are_told_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     curate_toy.fn(config_for(tmp_path, shard_size=2, limit=2))
     seen = Seen(tmp_path, monkeypatch)

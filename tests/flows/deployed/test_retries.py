@@ -45,6 +45,8 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
             press(parent)
             stack.wait_for(parent, "FAILED", run_count=2)
         assert computed.counts == dict.fromkeys(MATRIX11K_STAGES, 1)  # the first clip went ahead of the others
+        preview = case.config.root / "reports" / "preview" / "index.html"
+        assert "1 of 3 rows has ended" in preview.read_text()
         assert case.snapshot is None
 
         large, small = sorted(clip_shards(stack, parent), key=lambda run: -n_clips(run))
@@ -67,6 +69,7 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
     assert computed.counts == dict.fromkeys(MATRIX11K_STAGES, 2)
     assert [run["run_count"] for run in clip_shards(stack, parent)] == [3, 3]
     assert case.snapshot is not None
+    assert f"../{case.snapshot.name}/index.html" in preview.read_text()
     assert [end[0] for end in ends(case.snapshot).values()] == ["accepted"] * 3
     assert_the_key_is_nowhere(stack.folder, case.config.root)
 
