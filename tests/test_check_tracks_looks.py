@@ -246,26 +246,43 @@ ROLLING = made.compose(still_camera(ROOM), [Paste("it", made.ball(14, RED), made
 BALL = make_instance("id1", "ball", noun="a red ball")
 
 
-def asked_again(verifier: Any, track: MaskTrack, n_questions: int = 2) -> list[TrackCheck]:
+def asked_again(verifier: Any, track: MaskTrack, **settings: Any) -> list[TrackCheck]:
     filmed = Filmed(ROLLING.frames, BALL)
-    config = CheckConfig(n_looks=6, n_questions=n_questions)
+    config = CheckConfig(n_looks=6, **settings)
     return ask_again([track], Album(filmed, [track], 6), filmed.wanted, verifier, 0.5, config)
 
 
 def test_few_questions_are_asked_and_none_about_the_anchors_frame() -> None:
     verifier = Questioned()
     asked_again(verifier, ROLLING.track("it", anchor_frame=2))
-    assert [int(left - 20) // 6 for _, left in sorted(verifier.asked)] == [10, 18]
-    verifier.asked.clear()
-    asked_again(verifier, ROLLING.track("it", anchor_frame=2), n_questions=50)
-    assert [int(left - 20) // 6 for _, left in sorted(verifier.asked)] == [6, 10, 14, 18, 22]
+    assert frames_of(verifier) == [10, 18]
+    verifier = Questioned()
+    asked_again(verifier, ROLLING.track("it", anchor_frame=2), n_questions=50, min_confirmed=0.01)
+    assert frames_of(verifier) == [6, 10, 14, 18, 22]
 
 
-def test_half_of_the_answers_must_be_yes() -> None:
+def frames_of(verifier: Questioned) -> list[int]:
+    """Which frames it was asked about: the ball rolls 6 px a frame, from 20 px on."""
+    return [int(left - 20) // 6 for _, left in verifier.asked]
+
+
+def test_nobody_asks_what_is_known() -> None:
+    track = ROLLING.track("it", anchor_frame=2)
+    verifier = Questioned(20.0 + 6 * 10)
+    (check,) = asked_again(verifier, track)
+    assert (frames_of(verifier), check.value, check.passed) == ([10], 1.0, True)
+    verifier = Questioned()
+    (check,) = asked_again(verifier, track, n_questions=5, min_confirmed=0.7)
+    assert (frames_of(verifier), check.value, check.passed) == ([6, 10], 0.0, False)
+    assert asked_again(verifier, track, min_confirmed=0) == asked_again(verifier, track, n_questions=0) == []
+    assert len(verifier.asked) == 2
+
+
+def test_one_yes_of_two_answers_is_enough() -> None:
     track = ROLLING.track("it", anchor_frame=2)
     (check,) = asked_again(Questioned(20.0 + 6 * 18), track)
     assert (check.measure, check.value, check.threshold, check.passed) == ("confirmed", 0.5, 0.5, True)
-    assert check.detail == "share of 2 questions; no on frame 10: scripted"
+    assert check.detail == "share of yes among 2 answers; no on frame 10: scripted"
     (check,) = asked_again(Questioned(), track)
     assert (check.value, check.passed) == (0.0, False)
 

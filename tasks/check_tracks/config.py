@@ -66,7 +66,8 @@ class CheckConfig(StageConfig):
         0.5,
         ge=0,
         le=1,
-        description="Share of `n_questions` that the verifier answers with yes, about the track's box on other frames",
+        description="Share of yes among the verifier's answers about the track's box on other frames; 0: it is not "
+        "asked",
     )
     n_looks: int = Field(
         8,
@@ -77,6 +78,6 @@ class CheckConfig(StageConfig):
     n_questions: int = Field(
         2,
         ge=0,
-        description="Questions to ground.vlm about each track that is left, each about another frame; 0: none. "
-        "What they cost where a VLM is paid: as many calls an instance",
+        description="Questions to ground.vlm about each track that is left, each about another frame, until "
+        "min_confirmed is decided: a paid VLM gets one more call for a good track, mostly; 0: none",
     )

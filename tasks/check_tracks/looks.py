@@ -9,9 +9,11 @@ ask_again(tracks, album, questioner, config)     what the verifier says of the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
@@ -32,7 +34,7 @@ from tasks.check_tracks.pixels import (
     moves_alone,
     outline_support,
 )
-from tasks.engine.progress import counted
+from tasks.engine.progress import advance, counted
 from tasks.ground_instances import Verifier
 from tasks.media.footage import Footage
 from tasks.media.video import sample_indices
@@ -221,48 +223,77 @@ def box_of(mask: np.ndarray) -> Box:
 # --- Questions -------------------------------------------------------------------------------
 
 
-class Question(NamedTuple):
-    """Is this, on another frame, still the described instance?"""
+@dataclass
+class Questions:
+    """Is this still the described instance? About one track's own box on other frames, until the answer is known."""
 
     track: MaskTrack
-    frame: int
+    frames: list[int]
+    needed: int  # so many must be answered with yes
+    n_yes: int = 0
+    reasons: list[str] = field(default_factory=list)  # of each no
+
+    @property
+    def n_asked(self) -> int:
+        return self.n_yes + len(self.reasons)
+
+    @property
+    def next(self) -> int | None:
+        """The frame to ask about; None once enough of them are yes, or too few can be."""
+        known = self.n_yes >= self.needed or len(self.reasons) > len(self.frames) - self.needed
+        return None if known else self.frames[self.n_asked]
+
+    def take(self, answer: Answer, sure_from: float) -> None:
+        if answer.match and answer.confidence >= sure_from:
+            self.n_yes += 1
+        else:
+            self.reasons.append(f"no on frame {self.next}: {answer.rationale}")
 
 
 def ask_again(
     tracks: Sequence[MaskTrack], album: Album, wanted: Wanted, verifier: Verifier, sure_from: float, config: CheckConfig
 ) -> list[TrackCheck]:
-    """Ask the verifier about each track's own box on n_questions frames.
+    """Ask the verifier about each track's own box, on n_questions frames at most.
 
+    In rounds, one question a track, so that what is asked does not depend on which answer comes first. Nobody asks
+    what the answers so far have made needless: a good track mostly costs one question.
     sure_from: a yes less certain than this is a no, as for the anchor
     Raises what the verifier raises: a provider's failure is no answer.
     """
-    questions = [Question(track, frame) for track in tracks for frame in frames_to_ask_about(track, album, config)]
-    if not questions:
-        return []
-    frames = sorted({question.frame for question in questions})
-    pictures = dict(zip(frames, album.footage.frames(frames), strict=True))
+    asked = []
+    for track in tracks:
+        if frames := frames_to_ask_about(track, album, config):
+            asked.append(Questions(track, frames, math.ceil(config.min_confirmed * len(frames))))
+    pictures = _full_size(album, sorted({frame for questions in asked for frame in questions.frames}))
     instances = {instance.instance_id: instance for instance in wanted.instances}
 
-    def ask(question: Question) -> Answer:
-        box = question.track.box_xyxy[question.frame]
+    def ask(questions: Questions) -> Answer:
+        assert questions.next is not None
+        box = questions.track.box_xyxy[questions.next]
         assert box is not None
-        instance = instances[question.track.instance_id]
-        return verifier.verify(pictures[question.frame], box, instance, wanted.caption)
+        return verifier.verify(pictures[questions.next], box, instances[questions.track.instance_id], wanted.caption)
 
     with ThreadPoolExecutor(verifier.concurrency, thread_name_prefix="ask_again") as pool:
-        asked = [pool.submit(copy_context().run, ask, question) for question in questions]
-        answers = [future.result() for future in counted(asked, "questions asked again")]
-    checks = []
-    for track in tracks:
-        of_it = [(q.frame, a) for q, a in zip(questions, answers, strict=True) if q.track is track]
-        if of_it:
-            refused = [(frame, a) for frame, a in of_it if not (a.match and a.confidence >= sure_from)]
-            value = 1 - len(refused) / len(of_it)
-            detail = "; ".join(
-                [f"share of {len(of_it)} questions", *(f"no on frame {frame}: {a.rationale}" for frame, a in refused)]
-            )
-            checks.append(at_least(track, "confirmed", value, config.min_confirmed, detail))
-    return checks
+        while asking := [questions for questions in asked if questions.next is not None]:
+            answers = [pool.submit(copy_context().run, ask, questions) for questions in asking]
+            for questions, answer in zip(asking, answers, strict=True):
+                questions.take(answer.result(), sure_from)
+            advance(sum(questions.n_asked for questions in asked), None, "questions asked again")
+    return [
+        at_least(
+            questions.track,
+            "confirmed",
+            questions.n_yes / questions.n_asked,
+            config.min_confirmed,
+            "; ".join([f"share of yes among {questions.n_asked} answers", *questions.reasons]),
+        )
+        for questions in asked
+        if questions.n_asked
+    ]
+
+
+def _full_size(album: Album, frames: Sequence[int]) -> dict[int, np.ndarray]:
+    return dict(zip(frames, album.footage.frames(frames), strict=True)) if frames else {}
 
 
 def frames_to_ask_about(track: MaskTrack, album: Album, config: CheckConfig) -> list[int]:

@@ -275,7 +275,7 @@ REASONS = {
     *("endpoint_timeout", "connection_lost", "rate_limited", "server_error", "invalid_response", "invalid_reply"),
     *("content_filtered", "request_refused"),
 }
-ASKING_STAGES = {"extract_triplets", "ground_instances"}
+ASKING_STAGES = {"extract_triplets", "ground_instances", "check_tracks"}
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -45,6 +45,7 @@ SCENES = (
     Scene("quiet", (("blue", "red"),), "A quiet green valley under a pale sky."),
 )
 N_LLM = 4 + 4 + 1  # count, list, rate, describe; the two shots share their caption's; the quiet one is only counted
+N_AGAIN = 2 * 3  # about a dog and a ball in each of three clips, on one more frame: the answer is yes
 # One by one, so that a test can say which question a fault meets.
 QUICK = EndpointConfig(backoff_s=0.01, max_retry_after_s=0.05, max_retries=1, max_failed_rows=1000, concurrency=1)
 PRICES = TokenPrices(
@@ -124,10 +125,11 @@ def picky(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_report_counts_what_the_server_counted(healthy: Healthy) -> None:
-    report, n_vlm = healthy.report, healthy.n_calls - N_LLM
+    report, n_vlm = healthy.report, healthy.n_calls - N_LLM - N_AGAIN
     assert by_stage(report.whole) == {
         "extract_triplets": Usage(calls=N_LLM, prompt_tokens=100 * N_LLM, completion_tokens=10 * N_LLM),
         "ground_instances": Usage(calls=n_vlm, prompt_tokens=100 * n_vlm, completion_tokens=10 * n_vlm),
+        "check_tracks": Usage(calls=N_AGAIN, prompt_tokens=100 * N_AGAIN, completion_tokens=10 * N_AGAIN),
     }
     assert sum((shard.total.usage for shard in report.shards), Usage()) == report.whole.total.usage
     assert [(shard.n_clips, shard.n_accepted) for shard in report.shards] == [(2, 2), (2, 1)]
@@ -151,7 +153,7 @@ def test_the_verifier_is_told_against_the_naive_scan(healthy: Healthy) -> None:
     assert told is not None
     assert told.n_candidates == table(published(healthy.config), "candidates").height > told.n_asked
     assert told.n_accepted == 2 * 3, "a dog and a ball in each of three clips"
-    assert told.n_asked == told.n_calls == healthy.n_calls - N_LLM
+    assert told.n_asked == told.n_calls == healthy.n_calls - N_LLM - N_AGAIN
 
 
 def test_rejected_rows_are_paid_for_too(config: CurateMatrix11k, monkeypatch: pytest.MonkeyPatch) -> None:
