@@ -36,8 +36,8 @@ blender: $(BLENDER_VENV)/.blender  ## Blender's own environment
 test-blender: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## the tests that need it
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m pytest -m blender
 
-test-all: $(VENV)/.dev test-models test-blender  ## the slow ones too: kills, servers, workers, a browser if there is one
-	$(BIN)/python -m pytest -m "not models and not blender"
+test-all: test test-models test-blender  ## the slow ones too: kills, servers, workers, a browser if there is one
+	$(BIN)/python -m pytest -m "slow and not models and not blender"
 
 check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -56,6 +56,7 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench_score
 	$(BIN)/python -m benchmarks.bench_read
 	$(BIN)/python -m benchmarks.bench_device
+	$(BIN)/python -m benchmarks.bench_embedded
 
 bench-render: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## Blender's: about ten minutes
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m benchmarks.bench_render

@@ -36,6 +36,7 @@ from tasks.engine.shards import Shard
 from tasks.engine.stage import Stage, chain_of, run_stage
 from tasks.engine.work import Work
 from tasks.media.encoding import write_video
+from tasks.media.footage import Frames
 from tasks.media.video import read_frames
 from tasks.propagate_masks import PropagateConfig, propagate_masks
 from tasks.split_scenes import SplitConfig, split_scenes
@@ -50,6 +51,7 @@ class SleepingNetwork:
     """A propagator whose network takes a known time; its masks are given."""
 
     identity = {"backend": "sleeping", "model": "1"}  # noqa: RUF012
+    short_side_px = HEIGHT
 
     def __init__(self, masks: np.ndarray, *, in_turn: bool) -> None:
         """masks: (instances, M, H, W) bool, shown over and over"""
@@ -57,7 +59,9 @@ class SleepingNetwork:
         self._masks, self._in_turn = masks, in_turn
         self._one = threading.Lock()
 
-    def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
+    def propagate(
+        self, frames: Frames, anchors: list[Anchor], size: tuple[int, int] | None = None
+    ) -> dict[str, list[str]]:
         with self._one:
             with device_at_work():
                 time.sleep(NETWORK_S * len(frames))

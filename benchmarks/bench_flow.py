@@ -54,6 +54,7 @@ from tasks.extract_triplets import load_backend as load_reader
 from tasks.ground_instances import ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
 from tasks.ground_instances import makers as grounded_by
+from tasks.media.pictures import max_side_of
 from tasks.media.video import read_frames, sample_indices
 from tasks.pages.page import PageContext
 from tasks.propagate_masks import load_backend as load_propagator
@@ -192,7 +193,9 @@ class Bare:
 
     def _propagate(self, row: tuple[Clip, Extraction, Grounding]) -> Tracks:
         clip, _, grounding = row
-        return propagate_masks(read_frames(self._video(clip), clip), grounding.anchors, self.propagator)
+        max_side = max_side_of(clip.width, clip.height, self.propagator.short_side_px)
+        frames = read_frames(self._video(clip), clip, max_side=max_side)
+        return propagate_masks(frames, grounding.anchors, self.propagator, (clip.height, clip.width))
 
     def _check(self, row: tuple[Clip, Extraction, Tracks]) -> object:
         _, extraction, tracks = row

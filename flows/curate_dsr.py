@@ -9,7 +9,8 @@ already, generated elsewhere: --generate.generator folder --videos DIR --prompts
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
@@ -18,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from flows.engine.command import CurationFlow
 from flows.engine.config import CurationConfig, Profiles, Step
+from flows.engine.growing_page import GrowingPage
 from flows.engine.pipeline import (
     Done,
     Preview,
@@ -73,6 +75,11 @@ PROFILES: Profiles = {
         "score": {"validity": "official"},
     },
 }
+PROFILE_MEANINGS = {
+    "embedded": "the videos are simple drawings, some wrong on purpose, and scores and pairs are about these: a trial, "
+    "no data to train a video model on.",
+    "paper": "how right the boxes, tracks and scores are depends on the models named and was not measured here.",
+}
 
 
 class CurateDsr(CurationConfig):
@@ -80,6 +87,7 @@ class CurateDsr(CurationConfig):
 
     product: ClassVar[Dataset] = DSR
     profiles: ClassVar[Profiles] = PROFILES
+    profile_meanings: ClassVar[Mapping[str, str]] = PROFILE_MEANINGS
     first_options: ClassVar[Sequence[str]] = (
         *("root", "grammar.n_train", "grammar.n_test", "profile", "limit"),
         *("generate.generator", "prompts", "videos", "score.score"),
@@ -205,10 +213,6 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
     given = run_step("plan_prompts", plan_prompts, config)
     worded, lost = word_prompts(config, given.prompts, log)
     plan = run_step("plan_samples", plan_videos, config, worded)
-    shards = curate_shards(config, curate_dsr_shard, plan_sample_shards(plan.samples, config.shard_size), log)
-    pairs, rows = run_step("pair_samples", pair_up, config, worded, shards)
-    if not pairs and config.seeds_train and any(prompt.split == "train" for prompt in worded):
-        log.warning("there is no pair: no training prompt has both a winner and a loser; the samples are published")
     ledger = PromptLedger(
         n_lines=len(given.prompts) + len(given.outcomes),
         n_videos=plan.n_videos,
@@ -218,10 +222,13 @@ def curate_dsr(config: CurateDsr) -> AnyPath:
         line_outcomes=given.outcomes,
         video_outcomes=plan.outcomes,
         prompt_outcomes=lost,
-        prompt_rows=rows,
-        pairs=pairs,
     )
-    return finish(config, ledger, shards, log)
+    planned, page = plan_sample_shards(plan.samples, config.shard_size), GrowingPage(config, ledger, log)
+    shards = curate_shards(config, curate_dsr_shard, planned, log, page)
+    pairs, rows = run_step("pair_samples", pair_up, config, worded, shards)
+    if not pairs and config.seeds_train and any(prompt.split == "train" for prompt in worded):
+        log.warning("there is no pair: no training prompt has both a winner and a loser; the samples are published")
+    return finish(config, replace(ledger, prompt_rows=rows, pairs=pairs), shards, log)
 
 
 curate_dsr_shard = shard_flow(CurateDsr)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 
 from flows.engine.command import CurationFlow
 from flows.engine.config import CurationConfig, Profiles, Step
+from flows.engine.growing_page import GrowingPage
 from flows.engine.pipeline import Preview, curate_shards, curation_flow, finish, preview, shard_flow
 from flows.engine.steps import run_logger
 from schemas.scene import SceneSeed, SceneSet, Split
@@ -35,6 +36,12 @@ from tasks.media.floors import Floors
 
 # What each profile sets where nothing else is asked for. The paper's: Blender, and captions by a VLM.
 PROFILES: Profiles = {"embedded": {}, "paper": {"render": {"renderer": "cycles"}, "caption": {"captioner": "openai"}}}
+PROFILE_MEANINGS = {
+    "embedded": "motion, masks and velocities are exact; the pictures are plain drawings, and captions come from the "
+    "simulated events.",
+    "paper": "motion, masks and velocities are exact; how well captions fit depends on the VLM named and was not "
+    "measured here.",
+}
 
 
 class CurateKinemask(CurationConfig):
@@ -42,6 +49,7 @@ class CurateKinemask(CurationConfig):
 
     product: ClassVar[Dataset] = KINEMASK
     profiles: ClassVar[Profiles] = PROFILES
+    profile_meanings: ClassVar[Mapping[str, str]] = PROFILE_MEANINGS
     first_options: ClassVar[Sequence[str]] = (
         *("root", "n_train", "n_test", "sets", "profile", "limit"),
         *("render.renderer", "caption.captioner", "floors"),
@@ -104,8 +112,9 @@ def curate_kinemask(config: CurateKinemask) -> AnyPath:
     """
     log = run_logger()
     parts = plan_seeds(config)
-    shards = curate_shards(config, curate_kinemask_shard, plan_seed_shards(parts, config.shard_size), log)
     ledger = SeedLedger([seed for part in parts for seed in part])
+    planned, page = plan_seed_shards(parts, config.shard_size), GrowingPage(config, ledger, log)
+    shards = curate_shards(config, curate_kinemask_shard, planned, log, page)
     return finish(config, ledger, shards, log)
 
 

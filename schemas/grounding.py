@@ -30,6 +30,15 @@ class Proposal(Record):
     score: float = column("Class-conditioned confidence", unit="0..1", ge=0, le=1)
 
 
+class NotFound(NamedTuple):
+    """A detector's answer on an instance that it proposes nothing for, if it can say why."""
+
+    reason: str
+
+
+Found = list[Proposal] | NotFound  # what a detector gives for an instance
+
+
 class Answer(Record):
     """What a verifier says of one candidate."""
 

@@ -29,6 +29,7 @@ IN_USE_S = 600.0  # a stage may open a file several times while it works on it
 LEFT_OVER_S = 86_400.0
 BLOCK_BYTES = 2**20
 ASIDE = ".aside"
+NETWORKS = "networks"  # of tasks/backends/packaged: no copies of objects, and never removed to make room
 
 
 class ContentChanged(Exception):
@@ -188,7 +189,8 @@ class _Entry(NamedTuple):
 
 
 def _entries(cache: Path) -> Iterator[_Entry]:
-    for folder, _, names in os.walk(cache):  # unlike a glob, it tolerates folders that vanish meanwhile
+    for folder, folders, names in os.walk(cache):  # unlike a glob, it tolerates folders that vanish meanwhile
+        folders[:] = [name for name in folders if name != NETWORKS]
         for path in (Path(folder, name) for name in names):
             with contextlib.suppress(FileNotFoundError):
                 stat = path.stat()

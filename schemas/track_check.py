@@ -16,7 +16,10 @@ class TrackCheck(Record):
     schema_version: ClassVar[int] = 1
 
     instance_id: str = column("Whose track")
-    measure: str = column("presence, gap, area_min, area_max, swell, leaps, duplicate")
+    measure: str = column(
+        "presence, gap, area_min, area_max, swell, leaps, duplicate, swallowed: of the masks alone; outline, likeness: "
+        "of the pictures; return: of a second walk; confirmed: of the verifier, asked again"
+    )
     value: float = column("What was measured")
     threshold: float = column("What it was held against")
     passed: bool = column("False drops the track")

@@ -117,8 +117,12 @@ class SampleFootage:
     def n_frames(self) -> int:
         return self.generated.n_frames
 
-    def frames(self, indices: Sequence[int] | None = None) -> np.ndarray:
-        return decode_bytes(self.generated.video, indices)
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.generated.height, self.generated.width
+
+    def frames(self, indices: Sequence[int] | None = None, max_side_px: int | None = None) -> np.ndarray:
+        return decode_bytes(self.generated.video, indices, max_side_px)
 
 
 def sample_footage(work: Work, row: Row[DsrSample]) -> SampleFootage:

@@ -10,7 +10,7 @@ interaction that names it, and nobody asks for an instance that no interaction n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from pydantic import Field
 
 from schemas.candidate import Anchor, Box, Candidate, Verdict, box_iou
 from schemas.config import StageConfig
-from schemas.grounding import Answer, Grounding, Proposal, Wanted, still_named
+from schemas.grounding import Answer, Found, Grounding, NotFound, Proposal, Wanted, still_named
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from schemas.provenance import MadeBy
@@ -43,15 +43,17 @@ from tasks.media.video import sample_indices
 class GroundConfig(StageConfig):
     """How instances are found and verified."""
 
-    grounding: Literal["colour", "groundingdino", "transformers"] = Field(
-        "colour",
-        description="colour: colour phrases and a people detector, embedded; groundingdino: GroundingDINO by "
-        "groundingdino-py; transformers: GroundingDINO by transformers",
+    grounding: Literal["packaged", "colour", "groundingdino", "transformers"] = Field(
+        "packaged",
+        description="packaged: small networks that pip fetches, for real video, embedded; colour: colour phrases and "
+        "a people detector, embedded, for drawn scenes; groundingdino: GroundingDINO by groundingdino-py; "
+        "transformers: GroundingDINO by transformers",
     )
-    vlm: Literal["rules", "openai", "transformers", "none"] = Field(
-        "rules",
-        description="rules: attribute check, embedded; openai: any compatible VLM; transformers: a VLM in this "
-        "process; none: the detector's best box is taken as it is, as SpatialAlign 3.3 does",
+    vlm: Literal["packaged", "rules", "openai", "transformers", "none"] = Field(
+        "packaged",
+        description="packaged: the same networks on each box's crop, embedded; rules: attribute check, embedded, for "
+        "drawn scenes; openai: any compatible VLM; transformers: a VLM in this process; none: the detector's best box "
+        "is taken as it is, as SpatialAlign 3.3 does",
     )
     n_frames: int = Field(8, ge=1, description="T of MATRIX A.2: frames sampled uniformly over the clip")
     max_candidates: int = Field(5, ge=1, description="J of MATRIX A.2: boxes a frame and class")
@@ -68,8 +70,10 @@ class Detector(Protocol):
     concurrency: int
     look_ahead: int  # rows that wait for its network; 0 without one
 
-    def propose(self, frames: np.ndarray, instances: list[Instance]) -> dict[str, list[Proposal]]:
+    def propose(self, frames: np.ndarray, instances: list[Instance]) -> Mapping[str, Found]:
         """frames (T, H, W, 3) uint8 RGB -> {instance_id: proposals over all frames}, any order.
+
+        NotFound for an instance that it looked for, or cannot look for, and can say why there is nothing.
 
         High recall, not disambiguation: same-class instances may get the same boxes. A detector that
         knows only classes looks at `class_name`; the embedded one needs the noun's colour words as well.
@@ -90,7 +94,7 @@ def ground_instances(
     frames: np.ndarray,
     indices: list[int],
     wanted: Wanted,
-    proposals: dict[str, list[Proposal]],
+    proposals: Mapping[str, Found],
     verifier: Verifier,
     config: GroundConfig,
     made_by: list[MadeBy],
@@ -103,10 +107,13 @@ def ground_instances(
     Raises RowRejected("no_interaction_left") with every verdict as evidence.
     """
     height, width = frames.shape[1:3]
-    searches = [
-        Search(i, candidate_pool(proposals.get(i.instance_id, []), config.max_candidates, width, height))
-        for i in wanted.instances
-    ]
+    searches = []
+    for instance in wanted.instances:
+        found = proposals.get(instance.instance_id, [])
+        if isinstance(found, NotFound):
+            searches.append(Search(instance, [], why_none=found.reason))
+        else:
+            searches.append(Search(instance, candidate_pool(found, config.max_candidates, width, height)))
     n_asked = 0
     while asking := next_questions(searches, wanted.pairs, config.exclusion_iou):
         for search, answer in zip(asking, ask_all(verifier, asking, frames, wanted.caption), strict=True):
@@ -159,6 +166,7 @@ class Search:
     pool: list[Proposal]  # best first
     judged: list[Judged] = field(default_factory=list)
     found: Proposal | None = None
+    why_none: str | None = None  # the detector's reason, if it proposed nothing
 
     @property
     def next(self) -> Proposal | None:
@@ -253,7 +261,9 @@ def _holder_of(box: Box, searches: Sequence[Search], threshold: float) -> str | 
 def _why_lost(searches: list[Search]) -> str:
     def why(search: Search) -> str:
         name = f"{search.instance.instance_id} {search.instance.noun!r}"
-        return f"{name}: none of {len(search.pool)} candidates verified" if search.pool else f"{name}: no candidate"
+        if search.pool:
+            return f"{name}: none of {len(search.pool)} candidates verified"
+        return f"{name}: {search.why_none or 'no candidate'}"
 
     return "; ".join(why(s) for s in searches if s.is_lost)
 
@@ -274,11 +284,15 @@ def load_backends(
     local: LocalConfig,
 ) -> tuple[Detector, Verifier]:
     use_one_opencv_thread()
-    return _load_detector(config, dino, torch), _load_verifier(config, endpoint, cache, torch, local)
+    return _load_detector(config, dino, torch), load_verifier(config, endpoint, cache, torch, local)
 
 
 def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -> Detector:
     match config.grounding:
+        case "packaged":
+            from tasks.backends.agreement import AgreementDetector
+
+            return AgreementDetector()
         case "colour":
             from tasks.backends.colour import ColourDetector
 
@@ -293,10 +307,14 @@ def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -
             return PortedGroundingDino(dino, torch)
 
 
-def _load_verifier(
+def load_verifier(
     config: GroundConfig, endpoint: EndpointConfig, cache: AnyPath, torch: TorchConfig, local: LocalConfig
 ) -> Verifier:
     match config.vlm:
+        case "packaged":
+            from tasks.backends.agreement import AgreementVerifier
+
+            return AgreementVerifier()
         case "rules":
             from tasks.backends.colour import AttributeVerifier
 

@@ -3,14 +3,14 @@
     ball at [12, 40, 88, 130] on frame 16 -> a binary mask of the ball in each of the 49 frames
 
 All instances of a clip in one pass. A frame where the instance is hidden or out of view has an empty
-mask; that is an answer, not a gap.
+mask; that is an answer, not a gap. A backend is given frames no larger than it works on; boxes and masks are always of
+the clip's own size.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, Protocol
 
-import numpy as np
 from pydantic import Field
 
 from schemas.candidate import Anchor
@@ -25,7 +25,7 @@ from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
-from tasks.media.footage import Footage, FootageOf
+from tasks.media.footage import Footage, FootageOf, Frames, LazyFrames, size_of
 
 
 class PropagateConfig(StageConfig):
@@ -42,19 +42,25 @@ class Propagator(Protocol):
 
     identity: dict[str, str]
     concurrency: int
+    short_side_px: int  # frames whose shorter side is longer are given to it at this size
 
-    def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
-        """frames (N, H, W, 3) uint8 RGB -> {instance_id: N COCO run lengths (schemas.mask_track)}.
+    def propagate(
+        self, frames: Frames, anchors: list[Anchor], size: tuple[int, int] | None = None
+    ) -> dict[str, list[str]]:
+        """N frames, uint8 RGB -> {instance_id: N COCO run lengths (schemas.mask_track)}.
 
+        size: (height, width) of the clip, in whose pixels boxes and masks are; None: the frames' own
         An instance that is not found in its box has empty masks throughout, which check_tracks refuses.
         Raises RowFailed for an anchor it cannot start from (check_anchor).
         """
 
 
-def propagate_masks(frames: np.ndarray, anchors: list[Anchor], propagator: Propagator) -> Tracks:
-    """frames (N, H, W, 3) uint8 RGB + anchors -> one track of N masks each."""
-    n_frames, height, width = frames.shape[:3]
-    counts = propagator.propagate(frames, anchors)
+def propagate_masks(
+    frames: Frames, anchors: list[Anchor], propagator: Propagator, size: tuple[int, int] | None = None
+) -> Tracks:
+    """N frames, uint8 RGB + anchors -> one track of N masks each. size: as `Propagator.propagate` has it."""
+    n_frames, (height, width) = len(frames), size or size_of(frames)
+    counts = propagator.propagate(frames, anchors, (height, width))
     for anchor in anchors:
         if (got := len(counts[anchor.instance_id])) != n_frames:
             raise RowFailed("wrong_length", f"{anchor.instance_id}: {got} masks for {n_frames} frames", retryable=False)
@@ -99,6 +105,11 @@ def stage(
     work: Work, footage: FootageOf, config: PropagateConfig, sam2: Sam2Config, torch: TorchConfig
 ) -> Stage[Any, Anchored, Tracks]:
     propagator = load_backend(config, sam2, torch)
+
+    def compute(seen: Anchored) -> Tracks:
+        frames = LazyFrames(seen.footage, propagator.short_side_px)
+        return propagate_masks(frames, seen.anchors, propagator, seen.footage.size)
+
     return Stage(
         version=1,
         result=Tracks,
@@ -106,7 +117,7 @@ def stage(
         made_by=makers(propagator),
         read=lambda row: Anchored(footage(row), ground_instances.result_of(work, row).anchors),
         key_of=lambda seen: [seen.footage.span, seen.anchors],
-        compute=lambda seen: propagate_masks(seen.footage.frames(), seen.anchors, propagator),
+        compute=compute,
         concurrency=propagator.concurrency,
     )
 

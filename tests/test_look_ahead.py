@@ -37,6 +37,7 @@ from tasks.engine.progress import device_at_work
 from tasks.engine.shards import Row, Shard, load_shard
 from tasks.engine.stage import Stage, run_stage
 from tasks.engine.work import Work
+from tasks.media.footage import Frames
 from tests.support.builders import make_instance
 
 DEADLINE_S = 20.0
@@ -103,7 +104,11 @@ class ScriptedFootage:
     def wanted(self) -> Wanted:
         return Wanted("caption", [make_instance("id1"), make_instance("id2", "boy")], [("id2", "id1")])
 
-    def frames(self, indices: Any = None) -> np.ndarray:
+    @property
+    def size(self) -> tuple[int, int]:
+        return HEIGHT, WIDTH
+
+    def frames(self, indices: Any = None, max_side_px: int | None = None) -> np.ndarray:
         self.story.enter("decode", self.name)
         n = self.n_frames if indices is None else len(indices)
         frames = np.zeros((n, HEIGHT, WIDTH, 3), np.uint8)
@@ -111,14 +116,15 @@ class ScriptedFootage:
         return self.story.hold(frames)
 
 
-def name_of(frames: np.ndarray) -> str:
-    return chr(frames[0, 0, 0, 0])
+def name_of(frames: Frames) -> str:
+    return chr(frames[0][0, 0, 0])
 
 
 class ScriptedNetwork:
     """A propagator and a detector whose network takes one row at a time."""
 
     identity = {"backend": "scripted", "model": "1"}  # noqa: RUF012
+    short_side_px = HEIGHT
 
     def __init__(self, story: Story, look_ahead: int) -> None:
         self.look_ahead, self.concurrency = look_ahead, 1 + look_ahead
@@ -128,9 +134,10 @@ class ScriptedNetwork:
         with self._one, device_at_work():
             self._story.enter("network", name)
 
-    def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
-        self._run(name_of(frames))
-        self._story.enter("encode", name_of(frames))
+    def propagate(self, frames: Frames, anchors: list[Anchor], size: Any = None) -> dict[str, list[str]]:
+        name = name_of(frames)
+        self._run(name)
+        self._story.enter("encode", name)
         return {anchor.instance_id: [EMPTY] * len(frames) for anchor in anchors}
 
     def propose(self, frames: np.ndarray, instances: list[Instance]) -> dict[str, list[Proposal]]:

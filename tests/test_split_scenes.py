@@ -133,10 +133,11 @@ def faded(frames: np.ndarray, first: int, n_out: int, n_plain: int, n_in: int, l
     return frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("detector", "command"), [("content", "content"), ("adaptive", "adaptive"), ("fades", "threshold")]
 )
-@pytest.mark.parametrize("fps", [pytest.param(Fraction(24), marks=pytest.mark.slow), Fraction(60_000, 1001)])
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(60_000, 1001)])
 def test_the_command_line_finds_the_same_cuts(tmp_path: Path, detector, command, fps: Fraction) -> None:
     frames = hostile.shots([45, 9, 60, 50, 3, 40, 8, 60, 90], width=480, height=270)  # some closer than 0.6 s
     frames[80] = 255  # a flash

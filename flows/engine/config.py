@@ -82,6 +82,7 @@ class CurationConfig(Settings):
     product: ClassVar[Dataset]
     steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards
     profiles: ClassVar[Profiles] = {}  # what each profile sets where nothing else is asked for
+    profile_meanings: ClassVar[Mapping[str, str]] = {}  # what to expect of what each profile makes, in a sentence
     first_options: ClassVar[Sequence[str]]  # those that a newcomer needs, for the short help
 
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
@@ -139,6 +140,25 @@ class CurationConfig(Settings):
             return {}
         default = getattr(cls._default(section), name)
         return {profile: choices.get(section, {}).get(name, default) for profile, choices in cls.profiles.items()}
+
+    @property
+    def made_with(self) -> str:
+        """Which profile chose the backends, what else was asked for, and what the profile means; or nothing."""
+        profile: str = getattr(self, "profile", "")
+        if profile not in self.profiles:
+            return ""
+        sections = {section for choices in self.profiles.values() for section in choices}
+        settings = [
+            (section, name) for section in sorted(sections) for name in type(getattr(self, section)).model_fields
+        ]
+        changed = [
+            f"{section}.{name} {value}"
+            for section, name in settings
+            if (by_profile := self.by_profile(section, name))
+            and (value := getattr(getattr(self, section), name)) != by_profile[profile]
+        ]
+        but = f", changed ({', '.join(changed)}); unchanged, it means" if changed else ""
+        return f"made with profile {profile}{but}: {self.profile_meanings.get(profile, 'not told')}"
 
     @classmethod
     def _default(cls, section: str) -> Any:

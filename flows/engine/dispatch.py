@@ -32,6 +32,8 @@ from flows.engine.tags import DATASET_TAG, PARENT_TAG
 
 T = TypeVar("T")
 
+Look = Callable[[str | None], None]
+
 UNFINISHED = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
@@ -63,27 +65,31 @@ def run_shards(
     dataset: str,
     kind: str = "shards",
     n_before: int = 0,
+    look: Look = lambda shard_id: None,
 ) -> None:
     """Run every job to its end. Raises ShardsFailed, after all others are through, if any could not be done.
 
     dataset, kind: what the list of the shards in the UI is called after
     n_before: how many other shards of the plan were done before
+    look: is called with each shard that is done, and with None from time to time while deployed ones are at work
     """
     if config.deployment is None:
-        _run_here(shard_flow, jobs, log)
+        _run_here(shard_flow, jobs, log, look)
     elif jobs:
-        _Deployed(jobs, config, config.deployment, log, dataset, ShardList(kind, dataset, n_before)).run()
+        _Deployed(jobs, config, config.deployment, log, dataset, ShardList(kind, dataset, n_before), look).run()
     elif n_before:
         ShardList(kind, dataset, n_before).show([])  # those that an earlier try of this run lists as failed are done
 
 
-def _run_here(shard_flow: Any, jobs: Sequence[Job], log: Any) -> None:
+def _run_here(shard_flow: Any, jobs: Sequence[Job], log: Any, look: Look) -> None:
     failures = {}
     for job in jobs:
         log.info("%s: %s", job.name, job.shard_id)
         named = shard_flow.with_options(flow_run_name=job.name)
         if why := call_flow(named, **job.parameters, stages=job.stages):
             failures[job.name] = why
+        else:
+            look(job.shard_id)
     if failures:
         raise ShardsFailed(failures, len(jobs), "Mend the cause and run the same command again: only these are redone.")
 
@@ -104,9 +110,16 @@ class _Deployed:
     """Submits shards as deployed flow runs and follows them until each has ended."""
 
     def __init__(
-        self, jobs: Sequence[Job], config: DispatchConfig, deployment: str, log: Any, dataset: str, page: ShardList
+        self,
+        jobs: Sequence[Job],
+        config: DispatchConfig,
+        deployment: str,
+        log: Any,
+        dataset: str,
+        page: ShardList,
+        look: Look,
     ) -> None:
-        self.config, self.log, self.page = config, log, page
+        self.config, self.log, self.page, self.look = config, log, page, look
         self.parent_id = UUID(str(current_run.id))
         self.tags = [f"{PARENT_TAG}{self.parent_id}", f"{DATASET_TAG}{dataset}"]
         self.jobs = {job.shard_id: job for job in jobs}
@@ -130,6 +143,7 @@ class _Deployed:
             found = self._read()
             self._look_for_silence(found)
             counts = Counter(self._follow(shard_id, run) for shard_id, run in found.items())
+            self.look(None)
             now = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
             if now != line:
                 line = now
@@ -185,6 +199,7 @@ class _Deployed:
             if self.todo[shard_id]:
                 self._submit(shard_id)
                 return "pending"
+            self.look(shard_id)
             return "completed"
         if state.is_cancelled() and (run.id in self.ending or state.message == BY_ITS_RUN):  # before this was run again
             self.ending.discard(run.id)

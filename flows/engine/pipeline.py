@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, NamedTuple
 
@@ -21,23 +21,26 @@ from flows.engine.cancelling import called_off, cancel_shards
 from flows.engine.config import WRITE, CurationConfig
 from flows.engine.dispatch import Job, run_shards
 from flows.engine.display import listener_for
+from flows.engine.first_rows import parts_of, run_part, tell_ended, wants_first_rows
+from flows.engine.growing_page import GrowingPage
 from flows.engine.process import at_stop
 from flows.engine.reviving import crash_silent_parents, rearm_parent
 from flows.engine.steps import going_on, in_run, run_logger, run_step
 from flows.engine.tags import tag_with_dataset
 from flows.engine.workers import on_this_worker, require_same_makers, write_makers
-from schemas.outcome import Outcome, RowFailed, Subject
+from schemas.outcome import Outcome, RowFailed, ServiceDown, Subject
 from schemas.storage import AnyPath, DataPath, at_once
 from tasks.engine.dataset import Ledger
 from tasks.engine.lease import Holder, held
 from tasks.engine.publish import ask_command, publish_snapshot, shortfall, yield_too_low
 from tasks.engine.shards import Row, Shard, load_shard, plan_shards
 from tasks.engine.snapshots import Snapshot, SnapshotError
-from tasks.engine.stage import AnyStage, chain_of, recall, run_stage, state_path
+from tasks.engine.stage import AnyStage, Ends, chain_of, recall, run_stage, state_path
 from tasks.engine.work import Work, unwritable_is_a_service_down
 from tasks.engine.write_shard import ShardDone, find_done, require_done, write_shard
 from tasks.pages.address import report_url
 from tasks.pages.page import PageContext
+from tasks.pages.preview import end_preview, preview_address
 from tasks.pages.usage import read_device_times, read_usage
 
 Done = list[tuple[Shard[Any], ShardDone]]
@@ -117,18 +120,42 @@ def run_shard(config: CurationConfig, planned: AnyPath, stages: Sequence[str]) -
     before = stages_before(config, stages[0])
     require_same_makers(config.work, [config.stage(name) for name in (*before, *stages) if name != WRITE])
     state = shard_before(config, planned, stages[0])
+    ends = {name: Ends(name) for name in stages if name != WRITE}
+    # Where stages are routed to other machines, none sees a row through them all.
+    goes_first = [*stages] == [*config.shard_stage_names, WRITE] and run_first_rows(config, planned, ends)
     for name in stages:
-        if in_run() and (why := called_off()):
-            raise CalledOff(why)
+        go_on()
         if name == WRITE:
             run_step(WRITE, write_tables, config, state)
-        else:
-            state = run_step(name, run_shard_stage, config, name, state)
+            continue
+        state = run_step(name, run_shard_stage, config, name, state, ends[name])
+        if goes_first and name != stages[-2]:  # behind the last stage, the shard's tables tell it at once
+            tell_ended(config, load_shard(planned, config.row_payload), ends)
 
 
-def run_shard_stage(config: CurationConfig, name: str, shard: AnyPath) -> AnyPath:
+def go_on() -> None:
+    """Raises CalledOff."""
+    if in_run() and (why := called_off()):
+        raise CalledOff(why)
+
+
+def run_first_rows(config: CurationConfig, planned: AnyPath, ends: Mapping[str, Ends]) -> bool:
+    """Does the shard go first? Then its first rows go through all its stages now. ends: learn how they ended"""
+    shard = load_shard(planned, config.row_payload)
+    if not wants_first_rows(config, shard):
+        return False
+    for rows in parts_of(shard.rows):
+        go_on()
+        went_well = run_step("first_rows", run_part, config, shard, rows, ends, run_logger())
+        tell_ended(config, shard, ends)
+        if not went_well:
+            break
+    return True
+
+
+def run_shard_stage(config: CurationConfig, name: str, shard: AnyPath, ends: Ends) -> AnyPath:
     log, rows = run_logger(), load_shard(shard, config.step(name).payload)
-    return run_stage(config.work, rows, config.stage(name), log, listener_for(log))
+    return run_stage(config.work, rows, config.stage(name), log, listener_for(log), ends)
 
 
 def write_tables(config: CurationConfig, shard: AnyPath) -> None:
@@ -196,10 +223,16 @@ def through_stage(
 
 
 def curate_shards(
-    config: CurationConfig, shard_flow: Any, shards: list[Shard[Any]], log: Any, unit: str | None = None
+    config: CurationConfig,
+    shard_flow: Any,
+    shards: list[Shard[Any]],
+    log: Any,
+    page: GrowingPage,
+    unit: str | None = None,
 ) -> Done:
     """Shards through all their stages; those that are done already are left as they are.
 
+    page: shows the rows that have ended while the others are at work
     unit: what their rows are called, if not what the yield calls them
     """
     work, chain, unit = config.work, chain_of(config.shard_stages), unit or config.product.row_unit
@@ -214,7 +247,16 @@ def curate_shards(
     log.info("%d %s in %d shards, %d of them to do", n_rows, unit, len(shards), len(jobs))
     kind = "shards" if unit == config.product.row_unit else unit
     n_before = len(shards) - len(jobs)
-    run_shards(shard_flow, jobs, config.dispatch, log, dataset=config.dataset, kind=kind, n_before=n_before)
+    todo = {job.shard_id for job in jobs}
+    at_work = [shard for shard in shards if shard.shard_id in todo]
+    with page.follow(at_work, chain, n_rows - sum(len(shard.rows) for shard in at_work)):
+        run_shards(
+            *(shard_flow, jobs, config.dispatch, log),
+            dataset=config.dataset,
+            kind=kind,
+            n_before=n_before,
+            look=page.look,
+        )
     return at_once(work.root, lambda shard: (shard, require_done(work, shard.shard_id, chain)), shards)
 
 
@@ -274,7 +316,8 @@ def finish(config: CurationConfig, ledger: Ledger, shards: Done, log: Any) -> An
             report = run_step("write_report", report_on, config, snapshot)
         except Exception as error:  # noqa: BLE001 - whatever it is, the dataset is published, and that is to be told
             failure = error
-    show_yield(snapshot, report, log)
+    close_preview(config, snapshot, report, log)
+    show_yield(config, snapshot, report, log)
     if why := shortfall(snapshot.manifest, config.min_yield):
         raise yield_too_low(snapshot, why) from failure
     if n := snapshot.manifest.n_failed:
@@ -337,11 +380,21 @@ def report_on(config: CurationConfig, snapshot: Snapshot) -> AnyPath:
         return config.product.write_report(snapshot, config.root / "reports" / snapshot.id, context)
 
 
-def show_yield(snapshot: Snapshot, report: AnyPath | None, log: Any) -> None:
-    """The yield funnel and where to look, in the log and as artifacts in the Prefect UI."""
+def close_preview(config: CurationConfig, snapshot: Snapshot, report: AnyPath | None, log: Any) -> None:
+    """The preview, which grew while the rows were done, leads to the report."""
+    try:
+        end_preview(config.root, snapshot.id, has_report=report is not None)
+    except (OSError, ServiceDown) as error:
+        log.warning("%s still shows a run that goes on: %s", preview_address(config.root), error)
+
+
+def show_yield(config: CurationConfig, snapshot: Snapshot, report: AnyPath | None, log: Any) -> None:
+    """The yield funnel, where to look and what made it, in the log; the first two as artifacts in the Prefect UI."""
     if in_run():
         create_artifacts(snapshot, has_report=report is not None)
     log.info("%s: %s", snapshot.id, snapshot.manifest.tally)
     log.info("snapshot %s", snapshot.folder)
     if report:
         log.info("report %s", report_url(snapshot.id) or report)
+    if made_with := config.made_with:
+        log.info("%s", made_with)

@@ -31,7 +31,7 @@ from tasks.engine.snapshots import ClipVideo
 from tasks.media.container import name_of, opened
 from tasks.media.decoding import VideoInfo, clock_of, decode_span, probe
 from tasks.media.orientation import Orientation
-from tasks.media.pictures import Painter
+from tasks.media.pictures import Painter, shrunk
 from tasks.media.video import allocate, chosen_frames, require_count, survey
 
 CONTAINERS = frozenset({"mov", "matroska"})  # FFmpeg's first names of MP4 and MOV, Matroska and WebM
@@ -64,11 +64,11 @@ class DecordReader:
         with self._opened(path) as (reader, timeline):
             shown = timeline.within(clip.start.fraction, clip.end.fraction)
             require_count(clip, len(shown))
-            painter = timeline.painter(max_side, (clip.width, clip.height))
-            pictures = allocate(clip, len(indices), painter.height, painter.width)
+            painter = timeline.painter(None, (clip.width, clip.height))
+            pictures = allocate(clip, len(indices), max_side)
             frames = _frames(reader, [shown[index] for index in indices])
             for row, frame in enumerate(counted(frames, "frames read", len(indices))):
-                pictures[row] = painter.rgb(frame)
+                pictures[row] = shrunk(painter.rgb(frame), max_side)
         return pictures
 
     def read_video(

@@ -94,11 +94,7 @@ def _assemble(
 ) -> SnapshotManifest:
     """Fill the draft with all that the snapshot will hold."""
     folder = draft.folder
-    whole_tables = ledger.tables()
-    for table, (record, rows) in whole_tables.items():
-        write_by_split(dataset, record, rows, folder / table, table)
-    if early := ledger.early_outcomes():
-        write_by_split(dataset, dataset.shard_tables["outcomes"], early, folder / "outcomes", "early")
+    write_ledger(folder, dataset, ledger)
     draft.link(
         [
             (f"{table}/{shard_file(dataset, s)}", work.shard_path(s.shard_id, f"{done.folder}/{table}.parquet"))
@@ -107,15 +103,37 @@ def _assemble(
             if n_rows  # `datasets` cannot read a file with rows behind one without
         ]
     )
-    for table, record in dataset.shard_tables.items():
-        if not (folder / table).exists():  # no row at all: still a table that can be read
-            write_table(record, [], folder / table / "empty.parquet")
-
-    outcomes = read_columns(folder, "outcomes", "row_id", "kind", "status", "stage", "reason")
+    write_empty_tables(folder, dataset)
+    outcomes = read_outcomes(folder)
     check_outcomes(ledger, [shard for shard, _ in shards], outcomes)
+    content = content_of(folder, name, dataset, ledger, len(ledger.row_ids), outcomes, configs, stages, made_by) | {
+        "shards": [ShardEntry(shard_id=s.shard_id, clip_ids=[r.payload.row_id for r in s.rows]) for s, _ in shards],
+        "files": [_data_file(path, folder) for path in counted(sorted(folder.rglob("*.parquet")), "files")],
+    }
+    manifest = SnapshotManifest(snapshot_id=f"{name}-{content_hash(content, length=12)}", **content)
+    write_atomic(folder / "README.md", dataset_card(manifest, dataset).encode())
+    write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+def content_of(
+    folder: Path,
+    name: str,
+    dataset: Dataset,
+    ledger: Ledger,
+    n_rows: int,
+    outcomes: pl.DataFrame,
+    configs: dict[str, Any],
+    stages: Sequence[str],
+    made_by: Sequence[MadeBy],
+) -> dict[str, Any]:
+    """What a manifest says of a folder's tables, but for its shards and files.
+
+    n_rows: that went into the shards' first stage
+    """
     n_by_status = Counter(outcomes["status"].to_list())
-    records = dict(dataset.shard_tables) | {table: record for table, (record, _) in whole_tables.items()}
-    content: dict[str, Any] = {
+    records = dict(dataset.shard_tables) | {table: record for table, (record, _) in ledger.tables().items()}
+    return {
         "flow": dataset.flow,
         "dataset": name,
         "format_version": FORMAT_VERSION,
@@ -127,16 +145,29 @@ def _assemble(
         "n_accepted": n_by_status["accepted"],
         "n_rejected": n_by_status["rejected"],
         "n_failed": n_by_status["failed"],
-        "funnel": funnel(ledger, dataset, stages, outcomes),
+        "funnel": funnel(ledger, dataset, stages, outcomes, n_rows),
         "outcomes": count_outcomes(outcomes),
         "statistics": dataset.statistics(folder).model_dump(mode="json"),
-        "shards": [ShardEntry(shard_id=s.shard_id, clip_ids=[r.payload.row_id for r in s.rows]) for s, _ in shards],
-        "files": [_data_file(path, folder) for path in counted(sorted(folder.rglob("*.parquet")), "files")],
     }
-    manifest = SnapshotManifest(snapshot_id=f"{name}-{content_hash(content, length=12)}", **content)
-    write_atomic(folder / "README.md", dataset_card(manifest, dataset).encode())
-    write_atomic(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
-    return manifest
+
+
+def write_ledger(folder: Path, dataset: Dataset, ledger: Ledger) -> None:
+    """The tables that no shard writes."""
+    for table, (record, rows) in ledger.tables().items():
+        write_by_split(dataset, record, rows, folder / table, table)
+    if early := ledger.early_outcomes():
+        write_by_split(dataset, dataset.shard_tables["outcomes"], early, folder / "outcomes", "early")
+
+
+def write_empty_tables(folder: Path, dataset: Dataset) -> None:
+    """Tables without any row: they still can be read."""
+    for table, record in dataset.shard_tables.items():
+        if not (folder / table).exists():
+            write_table(record, [], folder / table / "empty.parquet")
+
+
+def read_outcomes(folder: Path) -> pl.DataFrame:
+    return read_columns(folder, "outcomes", "row_id", "kind", "status", "stage", "reason")
 
 
 def write_by_split(dataset: Dataset, record: type[Record], rows: Sequence[Any], folder: Path, stem: str) -> None:
@@ -201,11 +232,13 @@ def count_outcomes(outcomes: pl.DataFrame) -> list[Count]:
     return [Count(**row) for row in counts.to_dicts()]
 
 
-def funnel(ledger: Ledger, dataset: Dataset, stages: Sequence[str], outcomes: pl.DataFrame) -> list[FunnelStep]:
-    """How many rows each stage was given, and how they left it."""
+def funnel(
+    ledger: Ledger, dataset: Dataset, stages: Sequence[str], outcomes: pl.DataFrame, n_rows: int
+) -> list[FunnelStep]:
+    """How many rows each stage was given, and how they left it. n_rows: that went into the first of `stages`"""
     ways = Counter(outcomes.select("kind", "stage", "status").iter_rows())
     steps = ledger.first_steps(ways)
-    given = len(ledger.row_ids)
+    given = n_rows
     for stage in stages:
         steps.append(funnel_step(ways, dataset.row_kind, stage, dataset.row_unit, given))
         given = steps[-1].passed

@@ -97,20 +97,54 @@ def extend_chain(chain: str, stage: AnyStage) -> str:
 
 
 def run_stage(
-    work: Work, shard: Shard[P], stage: Stage[P, X, R], log: Any = logger, listener: Listener | None = None
+    work: Work,
+    shard: Shard[P],
+    stage: Stage[P, X, R],
+    log: Any = logger,
+    listener: Listener | None = None,
+    ends: Ends | None = None,
 ) -> AnyPath:
     """Run a stage over a shard's living rows and return where the shard's new state is stored.
 
     listener: told how far the stage is; None: lines in the log
+    ends: of rows that this run has had in the stage already (`run_rows`); they are taken as they are
     A row that cannot be done ends as an outcome and the others go on. ServiceDown (and a full disk)
     ends the stage at once; what was done by then stays done. So do first rows that fail alike.
     """
-    rows = list(shard.rows)
-    waiting = [place for place, row in enumerate(rows) if row.outcome is None]
-    tally = Tally(f"{stage.name} {shard.shard_id}", total=len(waiting))
-    waiting.reverse()
-    failures = Failures(stage.name, tally)
+    ends = ends or Ends(stage.name)
+    after = run_rows(work, shard, stage, log, listener, ends)
+    ends.failures.judge_all_rows()
+    with unwritable_is_a_service_down(stage.name, work.root):
+        work.save_shard(after)
+    return work.state_path(after.shard_id, after.step, after.chain)
+
+
+def run_rows(
+    work: Work,
+    shard: Shard[P],
+    stage: Stage[P, X, R],
+    log: Any,
+    listener: Listener | None,
+    ends: Ends,
+    told: str = "",
+) -> Shard[P]:
+    """Run a stage over a shard's living rows, or over some of them, and return them after it; no state is stored.
+
+    ends: of rows that this run has had in the stage already; is told how the others end
+    told: what people read of the rows, if they are not the whole shard
+    """
+    rows = [row if row.outcome else ends.rows.get(row.payload.row_id, row) for row in shard.rows]
+    waiting = [
+        place for place, row in enumerate(shard.rows) if row.outcome is None and row.payload.row_id not in ends.rows
+    ]
     chain = extend_chain(shard.chain, stage)
+    after = {"step": shard.step + 1, "chain": chain}
+    if not waiting and (told or ends.rows):  # nor anything to tell
+        return shard.model_copy(update={"rows": rows, **after})
+    which = f"{told} of " if told else "other rows of " if ends.rows else ""
+    tally = Tally(f"{stage.name} {which}{shard.shard_id}", total=len(waiting))
+    waiting.reverse()
+    failures = ends.failures
     with (
         unwritable_is_a_service_down(stage.name, work.root),
         _keeping_device_time(work, stage.name, shard.shard_id, chain, tally),
@@ -128,7 +162,7 @@ def run_stage(
             for future in finished:
                 place, at_work = running.pop(future)
                 end = future.result()
-                rows[place] = end.row
+                rows[place] = ends.rows[end.row.payload.row_id] = end.row
                 tally.end(at_work, end.how, end.spent)
                 failures.add(end)
                 if end.error is not None:
@@ -137,8 +171,7 @@ def run_stage(
             look()
             failures.judge_first_rows()
         log.info("%s: %s", tally.name, tally.line())
-        failures.judge_all_rows()
-        return work.save_shard(shard.model_copy(update={"rows": rows, "step": shard.step + 1, "chain": chain}))
+    return shard.model_copy(update={"rows": rows, **after})
 
 
 @contextmanager
@@ -180,13 +213,14 @@ class Failures:
     """Tells a service that no row can do without from bad rows, by the ways in which a stage's rows ended."""
 
     stage_name: str
-    tally: Tally
+    computed: int = 0
     unexpected: list[Exception] = field(default_factory=list)
     alike: dict[str, list[Suspicion]] = field(default_factory=dict)  # by kind
     answered: bool = False
 
     def add(self, end: RowEnd) -> None:
         self.answered |= end.is_answered
+        self.computed += end.how != "reused"
         if end.error is not None:
             self.unexpected.append(end.error)
         if end.suspicion is not None:
@@ -205,11 +239,22 @@ class Failures:
 
     def judge_all_rows(self) -> None:
         """Raises ServiceDown if every row surprised; those that were reused say nothing of today."""
-        if len(self.unexpected) > 1 and len(self.unexpected) == self.tally.total - self.tally.counts["reused"]:
+        if len(self.unexpected) > 1 and len(self.unexpected) == self.computed:
             raise ServiceDown(
                 f"{self.stage_name}: all {len(self.unexpected)} rows failed, the first with {self.unexpected[0]!r}. "
                 "This is no matter of single rows: see the log, mend the cause and retry the shard."
             )
+
+
+@dataclass
+class Ends:
+    """How a stage's rows have ended in this run of their shard, where it goes through the stage in several parts."""
+
+    stage_name: str
+    rows: dict[str, Row[Any]] = field(default_factory=dict)  # as they left the stage, by row id
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.stage_name)
 
 
 def _forget_traceback(error: BaseException | None) -> None:

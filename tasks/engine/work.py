@@ -7,6 +7,7 @@ work/usage/<stage>/<k[:2]>/<key>.<try>.json  what a try at it asked of model ser
 work/device/<stage>/<shard_id>-<chain>.<try>.json    how long a run of the stage over the shard used its device
 work/shards/<shard_id>/<n>-<chain>.json      the shard's rows after n stages: the reference that crosses
                                              task borders
+work/so_far/first.json                       the rows of a run that have ended (tasks/engine/so_far.py)
 """
 
 from __future__ import annotations

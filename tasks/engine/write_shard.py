@@ -9,6 +9,7 @@ the tables of an untouched shard again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.record import content_hash, write_table
 from schemas.storage import at_once, read_whole, write_atomic
 from tasks.engine.dataset import Dataset
-from tasks.engine.shards import Shard
+from tasks.engine.shards import Row, Shard
 from tasks.engine.work import Work
 
 
@@ -49,10 +50,7 @@ def require_done(work: Work, shard_id: str, chain: str) -> ShardDone:
 
 def write_shard(work: Work, shard: Shard[Any], dataset: Dataset) -> ShardDone:
     """Write a finished shard's tables. Same rows, same bytes."""
-    tables: dict[str, list[Any]] = {name: [] for name in dataset.shard_tables}
-    for of_clip in at_once(work.root, lambda row: dataset.row_tables(work, row), shard.rows):
-        for name, rows in of_clip.items():
-            tables[name] += rows
+    tables = tables_of(work, shard.rows, dataset)
     folder = "tables-" + content_hash([r.model_dump(mode="json") for r in shard.rows], length=12)
     for name, record in dataset.shard_tables.items():
         write_table(record, tables[name], work.shard_path(shard.shard_id, f"{folder}/{name}.parquet"))
@@ -60,6 +58,15 @@ def write_shard(work: Work, shard: Shard[Any], dataset: Dataset) -> ShardDone:
     done = ShardDone(shard_id=shard.shard_id, folder=folder, tables=n_rows, retryable=shard.retryable)
     write_atomic(work.shard_path(shard.shard_id, _done_name(shard.chain)), done.model_dump_json().encode())
     return done
+
+
+def tables_of(work: Work, rows: Sequence[Row[Any]], dataset: Dataset) -> dict[str, list[Any]]:
+    """The rows of all tables of some rows that have ended."""
+    tables: dict[str, list[Any]] = {name: [] for name in dataset.shard_tables}
+    for of_row in at_once(work.root, lambda row: dataset.row_tables(work, row), rows):
+        for name, of_table in of_row.items():
+            tables[name] += of_table
+    return tables
 
 
 def _done_name(chain: str) -> str:

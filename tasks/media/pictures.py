@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -17,6 +18,15 @@ from tasks.media.container import UnreadableVideo
 from tasks.media.decoding import VideoInfo
 
 MAX_CLIP_BYTES = 6 * 2**30  # decoded: 41 s of 1080p at 25 frames/s; a worker holds one for each row at work
+
+
+def too_large(frames: str, n_bytes: int) -> RowFailed:
+    return RowFailed(
+        "clip_too_large",
+        f"{frames} are {n_bytes / 2**30:.1f} GiB decoded, the limit is {MAX_CLIP_BYTES / 2**30:.1f}; cut shorter clips "
+        "(max_clip_s) or read smaller frames (max_side)",
+        retryable=False,
+    )
 
 
 class Scaler:
@@ -66,6 +76,21 @@ class Painter:
     def rgb(self, picture: av.VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8."""
         return np.ascontiguousarray(self._orientation.upright(self._scaler.array(picture)))
+
+
+def shrunk(rgb: np.ndarray, max_side: int | None) -> np.ndarray:
+    """(H, W, 3) uint8 -> with the longer side at most max_side px; never larger than given.
+
+    From the picture at its full size, so that it is the same whatever decoded it; pixels stay where they are.
+    """
+    height, width = rgb.shape[:2]
+    size = fit(width, height, max_side)
+    return rgb if size == (width, height) else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+
+
+def max_side_of(width: int, height: int, short_side: int) -> int:
+    """The `max_side` in px that makes a picture's shorter side at most short_side."""
+    return round(max(width, height) * min(1.0, short_side / min(width, height)))
 
 
 def fit(width: int, height: int, max_side: int | None) -> tuple[int, int]:

@@ -19,11 +19,14 @@ import numpy as np
 
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
+from schemas.regular_files import kept_while_unchanged
 from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo
 from tasks.media.container import opened
 from tasks.media.decoding import DecodedFrame, Decoding, VideoInfo, clock_of, decode_span, probe
-from tasks.media.pictures import MAX_CLIP_BYTES, Painter
+from tasks.media.pictures import MAX_CLIP_BYTES, Painter, fit, shrunk, too_large
+
+SEEK_FROM_FRAME = 100  # frames asked for from there on are sought: decoding all before them would take longer
 
 
 def survey(video: Path | bytes) -> tuple[VideoInfo, int]:
@@ -71,18 +74,23 @@ def read_frames(
     """Frames of a clip, of its size: (N, H, W, 3) uint8 RGB, all clip.n_frames or the asked ones.
 
     indices: some, increasing, in [0, clip.n_frames)
-    Decodes up to the last one asked for and keeps nothing else.
+    max_side: in px, bounds the longer side; it never enlarges
+    Decodes up to the last one asked for and keeps nothing else; far into the clip, from a keyframe before the first.
     Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES, or all are read and are not n_frames.
     """
     indices = chosen_frames(clip, indices)
-    painter = Painter(probe(path), max_side, (clip.width, clip.height))
-    pictures = allocate(clip, len(indices), painter.height, painter.width)
+    painter = Painter(probe(path), None, (clip.width, clip.height))
+    pictures = allocate(clip, len(indices), max_side)
     wanted = {frame: row for row, frame in enumerate(indices)}
-    n_seen = 0
+    n_seen, start, end = 0, clip.start.fraction, clip.end.fraction
+    if indices[0] >= SEEK_FROM_FRAME:
+        times = frame_times(path, start, end)
+        require_count(clip, len(times))
+        n_seen, start = indices[0], times[indices[0]]
     n_read = clip.n_frames if len(indices) == clip.n_frames else indices[-1] + 1
-    for frame in counted(decode_span(path, clip.start.fraction, clip.end.fraction), "frames read", n_read):
+    for frame in counted(decode_span(path, start, end), "frames read", n_read - n_seen):
         if n_seen in wanted:
-            pictures[wanted[n_seen]] = painter.rgb(frame.picture)
+            pictures[wanted[n_seen]] = shrunk(painter.rgb(frame.picture), max_side)
         n_seen += 1
         if len(indices) < clip.n_frames and n_seen > indices[-1]:
             return pictures
@@ -90,10 +98,17 @@ def read_frames(
     return pictures
 
 
-def decode_bytes(data: bytes, indices: Sequence[int] | None = None) -> np.ndarray:
+@kept_while_unchanged(64)
+def frame_times(path: Path, start: Fraction, end: Fraction) -> tuple[Fraction, ...]:
+    """The times of the frames in [start, end), s: one pass that converts none. Raises UnreadableVideo."""
+    return tuple(frame.time for frame in counted(decode_span(path, start, end), "frames timed"))
+
+
+def decode_bytes(data: bytes, indices: Sequence[int] | None = None, max_side: int | None = None) -> np.ndarray:
     """Frames of a video that is held in memory: (N, H, W, 3) uint8 RGB, all or the asked ones.
 
     indices: increasing; decodes up to the last one, so that damage behind it is not noticed
+    max_side: in px, bounds the longer side; it never enlarges
     Raises UnreadableVideo; RowFailed if the frames would exceed MAX_CLIP_BYTES; IndexError if the video ends before
     the last one.
     """
@@ -102,7 +117,8 @@ def decode_bytes(data: bytes, indices: Sequence[int] | None = None) -> np.ndarra
         decoding = Decoding(container, stream, clock)
         frames = decoding.frames()
         first = next(frames)
-        return _paint(itertools.chain([first], frames), Painter(decoding.info(first.picture), None), indices)
+        painter = Painter(decoding.info(first.picture), None)
+        return _paint(itertools.chain([first], frames), painter, indices, max_side)
 
 
 def read_video(video: ClipVideo, indices: Sequence[int] | None = None, max_side: int | None = None) -> np.ndarray:
@@ -158,20 +174,18 @@ def require_count(clip: Clip, n_frames: int) -> None:
         )
 
 
-def allocate(clip: Clip, n: int, height: int, width: int) -> np.ndarray:
-    """(n, height, width, 3) uint8. Raises RowFailed if that exceeds MAX_CLIP_BYTES."""
+def allocate(clip: Clip, n: int, max_side: int | None) -> np.ndarray:
+    """(n, H, W, 3) uint8 for frames of a clip. Raises RowFailed if that exceeds MAX_CLIP_BYTES."""
+    width, height = fit(clip.width, clip.height, max_side)
     n_bytes = n * height * width * 3
     if n_bytes > MAX_CLIP_BYTES:
-        raise RowFailed(
-            "clip_too_large",
-            f"{clip.clip_id}: {n} frames of {width}x{height} are {n_bytes / 2**30:.1f} GiB decoded, the limit is "
-            f"{MAX_CLIP_BYTES / 2**30:.1f}; cut shorter clips (max_clip_s) or read smaller frames (max_side)",
-            retryable=False,
-        )
+        raise too_large(f"{clip.clip_id}: {n} frames of {width}x{height}", n_bytes)
     return np.empty((n, height, width, 3), np.uint8)
 
 
-def _paint(frames: Iterable[DecodedFrame], painter: Painter, indices: Sequence[int] | None) -> np.ndarray:
+def _paint(
+    frames: Iterable[DecodedFrame], painter: Painter, indices: Sequence[int] | None, max_side: int | None = None
+) -> np.ndarray:
     """(N, H, W, 3) uint8 RGB: all frames, or the asked ones; those between are decoded and not converted."""
     wanted = None if indices is None else set(indices)
     stop = None if indices is None else max(indices, default=-1) + 1
@@ -179,7 +193,7 @@ def _paint(frames: Iterable[DecodedFrame], painter: Painter, indices: Sequence[i
     for number, frame in enumerate(itertools.islice(frames, stop)):
         if wanted is None or number in wanted:
             painter.require_room(len(pictures) + 1)
-            pictures.append(painter.rgb(frame.picture))
+            pictures.append(shrunk(painter.rgb(frame.picture), max_side))
     if not pictures or (indices is not None and len(pictures) != len(indices)):
         raise IndexError(f"asked for frames {'all' if indices is None else list(indices)}, found {len(pictures)}")
     return np.stack(pictures)

@@ -22,6 +22,7 @@ from schemas.candidate import Box
 from schemas.mask_track import MaskTrack, decode_mask
 from schemas.outcome import RowFailed
 from schemas.storage import AnyPath, write_atomic
+from tasks.engine.progress import counted
 from tasks.engine.snapshots import ClipVideo, Snapshot, SnapshotError
 from tasks.media.encoding import encode_video
 from tasks.media.video import iter_frames
@@ -80,7 +81,7 @@ def draw_film(
     def painted() -> Iterator[np.ndarray]:
         n_seen = 0
         frames = iter_frames(video.source, video.start, video.end, max_side=MAX_SIDE_PX, size=video.size)
-        for index, (_, frame) in enumerate(frames):
+        for index, (_, frame) in enumerate(counted(frames, f"frames of the film of {clip_id}", n_frames)):
             n_seen += 1
             if index >= n_frames or (index % step and index not in stills):
                 continue

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 
@@ -23,12 +23,34 @@ from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.charts import columns, word_bars
 from tasks.pages.funnel import EndedGroup, funnel_bars
 from tasks.pages.usage import MAX_SHARDS, USAGE_FILE, StageDevice, StageUsage, usage_report
+from tasks.pages.views import evenly_spaced
 from tasks.pages.wording import counted, percent, score, shorten, signed, thousands
+
+T = TypeVar("T")
 
 TEMPLATE = "report.html.j2"  # of a dataset's room
 SCRIPT = "film.js.j2"  # the one script of a page
 FILTERS = {f.__name__: f for f in (counted, percent, score, shorten, signed, thousands)}
+RELOAD_S = 20  # how often the page of an unfinished run loads itself again
+MAX_SHOWN_SO_FAR = 4  # clips with pictures on such a page: it is drawn again and again
 CHARTS = {f.__name__: f for f in (columns, word_bars)}
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that goes on, on the page of what it has done so far.
+
+    written:   when, for people
+    n_rows:    rows that there are: those on the page and those still to be done
+    n_earlier: rows that an earlier run had done, which are not on the page
+    n_charted: rows on the page that its pictures and charts are of, the newest
+    """
+
+    written: str
+    n_rows: int
+    n_earlier: int
+    n_charted: int
+    reload_s: int = RELOAD_S
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,7 @@ class PageContext:
     prices: what their tokens cost; without prices the page tells only how many there were
     device: how long stages used their devices: `read_device_times`
     truth:  how the result compares with the truth, if there is any
+    unfinished: the run that still makes it; None for a snapshot that is published
     """
 
     work: Work
@@ -47,6 +70,17 @@ class PageContext:
     prices: TokenPrices = field(default_factory=TokenPrices)
     device: Sequence[StageDevice] = ()
     truth: TruthReport | None = None
+    unfinished: Unfinished | None = None
+
+    def choose(self, items: Sequence[T], most: int) -> list[T]:
+        """Which of the items are shown: spread evenly; of an unfinished run the newest, and these first."""
+        if self.unfinished is None:
+            return evenly_spaced(items, most)
+        return list(reversed(items[max(0, len(items) - self.most(most)) :]))
+
+    def most(self, usually: int) -> int:
+        """How many clips are shown with pictures."""
+        return usually if self.unfinished is None else min(usually, MAX_SHOWN_SO_FAR)
 
 
 def write_page(
@@ -79,6 +113,7 @@ def write_page(
             usage_file=USAGE_FILE,
             max_shards=MAX_SHARDS,
             device=context.device,
+            unfinished=context.unfinished,
             root=shlex.quote(str(snapshot.folder.parent.parent)),  # the flow's --root holds the snapshots' folder
             **values,
         )

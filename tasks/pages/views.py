@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -53,9 +54,13 @@ class ClipView(View):
 
 
 def make_views(make: Callable[[T], U], clips: Iterable[T]) -> list[U]:
-    """A view of each clip, in order, on all cores: decoding and encoding release the GIL."""
+    """A view of each clip, in order, on all cores: decoding and encoding release the GIL.
+
+    What a clip's view tells of its progress is told of the step that runs.
+    """
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(make, clips))
+        in_step = [(copy_context(), clip) for clip in clips]
+        return list(pool.map(lambda one: one[0].run(make, one[1]), in_step))
 
 
 def evenly_spaced(items: Sequence[T], n: int) -> list[T]:

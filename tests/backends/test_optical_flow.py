@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from schemas.candidate import Anchor, Box
-from schemas.mask_track import decode_masks
-from tasks.backends.optical_flow import SHORT_SIDE_PX, FlowPropagator
+from schemas.grounding import Wanted
+from schemas.mask_track import decode_masks, encode_mask
+from tasks.backends.optical_flow import SHORT_SIDE_PX, FlowPropagator, cut, walk
+from tasks.backends.optical_flow import frames as flow_frames
 from tasks.backends.optical_flow.frames import ScaledClip
 from tasks.backends.optical_flow.plate import Guess, Plate
+from tasks.backends.optical_flow.shapes import centroid
+from tasks.engine.progress import AtWork, LogLines
+from tasks.media import footage
+from tasks.media.footage import LazyFrames
+from tasks.media.pictures import max_side_of, shrunk
+from tests.support.clock import Clock
 
 HEIGHT, WIDTH = 144, 256
 RED, BLUE, GREEN, GREY = (205, 40, 45), (40, 70, 200), (30, 150, 60), (95, 95, 100)
@@ -189,6 +200,92 @@ def test_large_frames_are_worked_on_small_and_come_back_at_their_size():
     found = propagate(frames, anchor("id1", large, 0))["id1"]
     assert found.shape == large.shape
     assert iou(found, large).min() > 0.95
+
+
+@pytest.mark.parametrize("shape", [(1080, 1920), (721, 1283), (1279, 719), (541, 541)])
+def test_masks_of_reduced_frames_lie_exactly_on_the_clips_own_pixels(shape):
+    height, width = shape
+    full, truth = background(2, height, width), disc((0.41 * width, 0.57 * height), min(shape) / 5, height, width)
+    full[truth] = RED
+    frames = np.stack([shrunk(full, max_side_of(width, height, SHORT_SIDE_PX))] * 2)
+    clip = ScaledClip(frames, shape)
+    assert min(clip.height, clip.width) == SHORT_SIDE_PX
+    reduced = cv2.resize(truth.astype(np.float32), (clip.width, clip.height), interpolation=cv2.INTER_AREA) > 0.5
+    grown = decode_masks([clip.full_size(encode_mask(reduced))], height, width)
+    assert iou(grown, truth[None]).min() > 0.99
+    tracked = decode_masks(FlowPropagator().propagate(frames, [anchor("id1", truth[None], 0)], shape)["id1"], *shape)
+    assert iou(tracked, np.stack([truth] * 2)).min() > 0.97
+    # If one side took pixels' corners for their centres, it would be half a pixel or more.
+    for found in (*grown, *tracked):
+        np.testing.assert_allclose(centroid(found), centroid(truth), atol=0.2)
+
+
+@pytest.mark.parametrize("shape", [(721, 1283), (1080, 1920), (1000, 563)])
+def test_masks_that_share_a_border_share_none_of_its_pixels_at_the_clips_size(shape):
+    height, width = shape
+    small = ScaledClip(np.zeros((1, *shape, 3), np.uint8))
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(small.height, small.width)), (0, 0), 2)
+    one = noise > 0
+    one[::2, : small.width // 4] = True  # single lines too
+    large = [decode_masks([small.full_size(encode_mask(mask))], height, width)[0] for mask in (one, ~one)]
+    assert not (large[0] & large[1]).any()
+    assert (large[0] | large[1]).mean() > 0.9
+
+
+class SlowFilm:
+    """Frames of which a part is in memory at a time, as LazyFrames has them; reading, flow and cuts take time."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self.n_frames, self.size, self._frames = len(frames), frames.shape[1:3], frames
+        self.parts: list[range] = []
+
+    span: list[object] = []  # noqa: RUF012
+    wanted = Wanted("", [], [])
+
+    def frames(self, indices: Sequence[int] | None = None, max_side_px: int | None = None) -> np.ndarray:
+        assert isinstance(indices, range)
+        self.parts.append(indices)
+        return self._frames[indices.start : indices.stop]
+
+
+def test_a_clip_of_which_a_part_is_in_memory_has_the_same_masks(monkeypatch):
+    frames, (red, blue) = scene(20, lambda t: [(disc((40 + 5 * t, 70), 18), RED), (disc((200 - 4 * t, 78), 18), BLUE)])
+    anchors = [anchor("red", red, 3), anchor("blue", blue, 12)]
+    whole = FlowPropagator().propagate(frames, anchors)
+    monkeypatch.setattr(footage, "HELD_BYTES", 6 * frames[0].nbytes)
+    film = SlowFilm(frames)
+    lazy = LazyFrames(film, SHORT_SIDE_PX)
+    assert FlowPropagator().propagate(lazy, anchors, film.size) == whole
+    assert max(len(part) for part in film.parts) == 6
+    assert len(film.parts) <= 5 * 4, "each part at most once for the guess, a walk or the end"
+
+
+def test_a_slow_machine_is_never_silent_for_long(monkeypatch):
+    """Whatever of a row takes long, a line comes within ten seconds, and says where it is."""
+    clock, lines = Clock(), []
+
+    def slow(module, name, seconds):
+        function = getattr(module, name)
+
+        def slowed(*args, **kwargs):
+            clock.now_s += seconds
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, slowed)
+
+    for place, name, seconds in [
+        (flow_frames, "dense_flow", 2), (cut, "grabcut", 1), (flow_frames, "smoothed", 0.3), (walk, "shared_out", 2),
+        (flow_frames.ScaledClip, "full_size", 3),
+    ]:  # fmt: skip
+        slow(place, name, seconds)
+    frames, (red, blue) = scene(12, lambda t: [(disc((40 + 5 * t, 70), 18), RED), (disc((120 - 4 * t, 78), 18), BLUE)])
+    log = SimpleNamespace(info=lambda form, *values: lines.append((clock.now_s, form % values)))
+    row = AtWork("clip-1", clock)
+    with LogLines(log, clock).follow(row) as row.look:
+        row.run(FlowPropagator().propagate, frames, [anchor("red", red, 0), anchor("blue", blue, 11)])
+    assert max(b - a for (a, _), (b, _) in pairwise([(100.0, ""), *lines, (clock.now_s, "")])) <= 10
+    for where in ("frames forward", "frames backward", "masks of"):
+        assert any(re.search(rf"clip-1: \d+ of 12 {where}", line) for _, line in lines), lines
 
 
 def test_a_figure_of_several_colours_pushes_a_box_behind_a_post():

@@ -67,7 +67,7 @@ def pictures(frames: np.ndarray) -> Any:
     """(N, 3, side, side): all frames as the networks get them."""
     import torch
 
-    shown = native.DeviceClip(frames, torch.device("cpu"), offload=False)
+    shown = native.DeviceClip(list(frames), frames.shape[1:3], torch.device("cpu"), offload=False)
     return torch.stack([shown.picture(t, SIDE) for t in range(len(frames))])
 
 
@@ -133,7 +133,7 @@ def test_frames_are_resized_as_pillow_does(shape):
     from PIL import Image
 
     frame = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    picture = native.DeviceClip(frame[None], torch.device("cpu"), offload=False).picture(0, SIDE).numpy()
+    picture = native.DeviceClip([frame], shape, torch.device("cpu"), offload=False).picture(0, SIDE).numpy()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     levels = (picture.transpose(1, 2, 0) * std + mean) * 255
     pillows = np.asarray(Image.fromarray(frame).resize((SIDE, SIDE)), float)

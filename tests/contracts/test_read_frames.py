@@ -15,6 +15,7 @@ from tasks.backends.decord_reader import UnsupportedByDecord
 from tasks.backends.frame_readers import frame_reader
 from tasks.engine.snapshots import ClipVideo
 from tasks.media.container import UnreadableVideo
+from tasks.media.pictures import shrunk
 from tasks.media.video import FrameReader, iter_frames, read_video
 from tests.support import hostile
 from tests.support.builders import make_clip
@@ -71,6 +72,9 @@ def test_spans_are_the_same_bits(reader: FrameReader, readable: Path) -> None:
     np.testing.assert_array_equal(reader.read_frames(readable, clip, range(len(within))), within)
     np.testing.assert_array_equal(reader.read_frames(readable, clip, [0, 4]), within[[0, 4]])
     np.testing.assert_array_equal(reader.read_video(ClipVideo(readable, start, end), [2]), within[[2]])
+    # Keys do not name the reader, so what stages read at a smaller size has to be the same bits as well.
+    smaller = reader.read_frames(readable, clip, [0, 4], max_side=60)
+    np.testing.assert_array_equal(smaller, [shrunk(frame, 60) for frame in within[[0, 4]]])
 
 
 def test_another_size_is_as_asked_and_shows_the_same(reader: FrameReader, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from schemas.record import StageResult, column, content_hash
 from schemas.source import Source
 from schemas.usage import Usage, count_usage
 from tasks.engine.shards import Row, Shard, load_shard
-from tasks.engine.stage import Stage, chain_of, recall, run_stage, state_path
+from tasks.engine.stage import Ends, Stage, chain_of, recall, run_rows, run_stage, state_path
 from tasks.engine.work import Work
 
 
@@ -449,3 +450,53 @@ def test_with_many_threads_only_the_rows_at_work_are_paid_for(work: Work) -> Non
     with pytest.raises(ServiceDown, match="rows failed alike"):
         run(work, counter, "".join(captions))
     assert 5 <= len(counter.calls) <= 5 + 2 * 8
+
+
+# --- Some rows before the others ---------------------------------------------------------------
+
+
+def in_parts(work: Work, counter: Counter, *parts: str) -> Shard[Source]:
+    """A shard whose rows go through the stage part by part; the last part, with the shard."""
+    ends, log = Ends("measure"), logging.getLogger(__name__)
+    shard = Shard[Source].of([source(c) for c in "".join(parts)])
+    for part in parts[:-1]:
+        some = shard.model_copy(update={"rows": [row for row in shard.rows if row.payload.caption in part]})
+        run_rows(work, some, counter.stage(), log, None, ends, "first rows")
+    return load_shard(run_stage(work, shard, counter.stage(), log, ends=ends), Source)
+
+
+def test_rows_that_went_first_are_taken_as_they_ended(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    unreadable = {"b": RowFailed("unreadable_reply", "no JSON", retryable=True), "c": RowRejected("too_short")}
+    counter = Counter(**unreadable)
+    with caplog.at_level("INFO", __name__):
+        parted = in_parts(work, counter, "a", "bc", "de")
+    assert counter.calls == [*"abcde"]  # what failed is not asked twice
+    shard_id = parted.shard_id
+    assert [message.partition(" in ")[0] for message in caplog.messages] == [
+        f"measure first rows of {shard_id}: 1/1 rows (1 done)",
+        f"measure first rows of {shard_id}: 2/2 rows (1 failed, 1 rejected)",
+        f"measure other rows of {shard_id}: 2/2 rows (2 done)",
+    ]
+    again = Counter(**unreadable)
+    assert run(work, again, "abcde") == parted  # the state is that of a shard that went at once
+    assert again.calls == ["b"]
+
+
+@pytest.mark.logs_errors
+def test_a_part_in_which_every_row_surprises_is_no_dead_service_but_the_whole_is(work: Work) -> None:
+    surprise = {c: ZeroDivisionError(c) for c in "ab"}
+    assert [row.outcome.status for row in in_parts(work, Counter(**surprise), "ab", "c").rows if row.outcome] == [
+        "failed",
+        "failed",
+    ]
+    with pytest.raises(ServiceDown, match="measure: all 2 rows failed"):
+        in_parts(work, Counter(**surprise), "a", "b")
+
+
+def test_first_rows_that_fail_alike_are_counted_over_all_parts(work: Work) -> None:
+    dead = Suspicion(alike="500", max_rows=3, told="Is the server up?")
+    fails = {c: RowFailed("server_error", "500", retryable=True, suspicion=dead) for c in "abcde"}
+    counter = Counter(**fails)
+    with pytest.raises(ServiceDown, match="3 rows failed alike before any was answered"):
+        in_parts(work, counter, "a", "bcde")
+    assert counter.calls == [*"abc"]

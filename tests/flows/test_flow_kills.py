@@ -46,8 +46,8 @@ from tests.support.stages import MATRIX11K_STAGES
 pytestmark = pytest.mark.slow
 
 STAGES = (
-    *("read_manifest", "split_scenes", "extract_triplets", "ground_instances", "propagate_masks", "check_tracks"),
-    *("write_shard", "publish_snapshot", "write_report"),
+    *("read_manifest", "split_scenes", "first_rows", "extract_triplets", "ground_instances", "propagate_masks"),
+    *("check_tracks", "write_shard", "publish_snapshot", "write_report"),
 )
 # After the tables of one shard comes another shard or, after the last one, the snapshot.
 FOLLOWING = dict(pairwise(STAGES)) | {"write_shard": None, "write_report": None}
@@ -154,7 +154,7 @@ class Progress:
         elif re.search(r" clips in \d+ shards, 0 of them to do", line):
             self.stage = "publish_snapshot"
         elif re.search(r" clips in \d+ shards,|split_scenes: 0 of", line):
-            self.stage = "extract_triplets"
+            self.stage = "first_rows"
         elif shard := re.search(r" shard (\d+) of (\d+): ", line):
             self._is_last_shard = shard[1] == shard[2]
             self.stage = self.stage or "extract_triplets"

@@ -43,7 +43,18 @@ CLIPS = Path(os.environ.get("TRIPTYCH_CLIPS", REPOSITORY.parent / "shared" / "cl
 
 # Random masks come and go: what is tested is the way, not the masks.
 LENIENT = CheckConfig(
-    min_presence=0.01, max_gap=1, min_area=0, max_area=1, max_swell=1, max_leaps=1, max_duplicate_iou=1
+    min_presence=0.01,
+    max_gap=1,
+    min_area=0,
+    max_area=1,
+    max_swell=1,
+    max_leaps=1,
+    max_duplicate_iou=1,
+    max_swallowed=1,
+    min_outline=0,
+    min_likeness=0,
+    min_return_iou=0,
+    min_confirmed=0,
 )
 
 
@@ -104,6 +115,8 @@ def test_every_production_backend_at_once(networks, tmp_path, monkeypatch) -> No
             "ground_instances.detector": "groundingdino",
             "ground_instances.verifier": "openai",
             "propagate_masks": "sam2",
+            "check_tracks.propagator": "sam2",
+            "check_tracks.verifier": "openai",
         }
         # What becomes of random masks is chance; that every clip got one a frame and an end is not.
         assert {stage for _, stage, _ in ends(snapshot).values()} == {"check_tracks"}

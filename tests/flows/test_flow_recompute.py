@@ -174,9 +174,11 @@ def test_one_changed_caption_computes_its_row_only(config: CurateMatrix11k) -> N
     assert {s: dict(videos) for s, videos in computed_for(config, snapshot, made).items()} == {
         "extract_triplets": {SCENES[0].video: 1},
         "ground_instances": {SCENES[0].video: 1},
+        "check_tracks": {SCENES[0].video: 1},
     }
-    # The same anchors on the same pictures: no new mask. The source is another one, and so is cut again.
-    assert made.counts == {"split_scenes": 1, "extract_triplets": 1, "ground_instances": 1}
+    # The same anchors on the same pictures: no new mask. The source is another one, and so is cut again. The verifier
+    # is given the caption, and asked again.
+    assert made.counts == {"split_scenes": 1, "extract_triplets": 1, "ground_instances": 1, "check_tracks": 1}
 
 
 def test_one_changed_video_computes_its_row_only(config: CurateMatrix11k) -> None:

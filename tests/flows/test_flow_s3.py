@@ -47,6 +47,8 @@ from tests.support.s3_server import S3Server, bucket, s3, s3_server  # noqa: F40
 from tests.support.scene_runs import simulate_here, tiny_scenes
 from tests.support.snapshots import latest_folder
 
+pytestmark = pytest.mark.slow
+
 # Accepted, rejected by its caption, rejected by grounding.
 FEW_SCENES = (SCENES[0], SCENES[3], SCENES[4])
 MANIFEST, ROOT = "s3://videos/in/manifest.jsonl", "s3://videos/data"
@@ -126,7 +128,6 @@ def test_simulated_clips_in_a_bucket_are_those_of_a_disk_with_a_report(
     assert {"index.html"} < {path.name for path in list_files(page)}
 
 
-@pytest.mark.slow
 def test_samples_in_a_bucket_are_those_of_a_disk_with_a_report_and_given_videos_are_read_from_one(
     s3: S3Server,  # noqa: F811
     bucket: AnyPath,  # noqa: F811
@@ -269,7 +270,6 @@ def table_in_store(snapshot: AnyPath, name: str) -> pl.DataFrame:
 # --- With Prefect ------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_killed_command_publishes_what_an_unkilled_one_does(
     uploaded: S3Server, expected: Path, tmp_path: Path
 ) -> None:
@@ -301,7 +301,6 @@ def run_to_end(arguments: list[str], env: dict[str, str]) -> str:
     return str(said)
 
 
-@pytest.mark.slow
 def test_deployed_workers_share_nothing_but_the_bucket(uploaded: S3Server, expected: Path, tmp_path: Path) -> None:
     parameters = config(dispatch={"deployment": "curate-matrix11k-shard/default", "poll_s": 1}, shard_size=2)
     with PrefectStack(tmp_path, uploaded.env) as stack:

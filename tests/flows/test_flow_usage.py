@@ -162,6 +162,7 @@ def test_rejected_rows_are_paid_for_too(config: CurateMatrix11k, monkeypatch: py
     assert report.whole.verification.n_asked == server.calls - N_LLM
 
 
+@pytest.mark.slow
 def test_failed_rows_retries_and_earlier_runs_are_paid_for_too(
     config: CurateMatrix11k, monkeypatch: pytest.MonkeyPatch
 ) -> None:

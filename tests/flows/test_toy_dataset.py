@@ -56,20 +56,23 @@ def test_it_is_planned_sharded_published_and_read(tmp_path: Path) -> None:
 
 
 def test_killed_in_the_midst_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    curate_toy.fn(config_for(tmp_path / "whole", report=False))
-    killed = config_for(tmp_path / "killed", report=False)
+    curate_toy.fn(config_for(tmp_path / "whole"))
+    killed = config_for(tmp_path / "killed")
     environment = os.environ | {"TOY_KILL": "the boy", "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", RUN, killed.model_dump_json()]
     died = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False, capture_output=True)
     assert died.returncode == -signal.SIGKILL
     n_kept = len(list((tmp_path / "killed" / "work" / "rows").rglob("*.json")))
     assert 0 < n_kept < 6
+    preview = tmp_path / "killed" / "reports" / "preview" / "index.html"
+    assert "1 of 6 rows has ended" in preview.read_text()
     assert (tmp_path / "killed" / RUNNING).is_file()
     began_s = time.monotonic()
-    curate_toy.fn(killed)  # at once: the dead process holds the root no more
+    snapshot = curate_toy.fn(killed)  # at once: the dead process holds the root no more
     assert time.monotonic() - began_s < SILENCE_S / 2
     assert not (tmp_path / "killed" / RUNNING).exists()
     assert contents(tmp_path / "killed" / "snapshots") == contents(tmp_path / "whole" / "snapshots")
+    assert f"../{snapshot.name}/index.html" in preview.read_text()
 
 
 def test_its_commands_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

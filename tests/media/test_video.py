@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from schemas.clip import Clip
 from schemas.outcome import RowFailed
 from schemas.record import Rational
-from tasks.media import pictures
+from tasks.media import pictures, video
 from tasks.media.container import UnreadableVideo
-from tasks.media.decoding import probe
+from tasks.media.decoding import decode_span, probe
 from tasks.media.video import decode_bytes, iter_frames, read_frames, sample_indices, survey
 from tests.support import hostile
 
@@ -46,6 +46,33 @@ def test_read_frames_gives_the_asked_ones(tmp_path: Path) -> None:
     for indices in ([3, 30], [-1, 3], [3, 3], []):
         with pytest.raises(ValueError, match="do not increase"):
             read_frames(path, clip, indices)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"x264-params": "open-gop=1:bframes=3"}, {"x264-params": "keyint=300:bframes=2"}, {"x264-params": "keyint=1"}],
+    ids=["open groups", "a key frame at the start only", "key frames only"],
+)
+def test_frames_far_into_a_clip_are_the_same_bits_and_cost_less(
+    tmp_path: Path, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "SEEK_FROM_FRAME", 20)
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(120), options=options)
+    clip = clip_of(Fraction(1, 2), Fraction(4), 105)
+    whole = read_frames(path, clip)
+    asked: list[Fraction | None] = []
+    monkeypatch.setattr(video, "decode_span", lambda *span: asked.append(span[1]) or decode_span(*span))
+    for indices in ([19, 21], [20], [41, 50, 104], range(60, 80)):
+        np.testing.assert_array_equal(read_frames(path, clip, indices), whole[indices])
+    begin = Fraction(1, 2)
+    assert asked == [begin, begin, *(begin + Fraction(first, 30) for first in (20, 41, 60))], "times are learnt once"
+
+
+def test_a_clip_that_lost_frames_is_noticed_far_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "SEEK_FROM_FRAME", 20)
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.numbered(60))
+    with pytest.raises(RowFailed, match="frame_count_changed"):
+        read_frames(path, clip_of(Fraction(1, 2), Fraction(3, 2), 31), [25])
 
 
 @pytest.mark.parametrize("n_frames", [29, 31])
@@ -94,6 +121,14 @@ def test_some_frames_of_a_video_in_memory(tmp_path: Path) -> None:
     for indices in ([59, 60], [60], []):
         with pytest.raises(IndexError, match="asked for frames"):
             decode_bytes(data, indices)
+
+
+def test_a_video_in_memory_at_a_smaller_size_shows_what_its_file_does(tmp_path: Path) -> None:
+    path = hostile.make_video(tmp_path / "a.mp4", hostile.shots([12]))
+    frames = decode_bytes(path.read_bytes(), [3, 7], max_side=80)
+    np.testing.assert_array_equal(
+        frames, read_frames(path, clip_of(Fraction(0), Fraction(12, 30), 12), [3, 7], max_side=80)
+    )
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])

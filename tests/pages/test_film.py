@@ -16,6 +16,8 @@ from tasks.media.encoding import encode_video
 from tasks.media.video import iter_frames
 from tasks.pages import film
 from tasks.pages.film import draw_film, film_step
+from tasks.pages.views import make_views
+from tests.support.told import told_by
 
 N_FRAMES = 9
 
@@ -57,6 +59,16 @@ def test_without_stills_there_is_no_poster(tmp_path: Path) -> None:
 def test_large_frames_are_made_small_before_they_are_painted(tmp_path: Path) -> None:
     drawn = draw_film("clip-1", grey_video(960, 320), N_FRAMES, Fraction(12), paint_number, tmp_path)
     assert (drawn.width, drawn.height) == (480, 160)
+
+
+def test_each_frame_of_a_film_is_told_wherever_it_is_drawn(tmp_path: Path) -> None:
+    def draw(clip_id: str) -> None:
+        draw_film(clip_id, grey_video(), N_FRAMES, Fraction(12), paint_number, tmp_path)
+
+    told = told_by(make_views, draw, ["clip-1", "clip-2"])
+    for clip_id in ("clip-1", "clip-2"):
+        texts = [f"{n} of {N_FRAMES} frames of the film of {clip_id}" for n in range(N_FRAMES + 1)]
+        assert [text for text in told if text.endswith(clip_id)] == texts
 
 
 @pytest.mark.parametrize("n_frames", [N_FRAMES - 1, N_FRAMES + 1])

@@ -25,12 +25,13 @@ from __future__ import annotations
 import os
 
 import cv2
-import numpy as np
 
 from schemas.candidate import Anchor, check_anchor
 from tasks.backends.optical_flow.frames import SHORT_SIDE_PX, ScaledClip
 from tasks.backends.optical_flow.plate import Guess
 from tasks.backends.optical_flow.walk import Target, directions, settle_overlaps, walk_clip
+from tasks.engine.progress import counted
+from tasks.media.footage import Frames
 
 __all__ = ["SHORT_SIDE_PX", "FlowPropagator"]
 
@@ -38,28 +39,37 @@ __all__ = ["SHORT_SIDE_PX", "FlowPropagator"]
 class FlowPropagator:
     """The embedded `Propagator`. Stateless: one object may serve several threads."""
 
+    short_side_px: int = SHORT_SIDE_PX
+
     def __init__(self) -> None:
         self.identity: dict[str, str] = {
             "backend": "flow",
-            "model": "dis-grabcut-2",
+            "model": "dis-grabcut-3",
             "short_side_px": str(SHORT_SIDE_PX),
             "opencv": cv2.__version__,
         }
         self.concurrency: int = os.cpu_count() or 1
 
-    def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
-        """frames (N, H, W, 3) uint8 RGB -> {instance_id: N COCO run lengths}.
+    def propagate(
+        self, frames: Frames, anchors: list[Anchor], size: tuple[int, int] | None = None
+    ) -> dict[str, list[str]]:
+        """N frames, uint8 RGB -> {instance_id: N COCO run lengths}, of the clip's size, or else the frames'.
 
         An instance gets empty masks if nothing stands out in its anchor's box; the others are not affected.
         Raises RowFailed("bad_anchor") for a box without area inside its frame, or a frame outside the clip.
         """
-        n_frames, height, width = frames.shape[:3]
+        clip = ScaledClip(frames, size)
         for anchor in anchors:
-            check_anchor(anchor, n_frames, height, width)
-        clip = ScaledClip(frames)
+            check_anchor(anchor, clip.n_frames, clip.full_height, clip.full_width)
         targets = [Target(anchor, clip.scale_box(anchor.box_xyxy)) for anchor in anchors]
         guess = Guess.of(clip)
         for direction in directions(targets):
             walk_clip(clip, targets, guess, direction)
         settle_overlaps(clip, targets)
-        return {t.anchor.instance_id: [clip.full_size(counts) for counts in t.counts(clip)] for t in targets}
+        return {
+            target.anchor.instance_id: [
+                clip.full_size(counts)
+                for counts in counted(target.counts(clip), f"masks of {target.anchor.instance_id}")
+            ]
+            for target in targets
+        }

@@ -17,12 +17,15 @@ import numpy as np
 
 from schemas.mask_track import decode_mask, encode_mask
 from tasks.backends.optical_flow.colour import bins_of, colour_histogram
+from tasks.media.footage import Frames, size_of
+from tasks.media.pictures import fit, max_side_of, shrunk
 
-SHORT_SIDE_PX = 480
+SHORT_SIDE_PX = 360
 """Frames with a longer short side are scaled to this; masks are returned at the clip's own size."""
 MIN_FLOW_SIDE_PX = 64  # DIS refuses pictures below 12 px; its pyramid needs more
 CHANGED = 18  # 8-bit levels: a larger change between two frames is news
 NO_MAP = np.empty(0, np.float32)  # cv2.convertMaps' second map: unused, the first holds both coordinates
+INSIDE = 254  # 8-bit: a pixel half inside is 127, and rounding makes no two masks more than half
 MOVING_PX = 0.5  # px a frame: slower counts as standing still
 
 
@@ -40,26 +43,21 @@ class ScaledView:
 class ScaledClip:
     """A clip's frames, scaled one by one to the working size, and its masks scaled back."""
 
-    def __init__(self, frames: np.ndarray) -> None:
+    def __init__(self, frames: Frames, size: tuple[int, int] | None = None) -> None:
+        """size: (height, width) of the clip, in whose pixels boxes and masks are; None: the frames' own"""
         self._frames = frames
-        self.n_frames, self.full_height, self.full_width = frames.shape[:3]
-        scale = min(1.0, SHORT_SIDE_PX / min(self.full_height, self.full_width))
-        self.height = max(1, round(self.full_height * scale))
-        self.width = max(1, round(self.full_width * scale))
-
-    @property
-    def _scaled(self) -> bool:
-        return (self.height, self.width) != (self.full_height, self.full_width)
+        self.n_frames, given = len(frames), size_of(frames)
+        self.full_height, self.full_width = size or given
+        height, width = given
+        self._max_side_px = max_side_of(width, height, SHORT_SIDE_PX)
+        self.width, self.height = fit(width, height, self._max_side_px)
 
     def view(self, t: int) -> ScaledView:
         return ScaledView(self.picture(t))
 
     def picture(self, t: int) -> np.ndarray:
         """Frame t, (h, w, 3) uint8."""
-        frame = np.ascontiguousarray(self._frames[t])
-        if self._scaled:
-            frame = cv2.resize(frame, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return frame
+        return shrunk(np.ascontiguousarray(self._frames[t]), self._max_side_px)
 
     def scale_box(self, box: Iterable[float]) -> tuple[int, int, int, int]:
         """A box of the full-size frame at the working scale, clipped to it, at least one pixel wide and high."""
@@ -73,12 +71,13 @@ class ScaledClip:
 
     def full_size(self, counts: str) -> str:
         """A mask's run lengths at the working scale -> at the clip's own size."""
-        if not self._scaled:
+        if (self.height, self.width) == (self.full_height, self.full_width):
             return counts
-        mask = decode_mask(counts, self.height, self.width).astype(np.float32)
-        # Linear: disjoint masks stay disjoint, as their weights add up to at most one.
-        grown = cv2.resize(mask, (self.full_width, self.full_height), interpolation=cv2.INTER_LINEAR)
-        return encode_mask(grown > 0.5)
+        # Turned, as run lengths go down the columns: the encoder need not copy.
+        columns = decode_mask(counts, self.height, self.width).T.astype(np.uint8) * INSIDE
+        # Linear: pixels stay where they are, and disjoint masks stay disjoint, as their weights add up to at most one.
+        grown = cv2.resize(columns, (self.full_height, self.full_width), interpolation=cv2.INTER_LINEAR)
+        return encode_mask((grown > INSIDE // 2).T)
 
 
 def smoothed(rgb: np.ndarray) -> np.ndarray:

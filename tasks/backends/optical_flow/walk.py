@@ -151,7 +151,7 @@ def shared_out(masks: list[np.ndarray], densities: list[np.ndarray], view: Scale
 def settle_overlaps(clip: ScaledClip, targets: list[Target]) -> None:
     """Resolve pixels that two instances got in different walks."""
     seen = [(target, target.seed.density) for target in targets if target.seed is not None]
-    for t in range(clip.n_frames if len(seen) > 1 else 0):
+    for t in counted(range(clip.n_frames if len(seen) > 1 else 0), "frames settled"):
         masks = [decode_mask(target.masks[t], clip.height, clip.width) for target, _ in seen]
         if not (np.sum(masks, axis=0) > 1).any():
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +16,12 @@ from tasks.backends.extras import MODELS
 from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.sam2_video.walk import Contest, Tracker, walk_clip
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, inference, load_once, loading, normalise
+from tasks.media.footage import Frames, all_of, size_of
 
 if TYPE_CHECKING:
     import torch
+
+SHORT_SIDE_PX = 1024  # of the published networks' square input: of larger frames they see no more
 
 PUBLISHED = {  # architecture -> the hub's repository, and the file of the authors' own weights in it
     "hiera_t": ("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt"),
@@ -35,6 +39,7 @@ _one_clip_at_a_time = threading.Lock()
 class Sam2Propagator:
     """A `Propagator` by SAM2; each subclass uses one library."""
 
+    short_side_px: int = SHORT_SIDE_PX
     backend: ClassVar[str]  # its name in the config
     library: ClassVar[str]
 
@@ -47,28 +52,33 @@ class Sam2Propagator:
             "backend": self.backend,
             "model": self._checkpoint.identity,
             "precision": sam2.precision,
+            "short_side_px": str(SHORT_SIDE_PX),
             **MODELS.pinned(self.library),
         }
 
-    def propagate(self, frames: np.ndarray, anchors: list[Anchor]) -> dict[str, list[str]]:
-        """frames (N, H, W, 3) uint8 RGB -> {instance_id: N COCO run lengths}.
+    def propagate(
+        self, frames: Frames, anchors: list[Anchor], size: tuple[int, int] | None = None
+    ) -> dict[str, list[str]]:
+        """N frames, uint8 RGB -> {instance_id: N COCO run lengths}, of the clip's size, or else the frames'.
 
         An instance gets empty masks if its box holds no mask on its own frame; the others are not affected.
         Raises RowFailed("bad_anchor") for a box without area inside its frame, or a frame outside the clip,
         ServiceDown if the network cannot be loaded.
         """
-        n_frames, height, width = frames.shape[:3]
+        n_frames, (height, width) = len(frames), size or size_of(frames)
         for anchor in anchors:
             check_anchor(anchor, n_frames, height, width)
         if not anchors:
             return {}
+        pictures = all_of(frames)  # read while another clip is in the network
         device = device_of(self._torch)
         network = load_once(self.backend, self._network_identity(), device, lambda: self._load_checked(device))
         # Masks are encoded beside the network, which would wait for it.
         with ThreadPoolExecutor(1, thread_name_prefix="encode_masks") as encoder:
             contest = Contest(anchors, n_frames, height, width, encoder)
             with _one_clip_at_a_time, inference(device, self._sam2.precision):
-                clip = DeviceClip(frames, device, offload=self._sam2.offload_video)
+                clip = DeviceClip(pictures, (height, width), device, offload=self._sam2.offload_video)
+                pictures.clear()  # on a GPU they are no longer needed here
                 walk_clip(self._trackers(network, clip, by_frame(anchors)), n_frames, contest)
             return contest.counts()
 
@@ -91,25 +101,28 @@ class Sam2Propagator:
 class DeviceClip:
     """A clip's frames and boxes, as the network takes them.
 
-    Frames go to the device at their own size, all at once or (offload) one by one, and are resized one by one: at the
+    Frames go to the device as they are, all at first or (offload) one by one, and are resized one by one: at the
     network's 1024x1024 a frame takes 12 MiB.
     """
 
-    def __init__(self, frames: np.ndarray, device: torch.device, *, offload: bool) -> None:
-        """frames: (N, H, W, 3) uint8 RGB"""
+    def __init__(
+        self, frames: Sequence[np.ndarray], size: tuple[int, int], device: torch.device, *, offload: bool
+    ) -> None:
+        """frames: N times (h, w, 3) uint8 RGB; size: (height, width) of the clip, in whose pixels boxes are"""
         import torch
 
-        self.n_frames, self.height, self.width = frames.shape[:3]
+        self.n_frames, (self.height, self.width) = len(frames), size
         self.device = device
-        pixels = torch.from_numpy(np.require(frames, requirements=["C", "W"]))  # from_numpy warns of read-only arrays
-        self._frames = pixels if offload else pixels.to(device)
+        # from_numpy warns of read-only arrays
+        pixels = [torch.from_numpy(np.require(frame, requirements=["C", "W"])) for frame in frames]
+        self._frames = pixels if offload else [frame.to(device) for frame in pixels]
 
     def picture(self, t: int, side: int) -> torch.Tensor:
         """Frame t as (3, side, side) float32: normalised, resized as Pillow does it for the sam2 package."""
         import torch
 
         pixels = self._frames[t].to(self.device).permute(2, 0, 1)[None].float()
-        for size in ((self.height, side), (side, side)):  # Pillow rounds to whole grey levels after each axis
+        for size in ((pixels.shape[2], side), (side, side)):  # Pillow rounds to whole grey levels after each axis
             pixels = torch.nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True)
             pixels = pixels.round().clamp(0, 255)
         return normalise(pixels[0] / 255)

@@ -66,6 +66,7 @@ def test_every_row_has_a_truth_and_every_video_but_the_missing_one_a_file(folder
     assert [row.id for row in rows if not (folder / row.video).is_file()] == ["missing"]
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same_bytes(folder, tmp_path):
     code = (
         "import sys, pathlib; from tasks.datasets.matrix11k.drawn_input import draw_scenes;"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.engine.tags import DATASET_TAG
 from tests.support.deployed import KEY, SCENES, Deployed, name_scenes
 from tests.support.flow_runs import command
 from tests.support.prefect_stack import Run
@@ -30,7 +31,9 @@ def typed(deployed: Deployed, folder: Path, name: str) -> Typed:
 
 
 def run_of(deployed: Deployed, name: str) -> Run:
-    (run,) = deployed.stack.post("/flow_runs/filter", {"flow_runs": {"name": {"any_": [f"curate {name}"]}}})
+    """The run of a command that makes this dataset; its shards bear the same tag, and have a parent."""
+    chosen = {"tags": {"all_": [f"{DATASET_TAG}{name}"]}, "parent_task_run_id": {"is_null_": True}}
+    (run,) = deployed.stack.post("/flow_runs/filter", {"flow_runs": chosen})
     return dict(run)
 
 

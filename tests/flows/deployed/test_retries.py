@@ -44,7 +44,7 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
         with LocksOut([second, third], deployed.llm_port), watch(case.config) as computed:
             press(parent)
             stack.wait_for(parent, "FAILED", run_count=2)
-        assert computed.counts == {"extract_triplets": 1}
+        assert computed.counts == dict.fromkeys(MATRIX11K_STAGES, 1)  # the first clip went ahead of the others
         assert case.snapshot is None
 
         large, small = sorted(clip_shards(stack, parent), key=lambda run: -n_clips(run))
@@ -64,7 +64,7 @@ def test_failed_shards_are_retried_in_the_ui_and_then_published(deployed: Deploy
 
     asked = json.dumps(reader.requests)
     assert [caption in asked for caption in (first, second, third)] == [False, True, True]
-    assert computed.counts == {"extract_triplets": 2} | dict.fromkeys(MATRIX11K_STAGES[1:], 3)
+    assert computed.counts == dict.fromkeys(MATRIX11K_STAGES, 2)
     assert [run["run_count"] for run in clip_shards(stack, parent)] == [3, 3]
     assert case.snapshot is not None
     assert [end[0] for end in ends(case.snapshot).values()] == ["accepted"] * 3

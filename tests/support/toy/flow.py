@@ -15,6 +15,7 @@ from pydantic import Field
 
 from flows.engine.command import CurationFlow
 from flows.engine.config import CurationConfig, Step
+from flows.engine.growing_page import GrowingPage
 from flows.engine.pipeline import Preview, curate_shards, curation_flow, finish, preview, shard_flow
 from flows.engine.steps import run_logger
 from schemas.config import StageConfig
@@ -79,8 +80,9 @@ class CurateToy(CurationConfig):
 @curation_flow(CurateToy)
 def curate_toy(config: CurateToy) -> AnyPath:
     log = run_logger()
-    shards = curate_shards(config, curate_toy_shard, plan_shards(config.windows, config.shard_size), log)
-    return finish(config, WindowLedger(config.windows), shards, log)
+    ledger = WindowLedger(config.windows)
+    planned, page = plan_shards(config.windows, config.shard_size), GrowingPage(config, ledger, log)
+    return finish(config, ledger, curate_shards(config, curate_toy_shard, planned, log, page), log)
 
 
 curate_toy_shard = shard_flow(CurateToy)

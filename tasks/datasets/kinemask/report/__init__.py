@@ -15,7 +15,7 @@ looks, charts.py and top_view.py its own charts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ COLOURS_PX = 240
 def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> AnyPath:
     """Write the page of a published snapshot and return its index.html, which appears last."""
     statistics = snapshot.statistics(KinemaskStatistics)
-    groups = choose_clips(snapshot, MAX_CLIPS)
+    groups = choose_clips(snapshot, context.most(MAX_CLIPS), context.choose)
     clip_ids = [clip_id for group in groups for clip_id in group.shown]
     logger.info("page of %s: %d of %d accepted clips", snapshot.id, len(clip_ids), snapshot.manifest.n_accepted)
     write_colours(folder / COLOURS_FILE)
@@ -86,8 +86,10 @@ class ClipGroup:
     shown: list[str]
 
 
-def choose_clips(snapshot: Snapshot, max_clips: int) -> list[ClipGroup]:
-    """As many of each set and split, as far as there are, evenly over its shards."""
+def choose_clips(
+    snapshot: Snapshot, max_clips: int, choose: Callable[[list[str], int], list[str]] = evenly_spaced
+) -> list[ClipGroup]:
+    """As many of each set and split, as far as there are; evenly over its shards, unless told otherwise."""
     columns = snapshot.scan("clips").select("clip_id", "set", "split").collect()
     name_of = {clip_id: f"{set_}/{split}" for clip_id, set_, split in columns.iter_rows()}
     groups: dict[str, list[str]] = {}
@@ -95,7 +97,7 @@ def choose_clips(snapshot: Snapshot, max_clips: int) -> list[ClipGroup]:
         groups.setdefault(name_of[clip_id], []).append(clip_id)
     shares = fair_shares([len(clip_ids) for clip_ids in groups.values()], max_clips)
     return [
-        ClipGroup(name, len(clip_ids), evenly_spaced(clip_ids, share))
+        ClipGroup(name, len(clip_ids), choose(clip_ids, share))
         for (name, clip_ids), share in zip(groups.items(), shares, strict=True)
     ]
 

@@ -28,7 +28,6 @@ from tasks.engine.snapshots import Snapshot
 from tasks.metrics.compare_truth import TruthReport
 from tasks.pages.funnel import ended_groups
 from tasks.pages.page import PageContext, write_page
-from tasks.pages.views import evenly_spaced
 from tasks.pages.wording import percent, score
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> A
     """Write the page of a published snapshot and return its index.html, which appears last."""
     statistics = snapshot.statistics(MatrixStatistics)
     snapshot = replace(snapshot, inputs=context.work.inputs.folder)
-    clip_ids = evenly_spaced(snapshot.accepted_ids(), MAX_CLIPS)
+    clip_ids = context.choose(snapshot.accepted_ids(), MAX_CLIPS)
     logger.info("page of %s: %d of %d accepted clips", snapshot.id, len(clip_ids), snapshot.manifest.n_accepted)
     ended = ended_groups(snapshot, OutcomeRow, BY_PLACE)
     ungrounded = [group for group in ended if (group.stage, group.status) == ("ground_instances", "rejected")]
@@ -61,7 +60,7 @@ def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> A
         worst=sorted(truth.instances, key=lambda s: (s.iou, s.clip_id, s.instance_id))[:MAX_SCORES] if truth else [],
         views=clip_views(snapshot, clip_ids, folder, truth),
         rejected=rejected_views(
-            snapshot, [row.row_id for group in ungrounded for row in group.rows], folder, MAX_REJECTED
+            snapshot, [row.row_id for group in ungrounded for row in group.rows], folder, context.most(MAX_REJECTED)
         ),
         statistics=statistics,
         heat_map=heat_map,

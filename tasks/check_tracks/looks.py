@@ -1,0 +1,271 @@
+"""Looks at a clip's pictures: each is given the tracks that are still good, and measures something about each of them.
+
+album = Album(footage, tracks, n_looks=12)
+look_at(tracks, album, config)                   outline and likeness: what the pictures say of the masks
+walk_back(tracks, album, propagator, config)     does a second walk, from a far frame, come back to the anchor?
+ask_again(tracks, album, questioner, config)     what the verifier says of the track's own box on other frames
+    ->  [TrackCheck(instance_id="id2", measure="confirmed", value=1.0, threshold=0.5, passed=True, ...), ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from schemas.candidate import Anchor, Box
+from schemas.grounding import Answer, Wanted
+from schemas.mask_track import MaskTrack, decode_mask
+from schemas.track_check import TrackCheck
+from tasks.check_tracks.config import CheckConfig
+from tasks.check_tracks.masks import at_least, check_of
+from tasks.check_tracks.pixels import (
+    MIN_AREA_PX,
+    WORKING_SHORT_SIDE_PX,
+    colours,
+    likeness,
+    mean_brightness,
+    moves_alone,
+    outline_support,
+)
+from tasks.engine.progress import counted
+from tasks.ground_instances import Verifier
+from tasks.media.footage import Footage
+from tasks.media.video import sample_indices
+from tasks.propagate_masks import Propagator
+
+WORST_SHARE = 0.2  # of the frames looked at: a hand passes, the thing turns
+MIN_VISIBLE = 0.5  # of the median area: with less, much of the thing is hidden
+FINER = 3  # times as many frames in the second try of a walk
+STEPS_A_CLIP = 50  # a motion is measured over a fiftieth of the clip, or from one frame to the next
+
+
+class View(NamedTuple):
+    """A track on one frame, at the working size."""
+
+    frame: int
+    picture: np.ndarray  # (h, w, 3) uint8 RGB
+    mask: np.ndarray  # (h, w) bool
+    whole: bool  # no less of it is seen than usual
+    brightness: float  # the picture's
+
+
+class Album:
+    """The frames of a clip that are looked at, at the working size: evenly sampled ones and the anchors'."""
+
+    def __init__(self, footage: Footage, tracks: Sequence[MaskTrack], n_looks: int) -> None:
+        n_frames, self.footage = footage.n_frames, footage
+        self.looks = sorted({*sample_indices(n_frames, n_looks), *(track.anchor_frame for track in tracks)})
+        step = max(1, n_frames // STEPS_A_CLIP)
+        self._soon = {t: t + step if t + step < n_frames else max(t - step, 0) for t in self.looks}
+        self._pictures: dict[int, np.ndarray] = {}
+        self.read([*self.looks, *self._soon.values()])
+        self._brightness = {t: mean_brightness(self._pictures[t]) for t in self.looks}
+
+    def read(self, frames: Sequence[int]) -> list[np.ndarray]:
+        """(h, w, 3) uint8 RGB each; what was read before is not decoded again."""
+        missing = sorted(set(frames) - self._pictures.keys())
+        if missing:
+            self._pictures |= zip(missing, map(shrunk, self.footage.frames(missing)), strict=True)
+        return [self._pictures[t] for t in frames]
+
+    def views(self, track: MaskTrack) -> list[View]:
+        """The track on the frames looked at on which enough of it is seen to be judged."""
+        usual = np.median([area for area in track.area if area] or [0])
+        views = []
+        for t in self.looks:
+            mask = fitted(decode_mask(track.counts[t], track.height, track.width), self._pictures[t])
+            if mask.sum() >= MIN_AREA_PX:
+                whole = track.area[t] >= MIN_VISIBLE * usual
+                views.append(View(t, self._pictures[t], mask, whole, self._brightness[t]))
+        return views
+
+    def soon_after(self, frame: int) -> np.ndarray:
+        """The picture a moment later; before, at the clip's end."""
+        return self._pictures[self._soon[frame]]
+
+
+def shrunk(frame: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> the same at the working size; it never enlarges."""
+    height, width = frame.shape[:2]
+    scale = WORKING_SHORT_SIDE_PX / min(height, width)
+    if scale >= 1:
+        return frame
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def fitted(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """(H, W) bool -> (h, w) bool of the picture's size: pixels of which at least half belongs to the mask."""
+    shares = cv2.resize(mask.astype(np.uint8) * 255, picture.shape[1::-1], interpolation=cv2.INTER_AREA)
+    return shares > 127
+
+
+def home_of(track: MaskTrack, views: Sequence[View]) -> View:
+    """The view of the anchor's frame, or the one nearest to it."""
+    return min(views, key=lambda view: abs(view.frame - track.anchor_frame))
+
+
+# --- Outline and colours ---------------------------------------------------------------------
+
+
+def look_at(tracks: Sequence[MaskTrack], album: Album, config: CheckConfig) -> list[TrackCheck]:
+    """Outline and likeness of each track. A track too small to be seen at the working size has neither."""
+    checks = []
+    for track in counted(tracks, "tracks looked at"):
+        if views := album.views(track):
+            checks += [*_outline(track, views, album, config), _likeness(track, views, config)]
+    return checks
+
+
+def _outline(track: MaskTrack, views: Sequence[View], album: Album, config: CheckConfig) -> Iterator[TrackCheck]:
+    supports = [outline_support(view.picture, view.mask) for view in views]
+    measured = [support for support in supports if support is not None]
+    if not measured:
+        return
+    value, detail = float(np.median(measured)), "median share of the outline that lies on edges of the picture"
+    passed = value >= config.min_outline
+    if not passed:
+        alone = float(np.mean([moves_alone(v.picture, album.soon_after(v.frame), v.mask) for v in views]))
+        passed = alone >= config.min_own_motion
+        detail += f"; moves by itself on {alone:.0%} of the frames looked at (needs {config.min_own_motion:.0%})"
+    yield check_of(track, "outline", value, config.min_outline, passed, detail)
+
+
+def _likeness(track: MaskTrack, views: Sequence[View], config: CheckConfig) -> TrackCheck:
+    home = home_of(track, views)
+    first = colours(home.picture, home.mask, home.brightness)
+    values = [likeness(first, colours(v.picture, v.mask, v.brightness)) for v in views]
+    detail = f"colours against those on frame {home.frame}, the worst {WORST_SHARE:.0%} of frames left out"
+    return at_least(track, "likeness", float(np.quantile(values, WORST_SHARE)), config.min_likeness, detail)
+
+
+# --- The second walk -------------------------------------------------------------------------
+
+
+class Walk(NamedTuple):
+    """From a far frame, on which the whole thing is seen, to the anchor's, or the one nearest to it."""
+
+    track: MaskTrack
+    far: View
+    home: View
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        return min(self.far.frame, self.home.frame), max(self.far.frame, self.home.frame)
+
+
+def walk_back(
+    tracks: Sequence[MaskTrack], album: Album, propagator: Propagator, config: CheckConfig
+) -> list[TrackCheck]:
+    """Propagate each track anew, from its box on a far frame, in few steps; compare it where it began, at its anchor.
+
+    All tracks in one pass. Those that do not come back walk again, in smaller steps: people jump. A track that is seen
+    on one of the frames looked at only has nowhere to come back from.
+    """
+    walks = [walk for track in tracks if (walk := _walk_of(track, album.views(track)))]
+    returned = _returns(walks, album, propagator, config.n_looks)
+    astray = [walk for walk in walks if returned[walk.track.instance_id] < config.min_return_iou]
+    returned |= _returns(astray, album, propagator, FINER * config.n_looks)
+    return [
+        at_least(
+            walk.track,
+            "return",
+            returned[walk.track.instance_id],
+            config.min_return_iou,
+            f"IoU on frame {walk.home.frame} of a walk back from frame {walk.far.frame}",
+        )
+        for walk in walks
+    ]
+
+
+def _walk_of(track: MaskTrack, views: Sequence[View]) -> Walk | None:
+    if not (whole := [view for view in views if view.whole]):
+        return None
+    home = home_of(track, views)
+    far = max(whole, key=lambda view: abs(view.frame - home.frame))
+    return Walk(track, far, home) if far.frame != home.frame else None
+
+
+def _returns(walks: Sequence[Walk], album: Album, propagator: Propagator, n_steps: int) -> dict[str, float]:
+    """{instance: IoU with the mask at its anchor} of walks over so many frames a clip."""
+    if not walks:
+        return {}
+    first, last = min(walk.ends[0] for walk in walks), max(walk.ends[1] for walk in walks)
+    ends = {frame for walk in walks for frame in walk.ends}
+    between = (t for t in sample_indices(album.footage.n_frames, n_steps) if first < t < last)
+    frames = sorted({*between, *ends})
+    place = {frame: number for number, frame in enumerate(frames)}
+    anchors = [
+        Anchor(instance_id=w.track.instance_id, frame=place[w.far.frame], box_xyxy=box_of(w.far.mask)) for w in walks
+    ]
+    found = propagator.propagate(np.stack(album.read(frames)), anchors)
+    returned = {}
+    for walk in walks:
+        again = decode_mask(found[walk.track.instance_id][place[walk.home.frame]], *walk.home.mask.shape)
+        shared, either = np.count_nonzero(again & walk.home.mask), np.count_nonzero(again | walk.home.mask)
+        returned[walk.track.instance_id] = shared / either
+    return returned
+
+
+def box_of(mask: np.ndarray) -> Box:
+    """(h, w) bool with a pixel -> its tight box."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return float(x), float(y), float(x + width), float(y + height)
+
+
+# --- Questions -------------------------------------------------------------------------------
+
+
+class Question(NamedTuple):
+    """Is this, on another frame, still the described instance?"""
+
+    track: MaskTrack
+    frame: int
+
+
+def ask_again(
+    tracks: Sequence[MaskTrack], album: Album, wanted: Wanted, verifier: Verifier, sure_from: float, config: CheckConfig
+) -> list[TrackCheck]:
+    """Ask the verifier about each track's own box on n_questions frames.
+
+    sure_from: a yes less certain than this is a no, as for the anchor
+    Raises what the verifier raises: a provider's failure is no answer.
+    """
+    questions = [Question(track, frame) for track in tracks for frame in frames_to_ask_about(track, album, config)]
+    if not questions:
+        return []
+    frames = sorted({question.frame for question in questions})
+    pictures = dict(zip(frames, album.footage.frames(frames), strict=True))
+    instances = {instance.instance_id: instance for instance in wanted.instances}
+
+    def ask(question: Question) -> Answer:
+        box = question.track.box_xyxy[question.frame]
+        assert box is not None
+        instance = instances[question.track.instance_id]
+        return verifier.verify(pictures[question.frame], box, instance, wanted.caption)
+
+    with ThreadPoolExecutor(verifier.concurrency, thread_name_prefix="ask_again") as pool:
+        asked = [pool.submit(copy_context().run, ask, question) for question in questions]
+        answers = [future.result() for future in counted(asked, "questions asked again")]
+    checks = []
+    for track in tracks:
+        of_it = [(q.frame, a) for q, a in zip(questions, answers, strict=True) if q.track is track]
+        if of_it:
+            refused = [(frame, a) for frame, a in of_it if not (a.match and a.confidence >= sure_from)]
+            value = 1 - len(refused) / len(of_it)
+            detail = "; ".join(
+                [f"share of {len(of_it)} questions", *(f"no on frame {frame}: {a.rationale}" for frame, a in refused)]
+            )
+            checks.append(at_least(track, "confirmed", value, config.min_confirmed, detail))
+    return checks
+
+
+def frames_to_ask_about(track: MaskTrack, album: Album, config: CheckConfig) -> list[int]:
+    """At most n_questions of the frames on which the whole thing is seen, evenly sampled, never the anchor's."""
+    left = [view.frame for view in album.views(track) if view.whole and view.frame != track.anchor_frame]
+    return [left[place] for place in sample_indices(len(left), config.n_questions)]
