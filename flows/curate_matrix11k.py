@@ -86,8 +86,8 @@ PROFILES: Profiles = {
 PROFILE_MEANINGS = {
     "embedded": "rules and small models that need no server judged the clips. On real video they can be wrong: look at "
     "the masks in the report before you use them.",
-    "local": "small open models in this process judged the clips. How right they are was not measured: look at the masks "
-    "in the report before you use them.",
+    "local": "small open models in this process judged the clips. How right they are was not measured: look at the "
+    "masks in the report before you use them.",
     "paper": "how right triplets and masks are depends on the models named and was not measured here.",
 }
 
