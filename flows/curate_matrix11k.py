@@ -86,8 +86,8 @@ PROFILES: Profiles = {
 PROFILE_MEANINGS = {
     "embedded": "rules and small models that need no server judged the clips. On real video they can be wrong: look at "
     "the masks in the report before you use them.",
-    "local": "small models in this process judged the clips. How right triplets and masks are depends on the models "
-    "named and was not measured here.",
+    "local": "small open models in this process judged the clips. How right they are was not measured: look at the "
+    "masks in the report before you use them.",
     "paper": "how right triplets and masks are depends on the models named and was not measured here.",
 }
 
@@ -122,9 +122,9 @@ class CurateMatrix11k(CurationConfig):
 
     profile: Literal["embedded", "local", "paper"] = Field(
         "embedded",
-        description="The backends where none is named. embedded: small networks that pip fetches, no server; local: the "
-        "paper's chain with small models in this process, which tells first what it downloads; paper: an LLM and a VLM "
-        "behind OpenAI-compatible servers, GroundingDINO, SAM2",
+        description="The backends where none is named. embedded: small networks that pip fetches, no server; local: "
+        "the paper's chain with small models in this process, which tells first what it downloads; paper: an LLM and a "
+        "VLM behind OpenAI-compatible servers, GroundingDINO, SAM2",
     )
     manifest: DataPath = Field(
         description="JSONL, CSV or Parquet of videos and captions, or a folder of videos; a path or s3://bucket/key"

@@ -18,7 +18,7 @@ from tasks.backends.chat.replies import Reply, validate
 from tasks.backends.chat.verifier import ChatVerifier, VerifyReply
 from tasks.backends.local_models import LocalConfig
 from tasks.backends.local_models.chat import LocalChat
-from tasks.backends.local_models.network import Completed, LanguageModel, language_model
+from tasks.backends.local_models.network import Completed, language_model
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, loaded, release_others
 from tasks.prompts import load_prompt
 from tests.support import tiny_chat
@@ -301,4 +301,3 @@ def test_the_identity_names_all_that_replies_depend_on(weights: LocalConfig, tmp
         assert identity(with_(weights, **change)) != first
     other_vlm = with_(weights, vlm=weights.llm)
     assert identity(other_vlm) == first
-    assert LanguageModel.__name__ not in str(first)

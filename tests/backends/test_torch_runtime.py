@@ -348,7 +348,7 @@ def test_what_is_not_installed_is_told_with_how_to_install_it() -> None:
 
 def test_a_machine_that_only_plans_names_the_versions_it_has_not() -> None:
     pins = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line and "#" not in line)
-    for library in ("groundingdino-py", "sam2", "transformers"):
+    for library in ("groundingdino-py", "llguidance", "sam2", "transformers"):
         assert MODELS.pinned(library) == {library: pins[library]}
 
 
@@ -379,7 +379,7 @@ def test_another_version_than_rows_would_name_is_refused(monkeypatch: pytest.Mon
 
 @models
 def test_what_the_models_extra_installs_is_what_rows_name() -> None:
-    with MODELS.imports("groundingdino-py", "sam2", "transformers"):
+    with MODELS.imports("groundingdino-py", "llguidance", "sam2", "transformers"):
         pass
 
 

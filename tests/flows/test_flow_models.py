@@ -205,6 +205,7 @@ def test_the_local_profile_is_the_papers_chain_in_one_process(local, tmp_path, m
         "split_scenes": "scenedetect",
         **dict.fromkeys(("extract_triplets", "propagate_masks"), "transformers"),
         **dict.fromkeys(("ground_instances.detector", "ground_instances.verifier"), "transformers"),
+        **dict.fromkeys(("check_tracks.propagator", "check_tracks.verifier"), "transformers"),
     }
     assert {stage for _, stage, _ in ends(snapshot).values()} == {"check_tracks"}
     told = [record.getMessage() for record in caplog.records]

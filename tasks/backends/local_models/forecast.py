@@ -43,11 +43,12 @@ LINE_MBIT_S = 100
 # (GroundingDINO: 1.4 GB measured on a CPU), more of them with dino.batch_frames; a clip of 300 frames of 720p (SAM2).
 WORK_BYTES = {"language_model": 0.8e9, "detector": 1.5e9, "tracker": 2.0e9}
 
-# A clip of 10 s with 300 frames and two instances: 400 tokens of the LLM, 8 frames searched, 4 candidates looked at,
-# 300 frames tracked. On a CPU: single layers and single frames of networks of full size, measured with random weights
-# on one thread of a server's CPU, multiplied. On a GPU: parameters and memory bandwidth; nobody has measured it.
-CPU_S = {"language_model": 200.0, "detector": 140.0, "tracker": 1500.0}
-GPU_S = {"language_model": 15.0, "detector": 5.0, "tracker": 15.0}
+# A clip of 10 s with 300 frames and two instances: 400 tokens of the LLM, 8 questions to the VLM (half of them about
+# tracks), 8 frames searched, 316 frames tracked (16 of them again, as a check). On a CPU: single layers and single
+# frames of networks of full size, measured with random weights on one thread of a server's CPU, multiplied. On a GPU:
+# parameters and memory bandwidth; nobody has measured it.
+CPU_S = {"language_model": 230.0, "detector": 140.0, "tracker": 1600.0}
+GPU_S = {"language_model": 20.0, "detector": 5.0, "tracker": 15.0}
 
 
 class Use(NamedTuple):
