@@ -11,6 +11,7 @@ import pytest
 
 from schemas.candidate import Box
 from schemas.outcome import RowFailed
+from tasks.backends.agreement import AgreementVerifier
 from tasks.backends.colour import AttributeVerifier
 from tasks.backends.openai.api import EndpointConfig
 from tasks.backends.openai.vlm import OpenAIVerifier
@@ -24,8 +25,11 @@ CAPTION = "A boy kicks a red ball."
 BALL = make_instance("id2", "ball")
 
 
-@pytest.fixture(params=["rules", "openai", "none"])
+@pytest.fixture(params=[pytest.param("packaged", marks=pytest.mark.slow), "rules", "openai", "none"])
 def verifier(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verifier]:
+    if request.param == "packaged":
+        yield AgreementVerifier()
+        return
     if request.param == "rules":
         yield AttributeVerifier()
         return
@@ -80,7 +84,7 @@ def test_the_same_in_any_thread_and_the_frame_is_left_alone(verifier: Verifier) 
 
 
 def test_it_says_what_it_is(verifier: Verifier) -> None:
-    assert verifier.identity["backend"] in ("rules", "openai", "none")
+    assert verifier.identity["backend"] in ("packaged", "rules", "openai", "none")
     assert verifier.identity["model"]
     assert all(isinstance(value, str) for value in verifier.identity.values())
     assert verifier.concurrency >= 1
