@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from schemas.candidate import box_iou
 from schemas.grounding import NotFound
 from schemas.instance import Instance
 from tasks.backends.agreement import AgreementDetector, AgreementVerifier
@@ -31,7 +32,7 @@ from tasks.backends.agreement.things import ClassMaps, Sighting, sightings
 from tasks.backends.colour.palette import Picture
 from tasks.backends.colour.phrases import Description, describe
 from tasks.backends.packaged.things import CLASSES, STRIDE_PX
-from tests.support.drawn_room import BLUE_BALL, BOY, GREEN_BOX, instance, room_with_push
+from tests.support.drawn_room import BLUE_BALL, BOY, GREEN_BOX, instance, room_with_push, shaded_ball
 from tests.support.told import told_by
 
 RED, BLUE, GREEN, ORANGE = (214, 34, 38), (30, 84, 206), (28, 146, 62), (236, 132, 34)
@@ -525,7 +526,29 @@ def test_a_drawn_room_shows_no_person_and_gives_the_same_answer_in_any_thread() 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(97, 131), (48, 201), (180, 101), (20, 30)])
+def test_a_drawn_ball_is_found_and_verified_and_what_it_is_not_is_refused() -> None:
+    """A ball shaded like a real one that rolls through four frames; of another colour or kind it is none."""
+    seen = [shaded_ball((640, 360), (200 + 60 * t, 200), 70) for t in range(4)]
+    frames = np.stack([rgb for rgb, _ in seen])
+    asked = [
+        instance("an orange ball", "ball", number=1),
+        instance("a blue ball", "ball", number=2),
+        instance("an orange teapot", "teapot", number=3),
+    ]
+    found = AgreementDetector().propose(frames, asked)
+    assert isinstance(found["id2"], NotFound)
+    assert isinstance(found["id3"], NotFound)
+    assert isinstance(found["id1"], list)
+    best = max(found["id1"], key=lambda p: p.score)
+    assert box_iou(best.box_xyxy, tuple(float(v) for v in seen[best.frame][1])) > 0.8  # type: ignore[arg-type]
+    verifier = AgreementVerifier()
+    assert verifier.verify(frames[best.frame], best.box_xyxy, asked[0], "").match
+    for wrong in asked[1:]:
+        assert not verifier.verify(frames[best.frame], best.box_xyxy, wrong, "").match
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(48, 201), (20, 30)])
 def test_boxes_lie_in_frames_of_any_shape(shape: tuple[int, int]) -> None:
     height, width = shape
     frames = np.stack([cv2.resize(room_with_push(60)[0], (width, height))] * 2)

@@ -122,8 +122,8 @@ def tinted(picture: Picture, description: Description) -> np.ndarray:
 def standing_box(masses: np.ndarray, in_colour: np.ndarray) -> np.ndarray | None:
     """(4,) px: where a piece of furniture stands before a camera that does not move; None if it is not seen well.
 
-    masses: (T, H, W) float32, its class in each frame; in_colour: (T, H, W) bool, pixels of its colours. People hide parts
-    of it in single frames: the mean shows it whole.
+    masses: (T, H, W) float32, its class in each frame; in_colour: (T, H, W) bool, pixels of its colours. People hide
+    parts of it in single frames: the mean shows it whole.
     """
     likely = largest_piece(masses.mean(axis=0) >= STANDING_LIKELY)
     size = float(likely.mean())
