@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.grounding import Answer, Grounding, Proposal, Wanted
+from schemas.grounding import Answer, Found, Grounding, NotFound, Proposal, Wanted
 from schemas.instance import Instance
 from schemas.outcome import RowRejected
 from tasks.ground_instances import GroundConfig, candidate_pool, ground_instances
@@ -75,6 +75,22 @@ def test_the_candidates_that_were_asked_about_are_told() -> None:
     detector = Proposals(id1=[(0, A, 0.9)], id2=[(0, A, 0.2), (1, B, 0.8), (0, C, 0.5)])
     told = told_by(ground, wanted(("id1", "id2")), detector, Verdicts(("id1", A), ("id2", C)))
     assert told == ["2 candidates asked about", "3 candidates asked about"]
+
+
+def test_a_detectors_reason_for_proposing_nothing_reaches_the_outcome() -> None:
+    """Beside an instance that it proposes boxes for, and one that it says nothing of."""
+    found: dict[str, Found] = {
+        "id1": [Proposal(frame=0, box_xyxy=A, score=0.9)],
+        "id2": NotFound("no detector here knows 'frisbee'; see --profile local"),
+    }
+    what = wanted(("id1", "id2"), ("id1", "id3"), classes=("boy", "frisbee", "ball"))
+    with pytest.raises(RowRejected) as rejected:
+        ground_instances(FRAMES, [3, 9], what, found, Verdicts(("id1", A)), GroundConfig(), made_by=[])
+    noun = what.instances[1].noun
+    assert rejected.value.reason == "no_interaction_left"
+    assert f"id2 {noun!r}: no detector here knows 'frisbee'; see --profile local" in str(rejected.value)
+    assert "id3" in str(rejected.value)
+    assert str(rejected.value).endswith(": no candidate")
 
 
 def test_an_accepted_box_leaves_the_pools_of_its_class_on_every_frame() -> None:

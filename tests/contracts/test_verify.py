@@ -11,6 +11,7 @@ import pytest
 
 from schemas.candidate import Box
 from schemas.outcome import RowFailed
+from tasks.backends.agreement import AgreementVerifier
 from tasks.backends.chat.asking import schema_of
 from tasks.backends.chat.verifier import ChatVerifier, VerifyReply
 from tasks.backends.colour import AttributeVerifier
@@ -29,8 +30,19 @@ CAPTION = "A boy kicks a red ball."
 BALL = make_instance("id2", "ball")
 
 
-@pytest.fixture(params=["rules", "openai", "none", pytest.param("transformers", marks=pytest.mark.models)])
+@pytest.fixture(
+    params=[
+        pytest.param("packaged", marks=pytest.mark.slow),
+        "rules",
+        "openai",
+        "none",
+        pytest.param("transformers", marks=pytest.mark.models),
+    ]
+)
 def verifier(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verifier]:
+    if request.param == "packaged":
+        yield AgreementVerifier()
+        return
     if request.param == "rules":
         yield AttributeVerifier()
         return
@@ -92,7 +104,7 @@ def test_the_same_in_any_thread_and_the_frame_is_left_alone(verifier: Verifier) 
 
 
 def test_it_says_what_it_is(verifier: Verifier) -> None:
-    assert verifier.identity["backend"] in ("rules", "openai", "none", "transformers")
+    assert verifier.identity["backend"] in ("packaged", "rules", "openai", "none", "transformers")
     assert verifier.identity["model"]
     assert all(isinstance(value, str) for value in verifier.identity.values())
     assert verifier.concurrency >= 1

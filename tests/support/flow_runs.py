@@ -136,9 +136,8 @@ def _draw_shot(colours: tuple[str, str], number: int, seed: int) -> Iterator[np.
 DRAWN: Any = {"grounding": "colour", "vlm": "rules"}
 # People, and dogs like people, are looked for at many sizes in each sampled frame: most of such a run's time.
 FEW_FRAMES = GroundConfig(**DRAWN, n_frames=2)
-FEW_FRAMES_OPTIONS = tuple(
-    word for name, value in (*DRAWN.items(), ("n-frames", "2")) for word in (f"--ground.{name}", value)
-)
+DRAWN_OPTIONS = tuple(word for name, backend in DRAWN.items() for word in (f"--ground.{name}", backend))
+FEW_FRAMES_OPTIONS = (*DRAWN_OPTIONS, "--ground.n-frames", str(FEW_FRAMES.n_frames))
 
 
 def tiny_config(manifest: Path, root: Path) -> CurateMatrix11k:

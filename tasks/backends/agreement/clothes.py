@@ -26,7 +26,7 @@ TRUNK_WIDTH, LEG_WIDTH, SHIN_WIDTH = (
     0.2,
 )  # of the trunk's length: also a body seen from the side has a breadth
 TRUNK_END, SHIN_END = 0.8, 0.8  # of the way from shoulders to hips and from knee to ankle: no belt, no shoes
-MIN_GARMENT_SHARE = 0.4
+MIN_GARMENT_SHARE = 0.55  # dark blue jeans are black in up to 0.46
 MIN_EACH_SHARE = 0.06  # for each of several colours
 SHORT = frozenset({"skirt", "shorts"})
 MIN_PLACE_PX = 60  # fewer pixels tell nothing
@@ -44,6 +44,7 @@ class Outfit(NamedTuple):
     share: float  # 0..1: of the garment that fits least; 1 if the words name no colour
     fits: bool
     reason: str
+    is_told: bool = True  # whether the words name a colour
 
 
 def outfit_of(picture: Picture, body: Body, description: Description) -> Outfit:
@@ -62,7 +63,7 @@ def outfit_of(picture: Picture, body: Body, description: Description) -> Outfit:
                 fits, has = False, f"{each:.0%} of the {garment.word} is {tint} (needs {MIN_EACH_SHARE:.0%})"
         share = min(share, seen)
         reasons.append(has)
-    return Outfit(share, fits, "; ".join(reasons) or "no colour of clothes is named")
+    return Outfit(share, fits, "; ".join(reasons) or "no colour of clothes is named", is_told=bool(reasons))
 
 
 def garment_share(picture: Picture, body: Body, garment: Garment) -> float | None:
@@ -86,13 +87,18 @@ def headless_box(picture: Picture, people: np.ndarray, description: Description)
         return None
     clothes = _has(picture, tints)
     skin = (picture.within([SKIN]) >= STRONG_MEMBERSHIP) & ~clothes
-    worn = clothes & people
-    of_people, of_colour = (np.count_nonzero(worn) / max(np.count_nonzero(m), 1) for m in (people, clothes))
-    bare = np.count_nonzero(skin & people) / max(np.count_nonzero(people), 1)
-    if of_people < MIN_CLOTHES_SHARE or of_colour < MIN_CLOTHES_INSIDE or not SKIN_SHARES[0] <= bare <= SKIN_SHARES[1]:
+    worn, bare = _share(clothes, people), _share(skin, people)
+    if worn < MIN_CLOTHES_SHARE or not SKIN_SHARES[0] <= bare <= SKIN_SHARES[1]:
+        return None
+    if _share(people, clothes) < MIN_CLOTHES_INSIDE:
         return None
     figure = cv2.morphologyEx(((clothes | skin) & people).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     return bounding_box(largest_piece(figure > 0))
+
+
+def _share(mask: np.ndarray, of: np.ndarray) -> float:
+    """0..1: how much of a mask another one covers."""
+    return float(np.count_nonzero(mask & of)) / max(int(np.count_nonzero(of)), 1)
 
 
 def _has(picture: Picture, tints: tuple[Tint, ...]) -> np.ndarray:

@@ -7,6 +7,7 @@ AgreementDetector().propose(frames, [<"a man in a blue shirt">, <"a white ball">
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,8 +20,9 @@ from schemas.instance import Instance
 from tasks.backends.agreement.bodies import Body, BodyFinder, why_no_person
 from tasks.backends.agreement.clothes import Outfit, headless_box, outfit_of
 from tasks.backends.agreement.nouns import classes_of, stands
-from tasks.backends.agreement.things import ClassMaps, Sighting, sightings
-from tasks.backends.colour.boxes import area, as_box
+from tasks.backends.agreement.things import ClassMaps, Sighting, sightings, standing_box, tinted
+from tasks.backends.colour.boxes import WHOLE, area, as_box, part_share
+from tasks.backends.colour.foreground import steady_median
 from tasks.backends.colour.palette import Picture, shrink
 from tasks.backends.colour.phrases import Description, describe
 from tasks.backends.packaged.things import Classifier
@@ -32,7 +34,8 @@ MAX_SIZE_RATIO = 4.0  # of a box's area to the median of all frames
 MIN_STEADY_IOU = 0.5  # with the median box, of what stands or has no head
 MIN_HEADLESS_SHARE = 0.75  # of the frames: without a head, there is less to see
 HEADLESS_TRUST = 0.6
-MIN_LEAD = 0.12  # of the better of two people in a frame, in the share of their clothes' colours
+MIN_LEAD = 0.12  # in the share of the clothes' colours: of the better of two people, of one's words over another's
+GOOD_CLOTHES_SHARE = 0.6  # more adds nothing to the score
 
 
 class AgreementDetector:
@@ -53,12 +56,15 @@ class AgreementDetector:
         scale = np.array([frames.shape[2] / working[0].shape[1], frames.shape[1] / working[0].shape[0]] * 2)
         seen = [self._look(rgb, search) for rgb in counted(working, "frames searched")]
         found: dict[str, Found] = dict(search.unknown)
-        for key, person in search.people.items():
-            found[key] = people_found(key, person, [frame.bodies for frame in seen], search.people)
+        for key in search.people:
+            found[key] = people_found(key, [frame.bodies for frame in seen], search.people)
             if isinstance(found[key], NotFound) and len(search.people) == 1:
                 found[key] = headless_found([frame.headless for frame in seen]) or found[key]
         for key, (thing, _) in search.things.items():
-            found[key] = things_found(thing, [frame.things[key] for frame in seen])
+            if stands(thing.class_name):
+                found[key] = standing_found(np.stack(working), [frame.standing[key] for frame in seen])
+            else:
+                found[key] = things_found([frame.things[key] for frame in seen])
         return {key: _scaled(found[key], scale) for key in (instance.instance_id for instance in instances)}
 
     def _look(self, rgb: np.ndarray, search: Search) -> Seen:
@@ -73,11 +79,15 @@ class AgreementDetector:
                 (person,) = search.people.values()
                 headless = headless_box(picture, self._bodies.people(rgb), person.description)
         things: dict[str, list[Sighting]] = {}
+        standing: dict[str, Standing] = {}
         if search.things:
             maps = ClassMaps(self._classifier, rgb)
             for key, (thing, classes) in search.things.items():
-                things[key] = sightings(maps, picture, thing.description, classes)
-        return Seen(bodies, headless, things)
+                if stands(thing.class_name):
+                    standing[key] = Standing(maps.mass(classes), tinted(picture, thing.description))
+                else:
+                    things[key] = sightings(maps, picture, thing.description, classes)
+        return Seen(bodies, headless, things, standing)
 
 
 class Named(NamedTuple):
@@ -118,12 +128,20 @@ class Dressed(NamedTuple):
     outfits: dict[str, Outfit]
 
 
+class Standing(NamedTuple):
+    """Where a frame may show a piece of furniture."""
+
+    mass: np.ndarray  # (H, W) float32: of its class
+    tinted: np.ndarray  # (H, W) bool: pixels of its colours
+
+
 class Seen(NamedTuple):
     """What one frame shows."""
 
     bodies: list[Dressed]
     headless: np.ndarray | None  # (4,) px: the one person who is looked for, without a head
     things: dict[str, list[Sighting]]
+    standing: dict[str, Standing]
 
 
 # --- Decisions over all frames -----------------------------------------------------------------
@@ -133,7 +151,7 @@ def n_frames_needed(n_frames: int) -> int:
     return min(n_frames, max(MIN_FRAMES, round(MIN_FRAMES_SHARE * n_frames)))
 
 
-def things_found(thing: Named, seen: Sequence[Sequence[Sighting]]) -> Found:
+def things_found(seen: Sequence[Sequence[Sighting]]) -> Found:
     """The best sighting of each frame, if there are enough and they are alike in size."""
     best = [(index, of_frame[0]) for index, of_frame in enumerate(seen) if of_frame]
     needed = n_frames_needed(len(seen))
@@ -141,41 +159,71 @@ def things_found(thing: Named, seen: Sequence[Sequence[Sighting]]) -> Found:
         median = float(np.median([area(sighting.box_xyxy) for _, sighting in best]))
         ratios = [max(area(s.box_xyxy) / median, median / area(s.box_xyxy)) for _, s in best]
         best = [item for item, ratio in zip(best, ratios, strict=True) if ratio <= MAX_SIZE_RATIO]
-    if best and stands(thing.class_name):
-        middle = as_box(np.median([sighting.box_xyxy for _, sighting in best], axis=0))
-        best = [(i, s) for i, s in best if box_iou(as_box(s.box_xyxy), middle) >= MIN_STEADY_IOU]
     if len(best) < needed:
-        colours = " and ".join(map(str, thing.description.body))
-        what = f"{colours} {thing.class_name}".strip()
-        return NotFound(f"{what!r} is seen in {len(best)} of {len(seen)} frames (needs {needed})")
+        return NotFound(f"seen in {len(best)} of {len(seen)} frames (needs {needed})")
     return [Proposal(frame=i, box_xyxy=as_box(s.box_xyxy), score=round(s.score, 4)) for i, s in best]
 
 
-def people_found(key: str, person: Named, seen: Sequence[Sequence[Dressed]], people: dict[str, Named]) -> Found:
-    """The body of each frame that wears what the words say, better than all others do."""
-    found, doubts = [], []
+def standing_found(frames: np.ndarray, seen: Sequence[Standing]) -> Found:
+    """One box in all frames, the best first in the frame in which least of it is hidden. frames: (T, H, W, 3) uint8."""
+    if steady_median(frames) is None:
+        return NotFound("the camera moves, or the frames are few: furniture is only looked for where it stands still")
+    masses = np.stack([of_frame.mass for of_frame in seen])
+    box = standing_box(masses, np.stack([of_frame.tinted for of_frame in seen]))
+    if box is None:
+        return NotFound("seen at no one place of its colour in most frames")
+    return [
+        Proposal(frame=i, box_xyxy=as_box(box), score=round(min(part_share(mass, box, WHOLE), 1.0), 4))
+        for i, mass in enumerate(masses)
+    ]
+
+
+def people_found(key: str, seen: Sequence[Sequence[Dressed]], people: dict[str, Named]) -> Found:
+    """The body of each frame that wears what the words of one of the people say, and nobody else's.
+
+    people: all who are looked for
+    """
+    others = {other: named for other, named in people.items() if other != key}
+    if not _is_told(people[key]) and any(not _is_told(other) for other in others.values()):
+        return NotFound("several people are looked for, and no colour of clothes tells who this is")
+    found, doubts = [], list[str]()
     for index, bodies in enumerate(seen):
-        real = [dressed for dressed in bodies if why_no_person(dressed.body) is None]
-        doubts += [why_no_person(d.body) for d in bodies if d not in real] if not real else []
-        wearing = [d for d in real if d.outfits[key].fits]
-        if real and not wearing:
-            doubts.append(max((d.outfits[key] for d in real), key=lambda o: o.share).reason)
-        # A body that fits someone else's words better is that one.
-        own = [d for d in wearing if all(d.outfits[key].share >= d.outfits[o].share for o in people if o != key)]
-        own.sort(key=lambda d: -d.outfits[key].share)
-        if len(own) > 1 and own[0].outfits[key].share - own[1].outfits[key].share < MIN_LEAD:
-            doubts.append("two people fit the words, and no colour tells which one")
-            continue
-        if own:
-            score = own[0].body.quality * min(own[0].outfits[key].share / 0.6, 1.0)
-            box = as_box(own[0].body.box_xyxy)
-            found.append(Proposal(frame=index, box_xyxy=box, score=round(float(np.clip(score, 0, 1)), 4)))
+        reasons = [why_no_person(dressed.body) for dressed in bodies]
+        real = [dressed for dressed, reason in zip(bodies, reasons, strict=True) if reason is None]
+        own = [dressed for dressed in real if _is_own(dressed, key, others)]
+        own.sort(key=lambda dressed: -dressed.outfits[key].share)
+        if not real:
+            doubts += [reason for reason in reasons if reason]
+        elif not own:
+            best = max((dressed.outfits[key] for dressed in real), key=lambda outfit: outfit.share)
+            doubts.append("the clothes fit another one better" if best.fits else best.reason)
+        elif len(own) > 1 and own[0].outfits[key].share - own[1].outfits[key].share < MIN_LEAD:
+            doubts.append("two people fit the words")
+        else:
+            found.append(_proposal(index, own[0].body, own[0].outfits[key]))
     needed = n_frames_needed(len(seen))
     if len(found) < needed:
-        named = [doubt for doubt in doubts if doubt]
-        why = f": {max(set(named), key=named.count)}" if named else ""
-        return NotFound(f"{person.noun!r} is seen in {len(found)} of {len(seen)} frames (needs {needed}){why}")
+        why = f": {Counter(doubts).most_common(1)[0][0]}" if doubts else ""
+        return NotFound(f"seen in {len(found)} of {len(seen)} frames (needs {needed}){why}")
     return found
+
+
+def _is_told(person: Named) -> bool:
+    """Whether the words name a colour of clothes."""
+    return bool(person.description.large_garments)
+
+
+def _is_own(dressed: Dressed, key: str, others: dict[str, Named]) -> bool:
+    """Whether a body fits one's words, and nobody else's as well. Words without a colour fit every body."""
+    own = dressed.outfits[key]
+    rivals = [dressed.outfits[other] for other, named in others.items() if _is_told(named)]
+    lead = MIN_LEAD if own.is_told else 1.0
+    return own.fits and all(not rival.fits or own.share >= rival.share + lead for rival in rivals)
+
+
+def _proposal(index: int, body: Body, outfit: Outfit) -> Proposal:
+    score = body.quality * min(outfit.share / GOOD_CLOTHES_SHARE, 1.0)
+    return Proposal(frame=index, box_xyxy=as_box(body.box_xyxy), score=round(float(np.clip(score, 0, 1)), 4))
 
 
 def headless_found(boxes: Sequence[np.ndarray | None]) -> list[Proposal]:

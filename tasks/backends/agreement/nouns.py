@@ -179,6 +179,7 @@ wallet: wallet, purse
 umbrella, parasol: umbrella
 hat: cowboy hat, sombrero, bearskin, bonnet
 helmet: crash helmet, football helmet
+glasses, sunglasses: sunglasses, sunglass
 shoe, sneaker, trainer: running shoe, Loafer, clog
 boot: cowboy boot
 sandal: sandal
@@ -248,7 +249,7 @@ refrigerator oven stove microwave dishwasher washer piano fountain tent curtain 
 
 @cache
 def _table() -> dict[str, np.ndarray]:
-    meant = {}
+    meant: dict[str, np.ndarray] = {}
     for line in filter(None, TABLE.splitlines()):
         nouns, classes = line.split(": ")
         places = [place for name in classes.split(", ") for place in _places(name)]
@@ -264,22 +265,30 @@ def _places(name: str) -> list[int]:
 
 def classes_of(class_name: str) -> np.ndarray | None:
     """(N,) int: the places in CLASSES of what a noun means, ascending; None if there is none."""
-    words = [_singular(word) for word in class_name.lower().split()]
-    whole = " ".join(words)
-    return _table().get(whole, _table().get(words[-1] if words else ""))
+    words = class_name.lower().split()
+    for first in (0, -1):
+        before = words[first:-1]
+        for last in _forms(words[-1]) if words else ():
+            if (places := _table().get(" ".join([*before, last]))) is not None:
+                return places
+    return None
 
 
 def stands(class_name: str) -> bool:
     """Whether it is furniture or the like."""
-    return any(_singular(word) in STANDING.split() for word in class_name.lower().split()[-1:])
+    return not set(STANDING.split()).isdisjoint(_forms(class_name.lower().split()[-1]))
 
 
 def other_kinds(classes: np.ndarray) -> list[np.ndarray]:
-    """The classes of every noun that shares none with these."""
-    return [kind for kind in _table().values() if not np.intersect1d(kind, classes).size]
+    """The classes of every noun without these, where some are left: a bucket's rivals are all others of a cup."""
+    rest = (np.setdiff1d(kind, classes) for kind in _table().values())
+    return [kind for kind in rest if kind.size]
 
 
-def _singular(word: str) -> str:
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+def _forms(word: str) -> list[str]:
+    """A noun as it stands, and what it may be the plural of."""
+    forms = [word]
+    for ending, singular in (("s", ""), ("es", ""), ("ies", "y")):
+        if word.endswith(ending) and not word.endswith("ss"):
+            forms.append(word.removesuffix(ending) + singular)
+    return forms

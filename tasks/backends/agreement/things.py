@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from schemas.candidate import box_iou
-from tasks.backends.agreement.masks import bounding_box, pieces_of
+from tasks.backends.agreement.masks import bounding_box, largest_piece, pieces_of
 from tasks.backends.colour.boxes import WHOLE, as_box, expand, part_share
 from tasks.backends.colour.palette import Picture
 from tasks.backends.colour.patches import find_patches
@@ -34,6 +34,11 @@ GOOD_OVERLAP, GOOD_TINT_SHARE = 0.5, 0.3  # more adds nothing to the score
 MAX_PATCHES, MAX_SEGMENTS = 24, 2  # per frame
 NEAR_PX, REACH_PX = 8, 48  # around the likely places: where an outline may lie; where its ground is looked at
 GRABCUT_ROUNDS = 3
+
+# Furniture: its class in the mean of all frames, in this share of them, over this share of the picture.
+STANDING_LIKELY, STANDING_FRAMES = 0.35, 0.75
+MIN_STANDING_SHARE, MAX_STANDING_SHARE = 0.04, 0.7
+MIN_STANDING_TINT = 0.4  # of its pixels
 
 
 class ClassMaps:
@@ -62,7 +67,6 @@ class Sighting:
     inside: float  # 0..1: mean likelihood of the class in the box
     overlap: float  # 0..1: IoU of the box and the places where the class is likely
     tint_share: float  # 0..1: of the box; 1 without a colour
-    source: str
 
     @property
     def is_one(self) -> bool:
@@ -80,17 +84,19 @@ def sightings(maps: ClassMaps, picture: Picture, description: Description, class
     """The boxes that both support, the best first."""
     mass = maps.mass(classes)
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mass >= LIKELY).astype(np.uint8))
-    has_tint = picture.has(description.body) if description.body else np.ones(mass.shape, bool)
-    boxes = [*_patches(picture, description), *_segments(maps.rgb, mass, labels, stats)]
+    has_tint = tinted(picture, description)
+    # Of a thing with a colour, only a patch of it counts: an outline may hold a white table around a yellow ball. An
+    # animal's coat is no single patch.
+    by_outline = description.living or not description.body
+    boxes = _segments(maps.rgb, mass, labels, stats) if by_outline else _patches(picture, description)
     found = [
         Sighting(
             box_xyxy=box,
             inside=part_share(mass, box, WHOLE),
             overlap=_overlap(box, labels, stats),
             tint_share=part_share(has_tint, box, WHOLE),
-            source=source,
         )
-        for source, box in boxes
+        for box in boxes
     ]
     return sorted((s for s in found if s.is_one), key=lambda s: (-s.score, tuple(s.box_xyxy)))
 
@@ -106,16 +112,37 @@ def _overlap(box: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> float:
     return max((box_iou(as_box(group), as_box(wide)) for group in groups), default=0.0)
 
 
-def _patches(picture: Picture, description: Description) -> list[tuple[str, np.ndarray]]:
-    """The largest and purest patches of the thing's colours."""
-    if not description.body:
-        return []
+def tinted(picture: Picture, description: Description) -> np.ndarray:
+    """(H, W) bool: pixels of the thing's colours; all, if none is named."""
+    if description.body:
+        return picture.has(description.body)
+    return np.ones((picture.height, picture.width), bool)
+
+
+def standing_box(masses: np.ndarray, in_colour: np.ndarray) -> np.ndarray | None:
+    """(4,) px: where a piece of furniture stands before a camera that does not move; None if it is not seen well.
+
+    masses: (T, H, W) float32, its class in each frame; in_colour: (T, H, W) bool, pixels of its colours. People hide
+    parts of it in single frames: the mean shows it whole.
+    """
+    likely = largest_piece(masses.mean(axis=0) >= STANDING_LIKELY)
+    size = float(likely.mean())
+    if not MIN_STANDING_SHARE <= size <= MAX_STANDING_SHARE:
+        return None
+    in_frames = masses[:, likely].mean(axis=1) >= STANDING_LIKELY
+    if in_frames.mean() < STANDING_FRAMES or in_colour[:, likely].mean() < MIN_STANDING_TINT:
+        return None
+    return bounding_box(likely)
+
+
+def _patches(picture: Picture, description: Description) -> list[np.ndarray]:
+    """The boxes of the largest and purest patches of the thing's colours."""
     patches = sorted(find_patches(picture.membership(description.body)), key=lambda p: -p.area * p.purity)
-    return [("patch", patch.box_xyxy) for patch in patches[:MAX_PATCHES]]
+    return [patch.box_xyxy for patch in patches[:MAX_PATCHES]]
 
 
-def _segments(rgb: np.ndarray, mass: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """What has an outline of its own among the largest groups of likely places."""
+def _segments(rgb: np.ndarray, mass: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> list[np.ndarray]:
+    """The boxes of what has an outline of its own among the largest groups of likely places."""
     found = []
     for label in np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:MAX_SEGMENTS] + 1:
         x, y, width, height = (int(v) for v in stats[label, :4])
@@ -125,7 +152,7 @@ def _segments(rgb: np.ndarray, mass: np.ndarray, labels: np.ndarray, stats: np.n
         window = slice(y0, y1), slice(x0, x1)
         mask = _cut_out(np.ascontiguousarray(rgb[window]), mass[window], labels[window] == label)
         if mask.any():
-            found.append(("segment", bounding_box(mask) + np.array([x0, y0, x0, y0])))
+            found.append(bounding_box(mask) + np.array([x0, y0, x0, y0]))
     return found
 
 

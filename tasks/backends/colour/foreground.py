@@ -51,7 +51,7 @@ class BackgroundModel:
     """The background of T frames (T, H, W, 3): their median over time and the few colours of their border."""
 
     def __init__(self, frames: np.ndarray) -> None:
-        self._median = _steady_median(frames)
+        self._median = steady_median(frames)
         self._is_foreign = _foreign_colours(frames)
 
     def view(self, rgb: np.ndarray, people: tuple[PersonBox, ...]) -> ForegroundView:
@@ -73,7 +73,8 @@ class BackgroundModel:
         return _without_holes(self._is_foreign[(r << 10) | (g << 5) | b])
 
 
-def _steady_median(frames: np.ndarray) -> np.ndarray | None:
+def steady_median(frames: np.ndarray) -> np.ndarray | None:
+    """(H, W, 3) the median of T frames; None if they are few, or the camera moves."""
     if len(frames) < MIN_FRAMES_FOR_MEDIAN:
         return None
     median = np.sort(frames, axis=0)[len(frames) // 2]

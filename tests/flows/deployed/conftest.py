@@ -12,8 +12,9 @@ from flows.curate_matrix11k import CurateMatrix11k
 from flows.engine.config import DispatchConfig
 from tasks.backends.openai.api import EndpointConfig
 from tasks.extract_triplets import ExtractConfig
+from tasks.ground_instances import GroundConfig
 from tests.support.deployed import KEY, PARENT, SCENES, SHARD, SILENCE_S, Case, Deployed, name_scenes
-from tests.support.flow_runs import FEW_FRAMES, draw_input
+from tests.support.flow_runs import DRAWN, FEW_FRAMES, draw_input
 from tests.support.prefect_stack import PLAN, SHARDS, PrefectStack, free_port
 
 
@@ -22,7 +23,12 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     folder = tmp_path_factory.mktemp("deployed")
     inputs, llm_port, reports_port = folder / "input", free_port(), free_port()
     draw_input(inputs, SCENES)
-    config = CurateMatrix11k(manifest=name_scenes(inputs, SCENES[:2]), root=folder / "root")
+    config = CurateMatrix11k(
+        manifest=name_scenes(inputs, SCENES[:2]),
+        root=folder / "root",
+        ground=GroundConfig(**DRAWN),
+        dispatch=DispatchConfig(deployment=SHARD),
+    )
     env = {
         "TRIPTYCH_MANIFEST": str(config.manifest),
         "TRIPTYCH_ROOT": str(config.root),
@@ -40,7 +46,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 @pytest.fixture(scope="package")
 def published(deployed: Deployed) -> Path:
     """The first snapshot, made as a user makes it."""
-    deployed.stack.cli("deployment", "run", PARENT, "--watch")
+    asked = deployed.config.model_dump_json(exclude_unset=True)
+    deployed.stack.cli("deployment", "run", PARENT, "--watch", "--param", f"config={asked}")
     return deployed.snapshot
 
 

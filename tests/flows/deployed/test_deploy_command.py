@@ -23,7 +23,7 @@ from flows.commands.deploy import PROJECT, full_name
 from flows.engine.config import DispatchConfig
 from tests.support.deployed import PARENT, SHARD, Case, Deployed, assert_published, clip_shards
 from tests.support.endpoint import LocalEndpoint
-from tests.support.flow_runs import REPOSITORY
+from tests.support.flow_runs import DRAWN_OPTIONS, REPOSITORY
 from tests.support.prefect_stack import CLI_S, RUN_S, PrefectStack
 from tests.support.reader import read_caption
 from tests.support.snapshots import latest_folder
@@ -109,7 +109,8 @@ def test_deploying_again_changes_the_time_zone(deployed: Deployed, clone: Path) 
 def test_a_run_is_followed_to_its_end(deployed: Deployed, published: Path, tmp_path: Path) -> None:
     """Options are merged into the deployment's config: its manifest and its dispatch stay."""
     stack = deployed.stack
-    status, out, err = ended(triptych(stack, "run", "matrix11k", "--limit", "1", "--root", str(tmp_path), "--watch"))
+    options = ("--limit", "1", "--root", str(tmp_path), *DRAWN_OPTIONS)
+    status, out, err = ended(triptych(stack, "run", "matrix11k", *options, "--watch"))
     assert (status, err) == (0, "")
     run = stack.run(re.search(r"id ([0-9a-f-]{36})", out).group(1))  # type: ignore[union-attr]
     assert f"{stack.url}/runs/flow-run/{run['id']}" in out

@@ -17,6 +17,7 @@ from tasks.engine.snapshots import Snapshot
 from tests.support.deployed import NIGHTLY, PARENT, SCENES, Deployed, clip_shards, name_scenes
 from tests.support.dsr_runs import sample_here, tiny_samples
 from tests.support.flow_runs import (
+    DRAWN_OPTIONS,
     assert_same_snapshot,
     ends,
     start_command,
@@ -39,6 +40,7 @@ def test_the_deployed_run_publishes_what_the_command_publishes(
     shutil.copytree(deployed.inputs, tmp_path / "input")
     manifest = name_scenes(tmp_path / "input", SCENES[:2])
     program = [sys.executable, "-m", "flows.curate_matrix11k", "--manifest", str(manifest), "--root", str(tmp_path)]
+    program += DRAWN_OPTIONS
     # The stack's server, not one of its own, which takes another ten seconds to start.
     command = start_command(program, {"PREFECT_API_URL": deployed.stack.api})
     log, _ = command.communicate(timeout=180)
