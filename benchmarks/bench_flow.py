@@ -32,6 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterStartTime
 
@@ -44,7 +45,8 @@ from schemas.outcome import RowFailed, RowRejected
 from schemas.source import Source
 from schemas.split import SplitResult
 from schemas.truth import read_truths
-from tasks.check_tracks import check_tracks
+from tasks.check_tracks import Tracked, check_tracks
+from tasks.check_tracks import load_backends as load_lookers
 from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.drawn_input import SCENES, draw_scenes
 from tasks.engine.shards import SHARD_SIZE
@@ -146,6 +148,9 @@ class Bare:
             config.ground, config.endpoint, cache, config.dino, config.torch, config.local
         )
         self.propagator = load_propagator(config.propagate, config.sam2, config.torch)
+        self.lookers = load_lookers(
+            config.work, config.check, config.ground, config.endpoint, config.propagate, config.sam2, config.torch
+        )
 
     def run(self, sources: Sequence[Source]) -> int:
         """Run all stages. Returns the number of accepted clips."""
@@ -198,8 +203,31 @@ class Bare:
         return propagate_masks(frames, grounding.anchors, self.propagator, (clip.height, clip.width))
 
     def _check(self, row: tuple[Clip, Extraction, Tracks]) -> object:
-        _, extraction, tracks = row
-        return check_tracks(tracks.tracks, extraction.instances, extraction.pairs, self.config.check)
+        clip, extraction, tracks = row
+        wanted = Wanted(clip.caption or "", extraction.instances, extraction.pairs)
+        seen = Tracked(BareFootage(self._video(clip), clip, wanted), tracks.tracks)
+        looks = self.lookers.looks(seen, self.config.check) if self.lookers else []
+        return check_tracks(tracks.tracks, extraction.instances, extraction.pairs, self.config.check, looks)
+
+
+@dataclass(frozen=True)
+class BareFootage:
+    """A clip's pictures, without a stage's work folder."""
+
+    path: Path
+    clip: Clip
+    wanted: Wanted
+
+    @property
+    def span(self) -> list[object]:
+        return self.clip.video_span
+
+    @property
+    def n_frames(self) -> int:
+        return self.clip.n_frames
+
+    def frames(self, indices: Sequence[int] | None = None) -> np.ndarray:
+        return read_frames(self.path, self.clip, indices)
 
 
 def _clip_id(row: tuple) -> str:

@@ -42,7 +42,17 @@ from tasks.ground_instances import GroundConfig, Verifier
 from tasks.media.footage import Footage, FootageOf
 from tasks.propagate_masks import PropagateConfig, Propagator
 
-__all__ = ["CheckConfig", "check_tracks", "leap_share", "longest_gap", "measure", "review_frames", "stage"]
+__all__ = [
+    "CheckConfig",
+    "Tracked",
+    "check_tracks",
+    "leap_share",
+    "load_backends",
+    "longest_gap",
+    "measure",
+    "review_frames",
+    "stage",
+]
 
 N_REVIEW_FRAMES = 10  # MATRIX A.2: first verified, last valid, eight evenly between
 

@@ -210,7 +210,7 @@ def _returns(walks: Sequence[Walk], album: Album, propagator: Propagator, n_step
     for walk in walks:
         again = decode_mask(found[walk.track.instance_id][place[walk.home.frame]], *walk.home.mask.shape)
         shared, either = np.count_nonzero(again & walk.home.mask), np.count_nonzero(again | walk.home.mask)
-        returned[walk.track.instance_id] = shared / either
+        returned[walk.track.instance_id] = float(shared / either)
     return returned
 
 

@@ -5,13 +5,15 @@
     moves_alone(now, later, ball)       True   the ball's pixels went elsewhere than those around it
     likeness(colours(...), colours(...))  0.98   as many pixels of each colour as on the anchor's frame
 
-All functions are pure. Pictures are (h, w, 3) uint8 RGB of WORKING_SHORT_SIDE_PX, masks (h, w) bool of the same size.
+Pictures are (h, w, 3) uint8 RGB of WORKING_SHORT_SIDE_PX, masks (h, w) bool of the same size.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+
+from tasks.backends.optical_flow.frames import dense_flow
 
 WORKING_SHORT_SIDE_PX = 240
 MIN_AREA_PX = 24  # a smaller mask has too few pixels to be judged
@@ -94,28 +96,28 @@ def moves_alone(now: np.ndarray, later: np.ndarray, mask: np.ndarray) -> bool:
     """
     if mask.sum() < MIN_AREA_PX:
         return False
-    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, later)]
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(*greys, None)
-    near = (signed_depth(mask) < -BESIDE_OUTLINE_PX) & (signed_depth(mask) > -2 * _reach(mask))
+    before, after = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, later))
+    flow, depth = dense_flow(before, after), signed_depth(mask)
+    near = (depth < -BESIDE_OUTLINE_PX) & (depth > -2 * _reach(mask))
     if not near.any():
         return False
     own, around = (np.median(flow[region], axis=0) for region in (mask, near))
     if np.hypot(*(own - around)) < MIN_MOTION_PX:
         return False
-    return _residual(*greys, mask, own) < MAX_RESIDUAL * _residual(*greys, mask, around)
+    return _residual(before, after, mask, own) < MAX_RESIDUAL * _residual(before, after, mask, around)
 
 
-def _residual(now: np.ndarray, later: np.ndarray, mask: np.ndarray, shift: np.ndarray) -> float:
+def _residual(before: np.ndarray, after: np.ndarray, mask: np.ndarray, shift: np.ndarray) -> float:
     """Mean difference in levels between the mask's pixels and where they would be after the shift (dx, dy) in px."""
     y, x = np.nonzero(mask)
     there = cv2.remap(
-        later,
+        after,
         (x + shift[0]).astype(np.float32)[None],
         (y + shift[1]).astype(np.float32)[None],
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )[0]
-    return float(np.abs(there.astype(np.float32) - now[y, x]).mean())
+    return float(np.abs(there.astype(np.float32) - before[y, x]).mean())
 
 
 # --- Colours ---------------------------------------------------------------------------------
