@@ -26,7 +26,7 @@ from tasks.media.container import opened
 from tasks.media.decoding import DecodedFrame, Decoding, VideoInfo, clock_of, decode_span, probe
 from tasks.media.pictures import MAX_CLIP_BYTES, Painter, fit, shrunk, too_large
 
-SEEK_FROM_FRAME = 100  # frames asked for from there on are sought: decoding all before them would take longer
+SEEK_FROM_FRAME = 100  # frames from there on are sought if more lie before them than they span
 
 
 def survey(video: Path | bytes) -> tuple[VideoInfo, int]:
@@ -83,7 +83,7 @@ def read_frames(
     pictures = allocate(clip, len(indices), max_side)
     wanted = {frame: row for row, frame in enumerate(indices)}
     n_seen, start, end = 0, clip.start.fraction, clip.end.fraction
-    if indices[0] >= SEEK_FROM_FRAME:
+    if indices[0] >= max(SEEK_FROM_FRAME, indices[-1] - indices[0]):
         times = frame_times(path, start, end)
         require_count(clip, len(times))
         n_seen, start = indices[0], times[indices[0]]
