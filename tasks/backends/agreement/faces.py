@@ -8,6 +8,7 @@ Their training has nothing in common with the pose network's, which draws faces 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ CROP_PX = 160  # the box with its surround is scaled to this
 SURROUND_SHARE = 0.6  # of the box's sides: hair and chin
 MIN_FACE_SHARE = 0.25  # of the crop's side
 MIN_NEIGHBOURS = 3
+FOLDER = Path(cv2.__file__).parent / "data"
 CASCADES = ("haarcascade_frontalface_alt2.xml", "haarcascade_profileface.xml")
 
 
@@ -44,7 +46,7 @@ class FaceFinder:
 
     def _cascades(self) -> list[cv2.CascadeClassifier]:
         if not hasattr(self._local, "cascades"):
-            self._local.cascades = [cv2.CascadeClassifier(cv2.data.haarcascades + name) for name in CASCADES]
+            self._local.cascades = [cv2.CascadeClassifier(str(FOLDER / name)) for name in CASCADES]
         found: list[cv2.CascadeClassifier] = self._local.cascades
         return found
 
