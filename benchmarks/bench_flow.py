@@ -53,7 +53,7 @@ from tasks.engine.shards import SHARD_SIZE
 from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import extract_triplets
 from tasks.extract_triplets import load_backend as load_reader
-from tasks.ground_instances import ground_instances
+from tasks.ground_instances import GroundConfig, ground_instances
 from tasks.ground_instances import load_backends as load_detector_and_verifier
 from tasks.ground_instances import makers as grounded_by
 from tasks.media.pictures import max_side_of
@@ -65,6 +65,7 @@ from tasks.readers.read_manifest import read_manifest
 from tasks.split_scenes import split_scenes
 
 REPEATS = 2
+DRAWN = GroundConfig(grounding="colour", vlm="rules")  # the default's networks know photographs
 SERVER_PATIENCE_S = 120
 REPORT = "write_report"  # the last task
 STAGES = [step.stage for step in CurateMatrix11k.steps]
@@ -110,7 +111,7 @@ def draw_clips(folder: Path, n_clips: int) -> Path:
 
 
 def run_flow(manifest: Path, root: Path, server: int) -> Cost:
-    config = CurateMatrix11k(manifest=manifest, root=root)
+    config = CurateMatrix11k(manifest=manifest, root=root, ground=DRAWN)
     started = datetime.now(UTC)
     server_cpu_s, cpu_s, start = cpu_of(server), time.process_time(), time.perf_counter()
     state = curate_matrix11k(config, return_state=True)
@@ -126,7 +127,7 @@ def run_flow(manifest: Path, root: Path, server: int) -> Cost:
 
 
 def run_bare(manifest: Path, root: Path, server: int) -> Cost:
-    config = CurateMatrix11k(manifest=manifest, root=root)
+    config = CurateMatrix11k(manifest=manifest, root=root, ground=DRAWN)
     sources = read_manifest(manifest).sources  # not timed
     server_cpu_s, cpu_s, start = cpu_of(server), time.process_time(), time.perf_counter()
     bare = Bare(config)

@@ -10,7 +10,7 @@ A thing or an animal: a patch of its colour, or what stands out, lies where the 
 look, the class goes when the box is painted over. Each in several frames. What no network here can see is refused.
 
     nouns      which classes a noun means        masks      geometry
-    bodies     people                            clothes    their colours
+    bodies     people                            clothes    their colours        faces      of portraits
     things     things and animals                covering   whether the class goes with the box
     detector   over all frames: boxes, or why there are none
     verifier   one box: a yes or a no, with reasons

@@ -10,11 +10,12 @@ upside down, or the mask of people is another one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from tasks.backends.agreement.faces import FaceFinder
 from tasks.backends.agreement.masks import bounding_box, largest_piece, mask_iou
 from tasks.backends.colour.boxes import expand
 from tasks.backends.packaged.people import PersonMask, PoseReader
@@ -26,6 +27,9 @@ NOSE, SHOULDERS, HIPS = 0, (11, 12), (23, 24)
 MAIN_POINTS = (NOSE, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # nose, and the ends of arms and legs
 MIN_SEEN, MIN_SEEN_SHARE = 7, 0.6  # of the main points in the picture
 MIN_AGREEMENT = 0.75  # IoU of both masks
+MAX_SHARED = 0.2  # of a portrait: two people side by side run into one mask
+MIN_SEEN_WITH_FACE = 3  # nose and shoulders, if a face is found where the nose is
+FACE_POINTS = slice(0, 11)
 CROP_MARGIN = 0.25  # of the body's box, around it
 SAME_BODY_IOU = 0.5
 TILE_OVERLAP = 3  # squares along the long side
@@ -42,6 +46,8 @@ class Body:
     region: float  # 0..1: the detector's score
     agreement: float  # IoU of the two masks
     box_xyxy: np.ndarray  # (4,) px
+    has_face: bool = False  # whether a face was looked for where little is seen, and found
+    shared: float = 0.0  # 0..1: IoU with the mask of another body in the picture
 
     def inside(self) -> np.ndarray:
         """(33,) bool: the points that lie in the picture."""
@@ -79,10 +85,13 @@ def why_no_person(body: Body) -> str | None:
     """What speaks against a body, or None."""
     if body.presence < MIN_PRESENCE:
         return f"the pose network is {body.presence:.0%} sure of a body (needs {MIN_PRESENCE:.0%})"
-    if body.n_seen < MIN_SEEN or body.seen_share < MIN_SEEN_SHARE:
+    portrait = body.has_face and body.n_seen >= MIN_SEEN_WITH_FACE and bool(body.seen[list(SHOULDERS)].all())
+    if not portrait and (body.n_seen < MIN_SEEN or body.seen_share < MIN_SEEN_SHARE):
         return (
             f"{body.n_seen} points of a body are visible (needs {MIN_SEEN}, and {MIN_SEEN_SHARE:.0%} of those in view)"
         )
+    if portrait and body.shared > MAX_SHARED:
+        return f"its mask is another body's, too, to IoU {body.shared:.2f} (at most {MAX_SHARED})"
     if not body.seen[NOSE] or body.upright < 0:
         return "no head above shoulders"
     if body.agreement < MIN_AGREEMENT:
@@ -94,7 +103,7 @@ class BodyFinder:
     """Bodies in a picture; about 150 ms."""
 
     def __init__(self) -> None:
-        self._poses, self._masks = PoseReader(), PersonMask()
+        self._poses, self._masks, self._faces = PoseReader(), PersonMask(), FaceFinder()
         self.identity = f"{self._poses.identity}, {self._masks.identity}"
 
     def find(self, rgb: np.ndarray) -> list[Body]:
@@ -120,7 +129,15 @@ class BodyFinder:
             people = self._people(rgb, mask) & ~(np.any(others, axis=0) & ~mask if others else False)
             both = largest_piece(mask & people)
             box = bounding_box(both if both.any() else mask)
-            bodies.append(Body(both, pose.points, pose.visibility, pose.presence, score, mask_iou(mask, people), box))
+            body = Body(both, pose.points, pose.visibility, pose.presence, score, mask_iou(mask, people), box)
+            if why_no_person(body) is not None:
+                low, high = (of(pose.points[FACE_POINTS], axis=0) for of in (np.min, np.max))
+                body = replace(body, has_face=self._faces.sees_face(rgb, np.concatenate([low, high])))
+            bodies.append(body)
+        for place, body in enumerate(bodies):
+            rest = bodies[:place] + bodies[place + 1 :]
+            shared = max((mask_iou(body.mask, other.mask) for other in rest), default=0.0)
+            bodies[place] = replace(body, shared=shared)
         return sorted(bodies, key=lambda body: -body.quality)
 
     def people(self, rgb: np.ndarray) -> np.ndarray:
