@@ -14,7 +14,7 @@ from schemas.candidate import box_iou
 from schemas.grounding import NotFound
 from schemas.instance import Instance
 from tasks.backends.agreement import AgreementDetector, AgreementVerifier
-from tasks.backends.agreement.bodies import Body, why_no_person
+from tasks.backends.agreement.bodies import Body, told_apart, why_no_person
 from tasks.backends.agreement.clothes import Outfit, headless_box, outfit_of
 from tasks.backends.agreement.covering import CONTEXTS, effect_of, paint_over, square_around
 from tasks.backends.agreement.detector import (
@@ -33,6 +33,7 @@ from tasks.backends.agreement.nouns import TABLE, classes_of, other_kinds, stand
 from tasks.backends.agreement.things import ClassMaps, Sighting, sightings
 from tasks.backends.colour.palette import Picture
 from tasks.backends.colour.phrases import Description, describe
+from tasks.backends.packaged.people import Pose
 from tasks.backends.packaged.things import CLASSES, STRIDE_PX
 from tests.support.drawn_room import BLUE_BALL, BOY, GREEN_BOX, instance, room_with_push, shaded_ball
 from tests.support.told import told_by
@@ -153,6 +154,30 @@ def test_head_and_shoulders_are_a_person_if_a_face_is_found() -> None:
     assert why_no_person(replace(body(seen=12), has_face=True)) is not None, "a shoulder is not seen"
     assert why_no_person(replace(body(seen=13, agreement=0.5), has_face=True)) is not None
     assert why_no_person(replace(portrait, has_face=True, shared=0.4)) is not None, "two people in one mask"
+
+
+def test_people_side_by_side_are_told_apart_by_their_bones() -> None:
+    """Both masks run over both of them."""
+    left, right = body(x=80), body(x=150)
+    both = left.mask | right.mask
+    poses = [Pose(1.0, b.points, b.visibility, both.astype(np.float32)) for b in (left, right)]
+    first, second = told_apart([both, both], poses)
+    assert not (first & second).any()
+    assert np.abs(bounding_box(first) - left.box_xyxy).max() <= 5
+    assert np.abs(bounding_box(second) - right.box_xyxy).max() <= 5
+    (alone,) = told_apart([left.mask], poses[:1])
+    assert np.array_equal(alone, left.mask)
+
+
+def test_cloth_is_also_what_people_call_so() -> None:
+    wearer = body()
+    shaded, bluish = (
+        Picture(picture_of(wearer, (172, 172, 170), BLUE)),
+        Picture(picture_of(wearer, (20, 140, 130), BLUE)),
+    )
+    assert outfit_of(shaded, wearer, description("a man in a white shirt")).fits
+    assert outfit_of(bluish, wearer, description("a man in a green shirt")).fits
+    assert not outfit_of(bluish, wearer, description("a man in a red shirt")).fits
 
 
 def test_no_face_is_found_in_a_plain_box_or_in_a_speck() -> None:

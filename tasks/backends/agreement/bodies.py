@@ -10,6 +10,7 @@ upside down, or the mask of people is another one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,10 +19,13 @@ import numpy as np
 from tasks.backends.agreement.faces import FaceFinder
 from tasks.backends.agreement.masks import bounding_box, largest_piece, mask_iou
 from tasks.backends.colour.boxes import expand
-from tasks.backends.packaged.people import PersonMask, PoseReader
+from tasks.backends.packaged.people import PersonMask, Pose, PoseReader
 
 MIN_PRESENCE, MIN_REGION = 0.9, 0.55
 MASK_LEVEL = 0.5
+ARMS = ((0, 7), (0, 8), (0, 11), (0, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16))  # with head and shoulders
+BONES = (*ARMS, (11, 23), (12, 24), (23, 24), (23, 25), (25, 27), (24, 26), (26, 28))
+BONE_PX = 3
 VISIBLE = 0.8
 NOSE, SHOULDERS, HIPS = 0, (11, 12), (23, 24)
 MAIN_POINTS = (NOSE, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # nose, and the ends of arms and legs
@@ -124,8 +128,9 @@ class BodyFinder:
             if all(mask_iou(item[3], other[3]) < SAME_BODY_IOU for other in distinct):
                 distinct.append(item)
         bodies = []
-        for _, score, pose, mask in distinct:
-            others = [other[3] for other in distinct if other[3] is not mask]
+        apart = told_apart([item[3] for item in distinct], [item[2] for item in distinct])
+        for (_, score, pose, _), mask in zip(distinct, apart, strict=True):
+            others = [other for other in apart if other is not mask]
             people = self._people(rgb, mask) & ~(np.any(others, axis=0) & ~mask if others else False)
             both = largest_piece(mask & people)
             box = bounding_box(both if both.any() else mask)
@@ -154,6 +159,27 @@ class BodyFinder:
         touched = np.bincount(labels[mask], minlength=count) > 0
         touched[0] = False
         return touched[labels]
+
+
+def told_apart(masks: Sequence[np.ndarray], poses: Sequence[Pose]) -> list[np.ndarray]:
+    """(H, W) bool each: masks of people side by side run into each other; a pixel of several is the nearest one's.
+
+    Near is measured to the lines between a body's visible points.
+    """
+    if len(masks) < 2:
+        return list(masks)
+    distances = []
+    for pose in poses:
+        clear = np.full(masks[0].shape, 255, np.uint8)
+        sure = pose.visibility >= VISIBLE
+        points = np.clip(np.round(pose.points), -(2**14), 2**14).astype(int)
+        for start, end in BONES:
+            if sure[start] and sure[end]:
+                cv2.line(clear, tuple(map(int, points[start])), tuple(map(int, points[end])), 0, BONE_PX)
+        distances.append(cv2.distanceTransform(clear, cv2.DIST_L2, 3))
+    away = np.where(np.stack(masks), np.stack(distances), np.inf)
+    nearest = away.argmin(axis=0)
+    return [largest_piece(mask & (nearest == place)) for place, mask in enumerate(masks)]
 
 
 def _tiles(height: int, width: int) -> list[tuple[int, int, int, int]]:

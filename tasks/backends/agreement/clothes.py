@@ -30,7 +30,8 @@ MIN_GARMENT_SHARE = 0.55  # dark blue jeans are black in up to 0.46
 MIN_EACH_SHARE = 0.06  # for each of several colours
 SHORT = frozenset({"skirt", "shorts"})
 MIN_PLACE_PX = 60  # fewer pixels tell nothing
-WHITE, WHITE_IN_SHADE = Tint("white"), Tint("silver", "light")
+# Cloth that people call by the first colour is also measured as the second: white in the shade, bluish green.
+CALLED = {Tint("white"): Tint("silver", "light"), Tint("green"): Tint("teal")}
 
 # Of a person without a head, in shares of the mask of people, unless stated.
 MAX_PEOPLE_SHARE = 0.6  # of the picture: more is a wall that the network mistakes
@@ -102,8 +103,8 @@ def _share(mask: np.ndarray, of: np.ndarray) -> float:
 
 
 def _has(picture: Picture, tints: tuple[Tint, ...]) -> np.ndarray:
-    """(H, W) bool: pixels of the colours; white cloth in the shade is a light grey."""
-    return picture.has((*tints, WHITE_IN_SHADE) if WHITE in tints else tints)
+    """(H, W) bool: pixels of the colours, as cloth."""
+    return picture.has((*tints, *(CALLED[tint] for tint in tints if tint in CALLED)))
 
 
 def garment_place(body: Body, region: BodyRegion, short: bool = False) -> np.ndarray:
