@@ -292,6 +292,10 @@ def test_an_uncertain_yes_confirms_nothing() -> None:
     assert not check.passed
 
 
+def test_an_uncertain_no_is_not_counted() -> None:
+    assert asked_again(Questioned(confidence=0.4), ROLLING.track("it", anchor_frame=2)) == []
+
+
 def test_a_providers_failure_is_no_answer() -> None:
     class Down(Questioned):
         def verify(self, *args: Any) -> Answer:

@@ -36,7 +36,7 @@ class CheckConfig(StageConfig):
         description="Share of a mask that a smaller instance's mask takes up, too: a person with what the person holds",
     )
     min_outline: float = Field(
-        0.65,
+        0.6,
         ge=0,
         le=1,
         description="Share of the outline that lies on edges of the picture, median over the frames looked at; with "

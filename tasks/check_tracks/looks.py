@@ -231,21 +231,28 @@ class Questions:
     frames: list[int]
     needed: int  # so many must be answered with yes
     n_yes: int = 0
+    n_unsure: int = 0  # a no that may as well be a yes: it tells nothing
     reasons: list[str] = field(default_factory=list)  # of each no
 
     @property
     def n_asked(self) -> int:
+        return self.n_told + self.n_unsure
+
+    @property
+    def n_told(self) -> int:
         return self.n_yes + len(self.reasons)
 
     @property
     def next(self) -> int | None:
         """The frame to ask about; None once enough of them are yes, or too few can be."""
         known = self.n_yes >= self.needed or len(self.reasons) > len(self.frames) - self.needed
-        return None if known else self.frames[self.n_asked]
+        return None if known or self.n_asked == len(self.frames) else self.frames[self.n_asked]
 
     def take(self, answer: Answer, sure_from: float) -> None:
         if answer.match and answer.confidence >= sure_from:
             self.n_yes += 1
+        elif not answer.match and answer.confidence < sure_from:
+            self.n_unsure += 1
         else:
             self.reasons.append(f"no on frame {self.next}: {answer.rationale}")
 
@@ -257,7 +264,7 @@ def ask_again(
 
     In rounds, one question a track, so that what is asked does not depend on which answer comes first. Nobody asks
     what the answers so far have made needless: a good track mostly costs one question.
-    sure_from: a yes less certain than this is a no, as for the anchor
+    sure_from: a yes less certain than this is a no, as for the anchor; a no less certain is not counted
     Raises what the verifier raises: a provider's failure is no answer.
     """
     asked = []
@@ -283,12 +290,12 @@ def ask_again(
         at_least(
             questions.track,
             "confirmed",
-            questions.n_yes / questions.n_asked,
+            questions.n_yes / questions.n_told,
             config.min_confirmed,
-            "; ".join([f"share of yes among {questions.n_asked} answers", *questions.reasons]),
+            "; ".join([f"share of yes among {questions.n_told} answers", *questions.reasons]),
         )
         for questions in asked
-        if questions.n_asked
+        if questions.n_told
     ]
 
 

@@ -28,6 +28,7 @@ SURROUND_SHARE = 0.4  # of a person's box, around it
 MIN_SIDE_PX = 12.0
 MIN_BODY_IOU = 0.6
 MIN_MASS, MAX_LEFT_SHARE = 0.35, 0.35
+UNSURE_MASS, CONFIDENCE_UNSURE = 0.12, 0.4
 MIN_TINT_SHARE = 0.1
 MAX_PICTURE_SHARE = 0.8
 CONFIDENCE_UNKNOWN = 0.3
@@ -93,8 +94,8 @@ class AgreementVerifier:
         mass, left = effect.mass(classes), effect.left(classes)
         rival = max(effect.mass(kind) for kind in other_kinds(classes))
         seen = f"{name!r} is {mass:.0%} likely, {left:.0%} with the box painted over"
-        if mass < MIN_MASS:
-            return _no(0.8, f"{seen} (needs {MIN_MASS:.0%})")
+        if mass < MIN_MASS:  # a thing seen from an odd side: too little for a yes, and no sure no
+            return _no(0.8 if mass < UNSURE_MASS else CONFIDENCE_UNSURE, f"{seen} (needs {MIN_MASS:.0%})")
         if left > MAX_LEFT_SHARE * mass:
             return _no(0.8, f"{seen} (needs at most {MAX_LEFT_SHARE:.0%} of that)")
         if rival > mass:
