@@ -17,6 +17,7 @@ from tasks.backends.optical_flow.frames import dense_flow
 
 WORKING_SHORT_SIDE_PX = 240
 MIN_AREA_PX = 24  # a smaller mask has too few pixels to be judged
+MIN_OUTLINED_AREA_PX = 150  # a smaller one is blurred: its outline is as wide as it
 SHADES = 8  # bins of lightness
 TINTS = 16  # bins of each of Lab's colour axes
 EVEN_BRIGHTNESS = 96.0  # to which every picture is scaled: dark enough that white clothes are not cut off
@@ -37,7 +38,7 @@ def outline_support(picture: np.ndarray, mask: np.ndarray) -> float | None:
     outline, a little further in and out: chance alone gives 0.25, texture that goes on beyond the mask not much
     more. None if the mask is too small, or has no outline inside the picture.
     """
-    if mask.sum() < MIN_AREA_PX:
+    if mask.sum() < MIN_OUTLINED_AREA_PX:
         return None
     lab = cv2.cvtColor(cv2.GaussianBlur(picture, (3, 3), 0), cv2.COLOR_RGB2LAB).astype(np.float32)
     window = _around(mask, far := 3 + _reach(mask))

@@ -12,6 +12,7 @@ look, the class goes when the box is painted over. Each in several frames. What 
     nouns      which classes a noun means        masks      geometry
     bodies     people                            clothes    their colours        faces      of portraits
     things     things and animals                covering   whether the class goes with the box
+    balls      those too small for the classifier
     detector   over all frames: boxes, or why there are none
     verifier   one box: a yes or a no, with reasons
 """

@@ -17,6 +17,7 @@ import numpy as np
 from schemas.candidate import box_iou
 from schemas.grounding import Found, NotFound, Proposal
 from schemas.instance import Instance
+from tasks.backends.agreement.balls import is_ball, small_ball, travelling
 from tasks.backends.agreement.bodies import Body, BodyFinder, why_no_person
 from tasks.backends.agreement.clothes import Outfit, headless_box, outfit_of
 from tasks.backends.agreement.nouns import classes_of, stands
@@ -33,7 +34,7 @@ MIN_FRAMES_SHARE, MIN_FRAMES = 3 / 8, 3  # in which an instance must be seen; or
 MAX_SIZE_RATIO = 4.0  # of a box's area to the median of all frames
 MIN_STEADY_IOU = 0.5  # with the median box, of what stands or has no head
 MIN_HEADLESS_SHARE = 0.75  # of the frames: without a head, there is less to see
-HEADLESS_TRUST = 0.6
+HEADLESS_TRUST, SMALL_TRUST = 0.6, 0.6
 MIN_LEAD = 0.12  # in the share of the clothes' colours: of the better of two people, of one's words over another's
 GOOD_CLOTHES_SHARE = 0.6  # more adds nothing to the score
 
@@ -65,6 +66,8 @@ class AgreementDetector:
                 found[key] = standing_found(np.stack(working), [frame.standing[key] for frame in seen])
             else:
                 found[key] = things_found([frame.things[key] for frame in seen])
+                if isinstance(found[key], NotFound):
+                    found[key] = balls_found([frame.balls.get(key) for frame in seen]) or found[key]
         return {key: _scaled(found[key], scale) for key in (instance.instance_id for instance in instances)}
 
     def _look(self, rgb: np.ndarray, search: Search) -> Seen:
@@ -80,6 +83,7 @@ class AgreementDetector:
                 headless = headless_box(picture, self._bodies.people(rgb), person.description)
         things: dict[str, list[Sighting]] = {}
         standing: dict[str, Standing] = {}
+        balls: dict[str, np.ndarray | None] = {}
         if search.things:
             maps = ClassMaps(self._classifier, rgb)
             for key, (thing, classes) in search.things.items():
@@ -87,7 +91,9 @@ class AgreementDetector:
                     standing[key] = Standing(maps.mass(classes), tinted(picture, thing.description))
                 else:
                     things[key] = sightings(maps, picture, thing.description, classes)
-        return Seen(bodies, headless, things, standing)
+                if is_ball(thing.class_name):
+                    balls[key] = small_ball(picture, thing.description)
+        return Seen(bodies, headless, things, standing, balls)
 
 
 class Named(NamedTuple):
@@ -142,6 +148,7 @@ class Seen(NamedTuple):
     headless: np.ndarray | None  # (4,) px: the one person who is looked for, without a head
     things: dict[str, list[Sighting]]
     standing: dict[str, Standing]
+    balls: dict[str, np.ndarray | None]  # (4,) px: a spot that may be a ball too small for the classifier
 
 
 # --- Decisions over all frames -----------------------------------------------------------------
@@ -237,6 +244,19 @@ def headless_found(boxes: Sequence[np.ndarray | None]) -> list[Proposal]:
     if len(steady) < MIN_HEADLESS_SHARE * len(boxes):
         return []
     return [Proposal(frame=i, box_xyxy=box, score=round(HEADLESS_TRUST * iou, 4)) for i, box, iou in steady]
+
+
+def balls_found(boxes: Sequence[np.ndarray | None]) -> list[Proposal]:
+    """A small ball that travels, as certain as it is seldom elsewhere; empty if there is none."""
+    seen = [(index, box) for index, box in enumerate(boxes) if box is not None]
+    if len(seen) < n_frames_needed(len(boxes)) or not travelling([box for _, box in seen]):
+        return []
+    # The largest first: nothing hides a part of it there.
+    largest = max(area(box) for _, box in seen)
+    return [
+        Proposal(frame=i, box_xyxy=as_box(box), score=round(SMALL_TRUST * float(area(box) / largest), 4))
+        for i, box in seen
+    ]
 
 
 def _scaled(found: Found, scale: np.ndarray) -> Found:

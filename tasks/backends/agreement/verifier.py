@@ -14,6 +14,7 @@ import numpy as np
 from schemas.candidate import Box, box_iou
 from schemas.grounding import Answer
 from schemas.instance import Instance
+from tasks.backends.agreement.balls import is_ball, small_ball
 from tasks.backends.agreement.bodies import BodyFinder, why_no_person
 from tasks.backends.agreement.clothes import headless_box, outfit_of
 from tasks.backends.agreement.covering import effect_of
@@ -29,6 +30,7 @@ MIN_SIDE_PX = 12.0
 MIN_BODY_IOU = 0.6
 MIN_MASS, MAX_LEFT_SHARE = 0.35, 0.35
 UNSURE_MASS, CONFIDENCE_UNSURE = 0.12, 0.4
+MIN_SPOT_IOU, CONFIDENCE_SMALL = 0.4, 0.6
 MIN_TINT_SHARE = 0.1
 MAX_PICTURE_SHARE = 0.8
 CONFIDENCE_UNKNOWN = 0.3
@@ -48,10 +50,14 @@ class AgreementVerifier:
         rgb = shrink(frame, WORKING_LONG_SIDE_PX)
         scale = rgb.shape[1] / frame.shape[1]
         box = clip_to_picture(np.array(box_xyxy, np.float64) * scale, rgb.shape)
+        description = describe(instance)
+        if is_ball(instance.class_name) and _is_small_ball(rgb, box, description):
+            reason = f"small, round, and the only {description.body[0]} in the picture"
+            return Answer(match=True, confidence=CONFIDENCE_SMALL, rationale=reason)
         sides = box[2:] - box[:2]
         if min(sides) < MIN_SIDE_PX:
             return _no(0.9, f"the box is {min(sides):.0f} px thin at working size (needs {MIN_SIDE_PX:.0f} px)")
-        description, classes = describe(instance), classes_of(instance.class_name)
+        classes = classes_of(instance.class_name)
         if description.person:
             return self._person(rgb, box, description)
         if classes is None:
@@ -101,6 +107,11 @@ class AgreementVerifier:
         if rival > mass:
             return _no(0.8, f"{seen}; another kind is {rival:.0%} likely")
         return Answer(match=True, confidence=round(0.5 + mass / 2, 3), rationale=seen)
+
+
+def _is_small_ball(rgb: np.ndarray, box: np.ndarray, description: Description) -> bool:
+    spot = small_ball(Picture(rgb), description)
+    return spot is not None and box_iou(as_box(spot), as_box(box)) >= MIN_SPOT_IOU
 
 
 def _no(confidence: float, rationale: str) -> Answer:
