@@ -57,7 +57,7 @@ class CheckConfig(StageConfig):
         "fifth of the frames looked at",
     )
     min_return_iou: float = Field(
-        0.4,
+        0.25,
         ge=0,
         le=1,
         description="IoU with the mask on the anchor's frame, after a second walk back to it from a far frame's box",

@@ -24,7 +24,7 @@ from schemas.grounding import Answer, Wanted
 from schemas.mask_track import MaskTrack, decode_mask
 from schemas.track_check import TrackCheck
 from tasks.check_tracks.config import CheckConfig
-from tasks.check_tracks.masks import at_least, check_of
+from tasks.check_tracks.masks import at_least, check_of, longest_gap
 from tasks.check_tracks.pixels import (
     MIN_AREA_PX,
     WORKING_SHORT_SIDE_PX,
@@ -43,6 +43,7 @@ from tasks.propagate_masks import Propagator
 WORST_SHARE = 0.2  # of the frames looked at: a hand passes, the thing turns
 MIN_VISIBLE = 0.5  # of the median area: with less, much of the thing is hidden
 FINER = 3  # times as many frames in the second try of a walk
+MAX_ABSENCE = 0.05  # of the clip's frames, between the two ends of a walk
 STEPS_A_CLIP = 50  # a motion is measured over a fiftieth of the clip, or from one frame to the next
 
 
@@ -186,11 +187,19 @@ def walk_back(
 
 
 def _walk_of(track: MaskTrack, views: Sequence[View]) -> Walk | None:
-    if not (whole := [view for view in views if view.whole]):
-        return None
     home = home_of(track, views)
+    # Over a long absence nothing can be followed: a ball that was thrown out of the picture and comes back in.
+    longest = MAX_ABSENCE * len(track.present)
+    whole = [view for view in views if view.whole and _absence(track, view.frame, home.frame) <= longest]
+    if not whole:
+        return None
     far = max(whole, key=lambda view: abs(view.frame - home.frame))
     return Walk(track, far, home) if far.frame != home.frame else None
+
+
+def _absence(track: MaskTrack, one: int, other: int) -> int:
+    """The longest run of frames without a mask between two frames."""
+    return longest_gap(np.array(track.present[min(one, other) : max(one, other) + 1], bool))
 
 
 def _returns(walks: Sequence[Walk], album: Album, propagator: Propagator, n_steps: int) -> dict[str, float]:
