@@ -25,7 +25,7 @@ pytestmark = pytest.mark.models
 
 WORDS = [[[3, 4], [7], []], [[0], [1, 2, 5], [6]]]  # two samples of three sets
 FIRSTS = [[[0, 1, 6, 7], [13], []], [[2], [3, 4], list(range(24))]]
-CASES = [(part, measure, heads) for part in ("v2t", "v2v") for measure in ("scores", "softmax") for heads in ("mean", "sum")]  # fmt: skip
+CASES = [(p, m, h) for p in ("v2t", "v2v") for m in ("scores", "softmax") for h in ("mean", "sum")]
 
 
 @pytest.fixture(params=["all at once", "little by little"])
