@@ -41,8 +41,9 @@ def latent_masks(masks: np.ndarray, grid: tuple[int, int, int], rule: LatentRule
     per_latent, rest = divmod(n_frames - 1, n_latents - 1) if n_latents > 1 else (0, n_frames - 1)
     if rest or height % rows or width % columns or (n_latents > 1 and per_latent == 0):
         raise ValueError(
-            f"masks of {n_frames} frames of {height}x{width} do not divide into a grid of {n_latents}x{rows}x{columns}: "
-            f"bring them to 1 + k * {n_latents - 1} frames and to multiples of {rows}x{columns} first"
+            f"masks of {n_frames} frames of {height}x{width} do not divide into a grid of "
+            f"{n_latents}x{rows}x{columns}: bring them to 1 + k * {n_latents - 1} frames and to multiples of "
+            f"{rows}x{columns} first"
         )
     cells = masks.reshape(*masks.shape[:-2], rows, height // rows, columns, width // columns)
     share = cells.mean(axis=(-3, -1))  # (..., N, H, W)
@@ -65,9 +66,10 @@ def attention_alignment(attention: ArrayLike, masks: ArrayLike) -> np.ndarray:
                tokens to every video token.
     masks:     (..., F, H, W) bool: the role's mask on the same grid; a verb's is the union of subject and object
 
-    Returns (...) float in heads, leading axes broadcast: v2v lies in [0, heads], as each query's attention to all tokens
-    sums to 1 a head; v2t in [0, heads x cells inside]. Masses are not normalised, on purpose (B.2): they are compared
-    across layers for the same masks. NaN where the mask is empty: there is nothing to align with, which is not a 0.
+    Returns (...) float in heads, leading axes broadcast: v2v lies in [0, heads], as each query's attention to all
+    tokens sums to 1 a head; v2t in [0, heads x cells inside]. Masses are not normalised, on purpose (B.2): they are
+    compared across layers for the same masks. NaN where the mask is empty: there is nothing to align with, which is not
+    a 0.
     Raises ValueError for values below 0 (scores before the softmax have no mass) or not finite, or unequal grids.
     """
     attention, masks = np.asarray(attention, float), np.asarray(masks, bool)

@@ -49,8 +49,15 @@ def test_instances_and_a_picture_keep_their_axes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "grid"), [((48, 32, 32), (13, 2, 2)), ((49, 33, 32), (13, 2, 2)), ((49, 32, 30), (13, 2, 4)), ((3, 4, 4), (1, 2, 2)), ((1, 4, 4), (3, 2, 2))]
-)  # fmt: skip
+    ("shape", "grid"),
+    [
+        ((48, 32, 32), (13, 2, 2)),
+        ((49, 33, 32), (13, 2, 2)),
+        ((49, 32, 30), (13, 2, 4)),
+        ((3, 4, 4), (1, 2, 2)),
+        ((1, 4, 4), (3, 2, 2)),
+    ],
+)
 def test_what_does_not_divide_is_refused(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="do not divide into a grid"):
         latent_masks(np.zeros(shape, bool), grid)
