@@ -136,14 +136,13 @@ def layer_dominance(aas: ArrayLike, success: ArrayLike, layers: ArrayLike | None
     still mean what they say. It orders by "this separation", which is taken as the difference of the gaps.
     Raises ValueError if no success or no failure counts.
     """
-    success = np.asarray(success, bool)
-    kept = ~np.isnan(_by_layer(aas)).all(axis=1)
-    counted, success = _counted_videos(aas), success[kept]
-    if success.all() or not success.any():
-        raise ValueError(f"{success.sum()} successes among {len(success)} videos: dominance needs some of both")
+    counted = _counted_videos(aas)
+    good = np.asarray(success, bool)[~np.isnan(_by_layer(aas)).all(axis=1)]
+    if good.all() or not good.any():
+        raise ValueError(f"{good.sum()} successes among {len(good)} videos: dominance needs some of both")
     overall = counted.mean(axis=0)
-    success_gap = counted[success].mean(axis=0) - overall
-    failure_gap = counted[~success].mean(axis=0) - overall
+    success_gap = counted[good].mean(axis=0) - overall
+    failure_gap = counted[~good].mean(axis=0) - overall
     separation = success_gap - failure_gap
     asked = np.arange(counted.shape[1]) if layers is None else np.sort(np.asarray(layers, int))
     order = asked[np.argsort(-separation[asked], kind="stable")]
