@@ -25,7 +25,7 @@ pytestmark = pytest.mark.models
 
 WORDS = [[[3, 4], [7], []], [[0], [1, 2, 5], [6]]]  # two samples of three sets
 FIRSTS = [[[0, 1, 6, 7], [13], []], [[2], [3, 4], list(range(24))]]
-CASES = [(p, m, h) for p in ("v2t", "v2v") for m in ("scores", "softmax") for h in ("mean", "sum")]
+CASES = [(p, m, h) for p in ("v2t", "v2v", "v2v_columns") for m in ("scores", "softmax") for h in ("mean", "sum")]
 
 
 @pytest.fixture(params=["all at once", "little by little"])
@@ -58,8 +58,10 @@ def by_full_matrix(query: Any, key: Any, part: str, measure: str, heads: str) ->
         for number, tokens in enumerate(sets):
             if tokens and part == "v2t":
                 maps[sample, number] = whole[sample, 8:, tokens].mean(-1)
-            elif tokens:
+            elif tokens and part == "v2v":
                 maps[sample, number] = whole[sample, 8:][tokens, 8:].mean(0)
+            elif tokens:
+                maps[sample, number] = whole[sample, 8:, 8:][:, tokens].mean(-1)
     return maps
 
 

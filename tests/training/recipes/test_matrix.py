@@ -15,11 +15,13 @@ from tasks.training.recipes.matrix.config import MaskLossConfig, MatrixTraining,
 from tasks.training.recipes.matrix.loss import Batch, Role, mask_loss, positive_weight, training_loss, verb_mask
 from tests.training.tiny_cogvideox import (
     CHANNELS,
+    GRID,
     HEIGHT,
     LATENT_HEIGHT,
     LATENT_WIDTH,
     N_BLOCKS,
     N_FRAMES,
+    N_HEADS,
     N_LATENTS,
     N_TEXT,
     TEXT_DIM,
@@ -52,13 +54,13 @@ def config(**alignment: Any) -> MatrixTraining:
     return MatrixTraining(**TINY | {"alignment": TINY["alignment"] | alignment})
 
 
-def model_of(training: MatrixTraining | None = None, seed: int = 0) -> Any:
+def model_of(training: MatrixTraining | None = None, seed: int = 0, precision: str = "float32") -> Any:
     import torch
 
     from tasks.training.recipes.matrix.model import new_model
 
     torch.manual_seed(seed)
-    return new_model(tiny_transformer(), training or config())
+    return new_model(tiny_transformer().to(getattr(torch, precision)), training or config())
 
 
 def masks() -> tuple[Any, Any]:
@@ -93,6 +95,11 @@ def batch(*of_samples: tuple[Role, ...]) -> Batch:
     return Batch(clip, first, ids, drawn(len(of_samples), N_TEXT, TEXT_DIM, seed=3), of_samples)
 
 
+def in_precision(clips: Batch, dtype: Any) -> Batch:
+    names = ("latents", "image_latents", "id_latents", "text")
+    return replace(clips, **{name: getattr(clips, name).to(dtype) for name in names})
+
+
 def losses_of(model: Any, clips: Batch | None = None, training: MatrixTraining | None = None) -> Any:
     import torch
 
@@ -103,13 +110,15 @@ def losses_of(model: Any, clips: Batch | None = None, training: MatrixTraining |
 # --- Step 0 ----------------------------------------------------------------------------------
 
 
-def test_step_0_is_the_base_model() -> None:
-    """The ID map meets kernels of zero, the LoRA's second matrices are zero, and reading attention changes nothing."""
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_step_0_is_the_base_model(precision: str) -> None:
+    """To the bit: the ID map meets kernels of zero, the LoRA's second matrices are zero, taps only read."""
     import torch
 
-    clips, timesteps = batch(), torch.tensor([10, 800])
-    noisy = drawn(*clips.latents.shape, seed=9)
-    base = tiny_transformer()
+    dtype = getattr(torch, precision)
+    clips, timesteps = in_precision(batch(), dtype), torch.tensor([10, 800])
+    noisy = drawn(*clips.latents.shape, seed=9).to(dtype)
+    base = tiny_transformer().to(dtype)
     with torch.no_grad():
         expected = base(
             hidden_states=torch.cat([noisy, clips.image_latents], dim=2),
@@ -118,7 +127,7 @@ def test_step_0_is_the_base_model() -> None:
             image_rotary_emb=rotary_embedding(base, N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH),
             return_dict=False,
         )[0]
-        model = model_of()
+        model = model_of(precision=precision)
         predicted, sga, spa = model(clips, noisy, timesteps)
     assert torch.equal(predicted, expected)
     assert expected.std() > 0.1
@@ -228,6 +237,25 @@ def test_checkpointing_changes_no_gradient(measure: str) -> None:
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("autocast", [True, False])
+def test_a_bfloat16_transformer_is_trained_in_float32(autocast: bool) -> None:
+    import torch
+
+    from tasks.training.recipes.matrix.model import trained_weights
+
+    training = config(measure="softmax")
+    model = model_of(training, precision="bfloat16")
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        losses = losses_of(model, in_precision(batch(), torch.bfloat16), training)
+    losses.total.backward()
+    assert losses.total.dtype == torch.float32
+    exact = losses_of(model_of(training), training=training).metrics()
+    assert losses.metrics() == pytest.approx(exact, rel=0.05)
+    for weight in trained_weights(model).values():
+        assert weight.dtype == weight.grad.dtype == torch.float32
+        assert weight.grad.isfinite().all()
+
+
 def test_reentrant_checkpointing_is_refused() -> None:
     """It would train nothing, silently: blocks run without a graph."""
     from torch.utils.checkpoint import checkpoint
@@ -312,6 +340,13 @@ def test_blocks_that_are_not_there_are_refused() -> None:
         model_of(MatrixTraining())
 
 
+def test_a_transformer_that_is_not_the_published_one_is_refused() -> None:
+    from tasks.training.recipes.matrix.model import new_model
+
+    with pytest.raises(ValueError, match="takes 12 channels, not noise and first frame of 4"):
+        new_model(model_of().transformer, config())
+
+
 # --- Losses ----------------------------------------------------------------------------------
 
 
@@ -332,6 +367,12 @@ def test_parts_of_the_mask_loss_are_those_worked_out_by_hand() -> None:
     torch.testing.assert_close(
         weighted.bce, -(torch.tensor([3.0, 1, 3, 1]) * torch.tensor([0.5, 0.5, 0.75, 0.75]).log()).mean()
     )
+
+
+def test_masks_of_another_length_are_refused() -> None:
+    subject, _, _ = roles()
+    with pytest.raises(ValueError, match=r"a mask of \(5, 64, 96\) beside a map of \(9, 64, 96\)"):
+        losses_of(model_of(), batch((replace(subject, mask=subject.mask[:5]),)))
 
 
 def test_right_masks_cost_nothing_and_empty_ones_are_defined() -> None:
@@ -431,6 +472,57 @@ def test_a_batch_without_roles_still_gives_every_weight_a_gradient() -> None:
     losses.total.backward()
     assert losses.metrics()["sga"] == losses.metrics()["spa"] == 0
     assert all(weight.grad is not None for weight in trained_weights(model).values())
+
+
+# --- What is read ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rule", "tokens"), [("any", [6, 7, 12, 13]), ("half", [6, 7, 12])])
+def test_spa_starts_from_the_first_frames_tokens(rule: str, tokens: list[int]) -> None:
+    """16 px a token, 6 tokens a row: px 0 to 30 in rows 16 to 40 cover one and 14/16 columns, one and a half rows."""
+    from tasks.training.recipes.matrix.model import taps_of
+
+    training = config(query_rule=rule).alignment
+    taps = taps_of((roles(),), training, GRID)
+    assert {block: [tap.part for tap in asked] for block, asked in taps.wanted.items()} == {
+        0: ["v2t"],
+        1: ["v2t"],
+        2: ["v2v"],
+    }
+    sets = taps.wanted[2][0].sets
+    assert sets.present.tolist() == [[True, False, True]]
+    assert sets.tokens[0][sets.weights[0, 0] > 0].tolist() == tokens
+    words = taps.wanted[0][0].sets
+    assert words.tokens.tolist() == [[1, 2, 3, 5]]
+    assert words.weights.tolist() == [[[0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]]
+
+
+def test_the_aas_of_a_generated_clip_is_taken_from_the_same_taps() -> None:
+    """A network that attends evenly puts on a mask its share of all tokens, in every head."""
+    import torch
+
+    from tasks.metrics.attention_alignment import attention_alignment, latent_masks
+    from tasks.training.recipes.matrix.model import taps_of
+
+    model = model_of()
+    with torch.no_grad():
+        for block in model.transformer.transformer_blocks:
+            block.attn1.norm_q.weight.zero_()
+            block.attn1.norm_q.bias.zero_()
+        clips = batch()
+        taps = taps_of(clips.roles, config(measure="softmax", heads="sum").alignment, GRID)
+        model.transformer(
+            hidden_states=torch.cat([clips.latents, clips.image_latents, clips.id_latents], dim=2),
+            encoder_hidden_states=clips.text,
+            timestep=torch.tensor([10, 800]),
+            attention_kwargs={"taps": taps},
+        )
+    cells = latent_masks(torch.stack([role.mask for role in roles()]).numpy(), GRID)
+    for block, part in ((0, "v2t"), (2, "v2v")):
+        read = taps.maps[block, part][0].unflatten(-1, GRID).numpy()  # type: ignore[index]
+        even = N_HEADS * cells.sum(axis=(1, 2, 3)) / (N_TEXT + 72)
+        there = [0, 1, 2] if part == "v2t" else [0, 2]
+        assert attention_alignment(read, cells)[there] == pytest.approx(even[there])
 
 
 # --- Decoders --------------------------------------------------------------------------------

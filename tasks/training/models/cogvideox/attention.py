@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import torch
 
-Part = Literal["v2t", "v2v"]
+Part = Literal["v2t", "v2v", "v2v_columns"]
 Measure = Literal["scores", "softmax"]
 Heads = Literal["mean", "sum"]
 
@@ -70,9 +70,16 @@ class TokenSets:
 
 @dataclass(frozen=True)
 class Tap:
-    """One part of a block's attention."""
+    """One part of a block's attention.
 
-    part: Part  # v2t: sets of text tokens, seen from every video token; v2v: sets of video tokens, what each sees
+    v2t:         how much each video token attends to the set's text tokens, on average (MATRIX 4.2)
+    v2v:         how much the set's video tokens, on average, attend to each video token (4.3)
+    v2v_columns: how much each video token attends to the set's video tokens, on average
+
+    For the AAS take the softmax and the sum over heads.
+    """
+
+    part: Part
     sets: TokenSets
     measure: Measure = "scores"  # scores: q k / sqrt(d) before the softmax; softmax: the attention itself
     heads: Heads = "mean"
@@ -110,9 +117,6 @@ class Taps:
 def attention_map(query: torch.Tensor, key: torch.Tensor, n_text: int, tap: Tap) -> torch.Tensor:
     """(B, R, V) map of every set over the V video tokens.
 
-    v2t: how much each video token attends to the set's text tokens, their mean (MATRIX 4.2)
-    v2v: how much the set's video tokens, on average, attend to each video token (4.3)
-
     Scores are linear in queries and in keys, so the set is averaged before the product, which is exact. The softmax is
     over all tokens, text and video, and is never whole in memory.
     """
@@ -121,20 +125,20 @@ def attention_map(query: torch.Tensor, key: torch.Tensor, n_text: int, tap: Tap)
     video_query, video_key = query[:, :, n_text:], key[:, :, n_text:]
     weights = tap.sets.weights.to(query.dtype)
     with _full_precision(query):
-        if tap.part == "v2t":
-            chosen = _gather(key[:, :, :n_text], tap.sets.tokens)
+        if tap.part == "v2v":
+            chosen = _gather(video_query, tap.sets.tokens)
+            if tap.measure == "scores":
+                read = _einsum("bhrd,bhvd->brv", _einsum("brt,bhtd->bhrd", weights, chosen), video_key) * scale
+            else:
+                read = _rows(chosen, key, weights, scale, n_text)
+        else:
+            chosen = _gather(key[:, :, :n_text] if tap.part == "v2t" else video_key, tap.sets.tokens)
             if tap.measure == "scores":
                 read = _einsum("bhvd,bhrd->brv", video_query, _einsum("brt,bhtd->bhrd", weights, chosen)) * scale
             else:
                 total = log_sum_exp(video_query, key, scale)
                 columns = (video_query @ chosen.transpose(-1, -2) * scale - total[..., None]).exp()
                 read = _einsum("brt,bhvt->brv", weights, columns)
-        else:
-            chosen = _gather(video_query, tap.sets.tokens)
-            if tap.measure == "scores":
-                read = _einsum("bhrd,bhvd->brv", _einsum("brt,bhtd->bhrd", weights, chosen), video_key) * scale
-            else:
-                read = _rows(chosen, key, weights, scale, n_text)
     return read / query.shape[1] if tap.heads == "mean" else read
 
 

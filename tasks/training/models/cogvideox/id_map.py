@@ -9,6 +9,7 @@ first frame and ID map have theirs in latent frame 0, and zeros in the others, a
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def widen_input(transformer: Any, n_channels: int) -> None:
     old = transformer.patch_embed.proj
     if not isinstance(old, torch.nn.Conv2d):
         raise ValueError("only CogVideoX 1.0 can be widened: 1.5 has patches in time; take CogVideoX-5b-I2V")
-    new = torch.nn.Conv2d(
+    new = _projection()(
         old.in_channels + n_channels,
         old.out_channels,
         kernel_size=old.kernel_size,
@@ -43,6 +44,21 @@ def widen_input(transformer: Any, n_channels: int) -> None:
             new.bias.copy_(old.bias)
     transformer.patch_embed.proj = new
     transformer.register_to_config(in_channels=new.in_channels)
+
+
+@cache
+def _projection() -> Any:
+    import torch
+
+    class Projection(torch.nn.Conv2d):
+        """Computes in its input's precision: it is trained in float32 before a transformer in bfloat16."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            bias = None if self.bias is None else self.bias.to(x.dtype)
+            patches: torch.Tensor = self._conv_forward(x, self.weight.to(x.dtype), bias)
+            return patches
+
+    return Projection
 
 
 def model_input(noisy: torch.Tensor, first_frame: torch.Tensor, id_map: torch.Tensor) -> torch.Tensor:

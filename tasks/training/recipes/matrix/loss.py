@@ -112,10 +112,16 @@ def mask_loss(
     pos_weight:   of the pixels inside the mask in the cross-entropy, see `positive_weight`
 
     BCE and L2 are means over pixels. Dice = (2 sum XY + 1) / (sum X + sum Y + 1), the soft one, over the whole clip.
+    Raises ValueError for unequal shapes.
     """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
+    if logits.shape != mask.shape:
+        raise ValueError(
+            f"a mask of {tuple(mask.shape)} beside a map of {tuple(logits.shape)}: masks have the video's frames and "
+            "size, 49 x 480 x 720"
+        )
     logits, target = logits.float(), mask.float()
     predicted = logits.sigmoid()
     weight = None if pos_weight is None else torch.tensor(pos_weight, device=logits.device)

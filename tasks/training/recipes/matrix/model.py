@@ -6,7 +6,7 @@
     save_trained(model, folder);  load_trained(model, folder)
     add_trained(transformer, folder)                        for generation: the decoders are not needed
 
-    map (13, 30, 45) of a role  ->  16 channels  ->  (13, 60, 90)  ->  (25, 120, 240)  ->  (49, 240, 360)
+    map (13, 30, 45) of a role  ->  16 channels  ->  (13, 60, 90)  ->  (25, 120, 180)  ->  (49, 240, 360)
                                 ->  (49, 480, 720) logits, causal in time
 
 The decoders go the 3D VAE's way up (C.1): the patch's 2x2, twice 2x2 and time, once 2x2. The first latent frame is one
@@ -51,9 +51,10 @@ SPACE_DOUBLINGS = 4  # a token is 2x2 latents of 8x8 px
 def new_model(transformer: Any, config: MatrixTraining) -> Any:
     """A torch module that holds a CogVideoXTransformer3DModel and what MATRIX adds to it; only that is trained.
 
-    Trained weights are kept in float32; run a bfloat16 transformer under autocast. LoRA and decoders are drawn from
-    torch's global generator: seed it before.
-    Raises ValueError for blocks that the transformer does not have, and for CogVideoX 1.5.
+    Trained weights are kept in float32, also beside a transformer in bfloat16, which latents and text then are in too.
+    LoRA and decoders are drawn from torch's global generator: seed it before.
+    Raises ValueError for blocks that the transformer does not have, and for one that is not an image-to-video model of
+    CogVideoX 1.0 as it is published.
     """
     import_torchvision()  # diffusers imports it if it is installed
     with MODELS.imports("peft", "diffusers"):
@@ -64,8 +65,14 @@ def new_model(transformer: Any, config: MatrixTraining) -> Any:
     asked = {*alignment.sga_blocks, *alignment.spa_blocks, *(lora.blocks or ())}
     if beyond := sorted(block for block in asked if block >= n_blocks):
         raise ValueError(f"blocks {beyond} of {n_blocks}: blocks are counted from 0; see lora and alignment")
+    n_channels = transformer.config.out_channels
+    if transformer.config.in_channels != 2 * n_channels:
+        raise ValueError(
+            f"this transformer takes {transformer.config.in_channels} channels, not noise and first frame of "
+            f"{n_channels}: take an image-to-video model, as it was before any training of MATRIX"
+        )
     transformer.requires_grad_(False)
-    widen_input(transformer, transformer.config.out_channels)
+    widen_input(transformer, n_channels)
     transformer.add_adapter(
         peft.LoraConfig(
             r=lora.rank,
