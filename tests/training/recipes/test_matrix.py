@@ -414,8 +414,8 @@ def test_the_total_is_the_weighted_sum() -> None:
     }  # fmt: skip
 
 
-def test_sga_is_the_sum_over_roles_and_the_mean_over_blocks_and_samples() -> None:
-    """Put together by hand from single roles, blocks and samples."""
+def test_sga_is_the_sum_over_roles_and_the_mean_over_blocks() -> None:
+    """Put together by hand from single roles and blocks."""
     model = model_of()
 
     def sga(clips: Batch, blocks: tuple[int, ...] = (0, 1)) -> float:
@@ -427,9 +427,21 @@ def test_sga_is_the_sum_over_roles_and_the_mean_over_blocks_and_samples() -> Non
     whole = sga(batch((subject, verb, object_)))
     assert whole == pytest.approx(sum(sga(batch((role,))) for role in (subject, verb, object_)), rel=1e-5)
     assert whole == pytest.approx(sum(sga(batch((subject, verb, object_)), (block,)) for block in (0, 1)) / 2, rel=1e-5)
-    both = batch((subject,), (object_,))
-    one, other = (sga(replace(both, roles=of_samples)) for of_samples in (((subject,), ()), ((), (object_,))))
-    assert sga(both) == pytest.approx(one + other, rel=1e-5)
+
+
+def test_losses_of_samples_are_averaged() -> None:
+    import torch
+
+    model, clips = model_of(), batch()
+    noisy, timesteps = drawn(*clips.latents.shape, seed=9), torch.tensor([10, 800])
+
+    def aligned(samples: slice) -> list[float]:
+        some = {n: getattr(clips, n)[samples] for n in ("latents", "image_latents", "id_latents", "text", "roles")}
+        _, sga, spa = model(replace(clips, **some), noisy[samples], timesteps[samples])
+        return [float(sga.total.detach()), float(spa.total.detach())]
+
+    singles = zip(aligned(slice(0, 1)), aligned(slice(1, 2)), strict=True)
+    assert aligned(slice(0, 2)) == pytest.approx([sum(pair) / 2 for pair in singles], rel=1e-5)
 
 
 def test_the_code_takes_the_mean_over_instances_and_no_verb() -> None:
@@ -497,6 +509,33 @@ def test_spa_starts_from_the_first_frames_tokens(rule: str, tokens: list[int]) -
     assert words.weights.tolist() == [[[0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]]
 
 
+def evenly_attending(training: MatrixTraining) -> Any:
+    """A model whose every token attends to all tokens alike."""
+    import torch
+
+    model = model_of(training)
+    with torch.no_grad():
+        for block in model.transformer.transformer_blocks:
+            block.attn1.norm_q.weight.zero_()
+            block.attn1.norm_q.bias.zero_()
+    return model
+
+
+@pytest.mark.parametrize(("measure", "value"), [("softmax", 1.0), ("scores", 0.0)])
+def test_even_attention_is_1_to_the_decoders(measure: str, value: float) -> None:
+    """One of 17,776 tokens would be nothing to them."""
+    training = config(measure=measure)
+    model = evenly_attending(training)
+    seen: list[Any] = []
+    for decoder in (model.grounding, model.propagation):
+        decoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    losses_of(model, training=training)
+    assert len(seen) == 2 * 5 + 3, "five roles in two blocks, three instances in one"
+    for maps in seen:
+        assert maps.shape == (1, *GRID)
+        assert maps.detach().numpy() == pytest.approx(value, abs=1e-5)
+
+
 def test_the_aas_of_a_generated_clip_is_taken_from_the_same_taps() -> None:
     """A network that attends evenly puts on a mask its share of all tokens, in every head."""
     import torch
@@ -504,12 +543,8 @@ def test_the_aas_of_a_generated_clip_is_taken_from_the_same_taps() -> None:
     from tasks.metrics.attention_alignment import attention_alignment, latent_masks
     from tasks.training.recipes.matrix.model import taps_of
 
-    model = model_of()
+    model, clips = evenly_attending(config()), batch()
     with torch.no_grad():
-        for block in model.transformer.transformer_blocks:
-            block.attn1.norm_q.weight.zero_()
-            block.attn1.norm_q.bias.zero_()
-        clips = batch()
         taps = taps_of(clips.roles, config(measure="softmax", heads="sum").alignment, GRID)
         model.transformer(
             hidden_states=torch.cat([clips.latents, clips.image_latents, clips.id_latents], dim=2),
