@@ -416,7 +416,7 @@ def test_the_total_is_the_weighted_sum() -> None:
 
 def test_sga_is_the_sum_over_roles_and_the_mean_over_blocks() -> None:
     """Put together by hand from single roles and blocks."""
-    model = model_of()
+    model = model_of(config(spa_blocks=()))
 
     def sga(clips: Batch, blocks: tuple[int, ...] = (0, 1)) -> float:
         training = config(sga_blocks=blocks, spa_blocks=())

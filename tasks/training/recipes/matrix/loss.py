@@ -6,7 +6,9 @@
     training_loss(model, batch, scheduler, generator, config).total.backward()
 
 The paper leaves open how blocks 7 and 11 are put together: here the mean of their losses, so that lambda does not
-depend on the number of blocks. Losses of a batch's samples are averaged.
+depend on the number of blocks. Losses of a batch's samples are averaged. Gradients flow as the sum above has them: in
+its own block an alignment loss reaches queries and keys only (C.1), but what comes before also learns from it, so SPA
+of block 12 reaches the LoRA of 7 and 11 and the input projection.
 """
 
 from __future__ import annotations

@@ -231,14 +231,14 @@ def _classes() -> Any:
             """
             if decoder is None:
                 return None
-            wanted = {tap.part: tap.sets.present for taps_ in taps.wanted.values() for tap in taps_}.get(part)
+            present = [tap.sets.present for tap in taps.wanted.get(blocks[0], ()) if tap.part == part]  # none, or one
             losses = []
             for number, sample in enumerate(roles):
                 masks = [frames_of(role.mask, self.config.mask_stride_px) for role in sample]
                 there = [
                     place
                     for place, mask in enumerate(masks)
-                    if wanted is not None and bool(wanted[number, place]) and bool(mask.any())
+                    if present and bool(present[0][number, place]) and bool(mask.any())
                 ]
                 pos_weight = positive_weight([masks[place] for place in there], self.config.loss.max_pos_weight)
                 n_roles = len(there) if self.config.over_roles == "mean" else 1
