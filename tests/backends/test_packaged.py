@@ -104,7 +104,7 @@ def test_a_network_that_is_not_to_be_had_is_a_service_that_is_down(
     Pip(monkeypatch, members, error)
     with pytest.raises(ServiceDown, match=said) as raised:
         packaged().path()
-    assert "a-package==1.2 on PyPI (MIT)" in str(raised.value)
+    assert "a-package 1.2, by pip (MIT)" in str(raised.value)
     assert "TRIPTYCH_CACHE" in str(raised.value)
     assert not [p for p in cache.rglob("*") if p.is_file()]
 
@@ -123,7 +123,7 @@ def test_every_file_says_where_it_comes_from() -> None:
     for file in FILES:
         assert len(bytes.fromhex(file.sha256)) == 32
         assert file.licence
-        assert file.member.endswith((".tflite", ".onnx", ".pth"))
+        assert file.member.endswith((".tflite", ".onnx", ".pth", ".json", ".bin"))
         assert file.identity.startswith(file.name)
 
 

