@@ -1,0 +1,1 @@
+"""Networks to train, by the family that they belong to."""
