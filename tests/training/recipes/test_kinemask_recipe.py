@@ -146,8 +146,8 @@ def test_the_true_velocity_has_no_loss_at_any_timestep(dtype: str) -> None:
 @pytest.mark.models
 def test_a_scheduler_of_another_prediction_is_refused() -> None:
     import torch
-
     from diffusers import CogVideoXDDIMScheduler
+
     from tasks.training.recipes.kinemask.loss import denoising_loss
 
     zeros = torch.zeros(1, 2)
@@ -254,17 +254,13 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
     assert (video(pipeline, masks=np.concatenate([masks, blanks])) == right).all()
     assert (video(pipeline, masks=masks, control_weight=0.0) == base).all()
 
-    # Saved apart from the backbone, as a run publishes it, and as a whole.
+    # Saved apart from the backbone, as a run publishes it.
     pipeline.control_net.save_pretrained(tmp_path / "net")
     stock.save_pretrained(tmp_path / "base")
     net = CogVideoXControlNet.from_pretrained(tmp_path / "net")
     loaded = KineMaskPipeline.from_pretrained(tmp_path / "base", control_net=net)
     loaded.set_progress_bar_config(disable=True)
     assert (video(loaded, masks=masks) == right).all()
-    pipeline.save_pretrained(tmp_path / "whole")
-    whole = KineMaskPipeline.from_pretrained(tmp_path / "whole")
-    whole.set_progress_bar_config(disable=True)
-    assert (video(whole, masks=masks) == right).all()
 
     with pytest.raises(ValueError, match=r"masks \(10, 32, 32, 3\); give \(F, H, W, 3\), one to 9 frames"):
         video(pipeline, masks=np.zeros((N_FRAMES + 1, SIDE, SIDE, 3), np.float32))

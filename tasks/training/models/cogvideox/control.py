@@ -142,7 +142,7 @@ def _control_net() -> type[Any]:
     import_torchvision()  # diffusers imports it if it is installed
     with MODELS.imports("diffusers"):
         import torch
-        from diffusers import ConfigMixin, CogVideoXTransformer3DModel, ModelMixin
+        from diffusers import CogVideoXTransformer3DModel, ConfigMixin, ModelMixin
         from diffusers.configuration_utils import register_to_config
     from torch import nn
 

@@ -53,8 +53,8 @@ class LossConfig(StageConfig):
     regulariser_weight: float = Field(
         0.25,
         ge=0,
-        description="Of the sum over winner and loser: lambda_ZO (4.1), in the code 0.5 times half the sum. The weight of "
-        "eq. 4 is not stated; the same is ours",
+        description="Of the sum over winner and loser: lambda_ZO (4.1); [code] has 0.5 times half the sum. The weight "
+        "of eq. 4 is not stated; the same is ours",
     )
     n_sft_samples: int = Field(2, ge=1, description="sft: samples of a prompt, the best by reward (table 4a: top-2)")
 

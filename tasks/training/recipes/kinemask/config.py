@@ -44,7 +44,7 @@ class KinemaskTraining(StageConfig):
     model: str | None = Field(None, description="Its weights: a folder or OWNER/NAME[@REVISION]; null: the paper's")
     stages: Literal["both", "first", "second"] = Field(
         "both",
-        description="both: all masks, then fine-tuned with mask dropout (3.2); first: the upper bound of table 1, to be "
+        description="both: all masks, then fine-tuned with mask dropout (3.2); first: the upper bound of table 1, "
         "evaluated with all masks; second: dropout from the start, the ablation of table 1",
     )
     set: Literal["interactions", "simple_motion"] = Field(
