@@ -1,46 +1,11 @@
-"""A tiny CogVideoX with random weights, of the same parts as THUDM/CogVideoX-5b-I2V, and a ControlNet for it.
-
-Clips are 9 frames of 32x32 px: 3 latents of 4x4 with 4 channels, 12 tokens of 32.
-"""
+"""A ControlNet for the tiny CogVideoX, and the other parts of its pipeline."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tasks.backends.torch_runtime import import_torchvision
-from tests.support.tiny_wan import _make_lively, _tokenizer
-
-N_FRAMES, SIDE = 9, 32
-N_LATENTS, LATENTS, LATENT_SIDE = 3, 4, 4
-N_TEXT, TEXT_DIM = 6, 16
-N_BLOCKS = 3
-
-
-def tiny_transformer(seed: int = 0) -> Any:
-    """A CogVideoXTransformer3DModel that takes noisy and first-frame latents, with both position embeddings."""
-    import_torchvision()
-    import torch
-    from diffusers import CogVideoXTransformer3DModel
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        transformer = CogVideoXTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=16,
-            in_channels=2 * LATENTS,
-            out_channels=LATENTS,
-            time_embed_dim=8,
-            text_embed_dim=TEXT_DIM,
-            num_layers=N_BLOCKS,
-            sample_width=LATENT_SIDE,
-            sample_height=LATENT_SIDE,
-            sample_frames=N_FRAMES,
-            max_text_seq_length=N_TEXT,
-            use_rotary_positional_embeddings=True,
-            use_learned_positional_embeddings=True,
-        )
-        _make_lively(transformer)
-    return transformer.eval()
+from tests.support.tiny_wan import _tokenizer
+from tests.training.tiny_cogvideox import CHANNELS, TEXT_DIM, scheduler
 
 
 def tiny_control_net(transformer: Any, seed: int = 0, **settings: Any) -> Any:
@@ -63,20 +28,8 @@ def make_trained(net: Any) -> Any:
         for projection in net.projections:
             projection.weight.normal_(std=0.2, generator=drawn)
         kernels = net.patch_embed.proj.weight
-        kernels[:, 2 * LATENTS :].normal_(std=0.2, generator=drawn)
+        kernels[:, 2 * CHANNELS :].normal_(std=0.2, generator=drawn)
     return net
-
-
-def scheduler() -> Any:
-    """That of CogVideoX-5b-I2V."""
-    from diffusers import CogVideoXDDIMScheduler
-
-    return CogVideoXDDIMScheduler(
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        snr_shift_scale=1.0,
-        timestep_spacing="trailing",
-    )
 
 
 def pipeline_parts(transformer: Any) -> dict[str, Any]:
@@ -95,7 +48,7 @@ def pipeline_parts(transformer: Any) -> dict[str, Any]:
             down_block_types=("CogVideoXDownBlock3D",) * 4,
             up_block_types=("CogVideoXUpBlock3D",) * 4,
             block_out_channels=(4, 4, 4, 4),
-            latent_channels=LATENTS,
+            latent_channels=CHANNELS,
             layers_per_block=1,
             norm_num_groups=2,
         )

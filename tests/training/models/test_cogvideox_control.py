@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from tasks.training.models.cogvideox.control import controlled, halve_time, rotary_embedding
-from tests.training.tiny_control import (
-    LATENT_SIDE,
-    LATENTS,
+from tasks.training.models.cogvideox.control import controlled, halve_time
+from tasks.training.models.cogvideox.denoising import rotary_embedding
+from tests.training.tiny_cogvideox import (
+    CHANNELS,
+    GRID,
+    HEIGHT,
+    LATENT_HEIGHT,
+    LATENT_WIDTH,
     N_BLOCKS,
     N_FRAMES,
     N_LATENTS,
     N_TEXT,
-    SIDE,
     TEXT_DIM,
-    make_trained,
-    pipeline_parts,
-    tiny_control_net,
+    WIDTH,
     tiny_transformer,
 )
+from tests.training.tiny_control import make_trained, pipeline_parts, tiny_control_net
 
 pytestmark = pytest.mark.models
 
@@ -33,10 +35,10 @@ def inputs(batch: int = 2, seed: int = 0) -> dict[str, Any]:
 
     drawn = torch.Generator().manual_seed(seed)
     return {
-        "hidden_states": torch.randn(batch, N_LATENTS, 2 * LATENTS, LATENT_SIDE, LATENT_SIDE, generator=drawn),
+        "hidden_states": torch.randn(batch, N_LATENTS, 2 * CHANNELS, LATENT_HEIGHT, LATENT_WIDTH, generator=drawn),
         "encoder_hidden_states": torch.randn(batch, N_TEXT, TEXT_DIM, generator=drawn),
         "timestep": torch.arange(1, batch + 1) * 300,
-        "image_rotary_emb": rotary_embedding(tiny_transformer(), N_LATENTS, LATENT_SIDE, LATENT_SIDE),
+        "image_rotary_emb": rotary_embedding(tiny_transformer(), N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH),
         "return_dict": False,
     }
 
@@ -44,7 +46,7 @@ def inputs(batch: int = 2, seed: int = 0) -> dict[str, Any]:
 def masks(batch: int = 2, seed: int = 0, n_frames: int = N_FRAMES) -> Any:
     import torch
 
-    return torch.rand(batch, n_frames, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)) - 0.5
+    return torch.rand(batch, n_frames, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)) - 0.5
 
 
 def output(transformer: Any, net: Any = None, control: Any = None, weight: float = 0.5, **changes: Any) -> Any:
@@ -142,8 +144,8 @@ def test_the_rotary_embedding_is_the_pipelines() -> None:
 
     transformer = tiny_transformer()
     pipeline = CogVideoXImageToVideoPipeline(**pipeline_parts(transformer))
-    theirs = pipeline._prepare_rotary_positional_embeddings(SIDE, 2 * SIDE, N_LATENTS, torch.device("cpu"))
-    ours = rotary_embedding(transformer, N_LATENTS, LATENT_SIDE, 2 * LATENT_SIDE)
+    theirs = pipeline._prepare_rotary_positional_embeddings(HEIGHT, WIDTH + 32, N_LATENTS, torch.device("cpu"))
+    ours = rotary_embedding(transformer, N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH + 4)
     assert ours is not None
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
@@ -182,9 +184,8 @@ def test_what_is_added_to_each_block() -> None:
             if index < 2:
                 video = video + 0.5 * residuals[index]
         tokens = transformer.proj_out(transformer.norm_out(transformer.norm_final(video), temb=moment))
-    side, patch = LATENT_SIDE // 2, 2
-    by_hand = tokens.reshape(2, N_LATENTS, side, side, LATENTS, patch, patch)
-    by_hand = by_hand.permute(0, 1, 4, 2, 5, 3, 6).reshape(2, N_LATENTS, LATENTS, LATENT_SIDE, LATENT_SIDE)
+    by_hand = tokens.reshape(2, *GRID, CHANNELS, 2, 2)
+    by_hand = by_hand.permute(0, 1, 4, 2, 5, 3, 6).reshape(2, N_LATENTS, CHANNELS, LATENT_HEIGHT, LATENT_WIDTH)
     assert torch.allclose(output(transformer, net), by_hand, atol=1e-6)
 
 
@@ -292,8 +293,10 @@ def test_what_does_not_fit_is_refused() -> None:
     net = tiny_control_net(transformer)
     with pytest.raises(ValueError, match=r"a control of 10 frames; give 4k \+ 1"):
         output(transformer, net, masks(n_frames=10))
-    with pytest.raises(ValueError, match=r"a control \(2, 5, 3, 32, 32\) encodes to"):
+    with pytest.raises(ValueError, match=r"a control \(2, 5, 3, 64, 96\) encodes to"):
         output(transformer, net, masks(n_frames=5))
+    with pytest.raises(ValueError, match=r"a control \(2, 9, 3, 96, 64\) encodes to"):
+        output(transformer, net, masks().transpose(3, 4))
     with pytest.raises(ValueError, match=rf"4 layers to control of {N_BLOCKS}"):
         tiny_control_net(transformer, n_layers=4)
     with pytest.raises(ValueError, match="8 frames cannot be halved behind the first"):

@@ -284,6 +284,23 @@ def test_at_step_0_the_loss_is_ln_2_and_the_regulariser_0() -> None:
 
 
 @pytest.mark.models
+def test_in_bfloat16_too_with_the_lora_in_float32() -> None:
+    import torch
+
+    from tasks.training.recipes.dsr.model import trained_weights
+
+    transformer = with_lora(tiny_transformer().to(torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16):
+        made = loss_of(transformer)
+    made.total.backward()
+    assert float(made.preference) == pytest.approx(math.log(2), rel=1e-6)
+    assert float(made.regulariser) == 0
+    weights = trained_weights(transformer)
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert {w.grad.dtype for w in weights.values()} == {torch.float32}
+
+
+@pytest.mark.models
 def test_gradients_reach_the_lora_alone() -> None:
     """Of a new LoRA only the second matrices have one; then all."""
     from tasks.training.recipes.dsr.model import trained_weights

@@ -91,14 +91,14 @@ def batch() -> Any:
     import torch
 
     from tasks.training.recipes.kinemask.model import Batch
-    from tests.training.tiny_control import LATENT_SIDE, LATENTS, N_FRAMES, N_LATENTS, N_TEXT, SIDE, TEXT_DIM
+    from tests.training import tiny_cogvideox as tiny
 
     drawn = torch.Generator().manual_seed(0)
-    latents = torch.randn(2, N_LATENTS, LATENTS, LATENT_SIDE, LATENT_SIDE, generator=drawn)
+    latents = torch.randn(2, tiny.N_LATENTS, tiny.CHANNELS, tiny.LATENT_HEIGHT, tiny.LATENT_WIDTH, generator=drawn)
     first = torch.zeros_like(latents)
     first[:, 0] = latents[:, 0]
-    text = torch.randn(2, N_TEXT, TEXT_DIM, generator=drawn)
-    return Batch(latents, first, text, 1.5 * torch.rand(2, N_FRAMES, 3, SIDE, SIDE, generator=drawn))
+    text = torch.randn(2, tiny.N_TEXT, tiny.TEXT_DIM, generator=drawn)
+    return Batch(latents, first, text, 1.5 * torch.rand(2, tiny.N_FRAMES, 3, tiny.HEIGHT, tiny.WIDTH, generator=drawn))
 
 
 @pytest.mark.models
@@ -106,8 +106,8 @@ def test_the_loss_is_the_formula() -> None:
     """By hand for two clips of two numbers each, with the schedule's own alpha_bar."""
     import torch
 
-    from tasks.training.recipes.kinemask.loss import denoising_loss
-    from tests.training.tiny_control import scheduler
+    from tasks.training.models.cogvideox.denoising import denoising_loss
+    from tests.training.tiny_cogvideox import scheduler
 
     schedule = scheduler()
     predicted, noisy, latents = [[0.5, -1.0], [2.0, 0.25]], [[1.0, 2.0], [-0.5, 0.5]], [[0.0, 1.0], [1.0, -1.0]]
@@ -127,8 +127,8 @@ def test_the_loss_is_the_formula() -> None:
 def test_the_true_velocity_has_no_loss_at_any_timestep(dtype: str) -> None:
     import torch
 
-    from tasks.training.recipes.kinemask.loss import denoising_loss
-    from tests.training.tiny_control import scheduler
+    from tasks.training.models.cogvideox.denoising import denoising_loss
+    from tests.training.tiny_cogvideox import scheduler
 
     schedule = scheduler()
     timesteps = torch.tensor([0, 1, 500, 998, 999])
@@ -148,7 +148,7 @@ def test_a_scheduler_of_another_prediction_is_refused() -> None:
     import torch
     from diffusers import CogVideoXDDIMScheduler
 
-    from tasks.training.recipes.kinemask.loss import denoising_loss
+    from tasks.training.models.cogvideox.denoising import denoising_loss
 
     zeros = torch.zeros(1, 2)
     with pytest.raises(ValueError, match="the scheduler has epsilon; CogVideoX predicts v"):
@@ -161,7 +161,7 @@ def test_training_moves_the_control_alone_and_lowers_the_loss() -> None:
 
     from tasks.training.recipes.kinemask.loss import training_loss
     from tasks.training.recipes.kinemask.model import freeze, new_control_net
-    from tests.training.tiny_control import scheduler, tiny_transformer
+    from tests.training.tiny_cogvideox import scheduler, tiny_transformer
 
     transformer = tiny_transformer()
     config = variant("paper", control={"n_layers": 2})
@@ -189,6 +189,28 @@ def test_training_moves_the_control_alone_and_lowers_the_loss() -> None:
 
 
 @pytest.mark.models
+def test_a_bfloat16_backbone_trains_a_float32_control() -> None:
+    """As on a GPU: the frozen weights in half the memory, those that are trained in full."""
+    import torch
+
+    from tasks.training.recipes.kinemask.loss import training_loss
+    from tasks.training.recipes.kinemask.model import freeze, new_control_net
+    from tests.training.tiny_cogvideox import scheduler, tiny_transformer
+
+    transformer = tiny_transformer()
+    net = new_control_net(transformer, variant("paper", control={"n_layers": 2}))
+    exact = training_loss(transformer, net, batch(), scheduler(), torch.Generator().manual_seed(0), 0.5)
+    freeze(transformer.to(torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = training_loss(transformer, net, batch(), scheduler(), torch.Generator().manual_seed(0), 0.5)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.02)
+    assert {weight.grad.dtype for weight in net.projections.parameters()} == {torch.float32}
+    assert all(weight.grad.abs().max() > 0 for weight in net.projections.parameters())
+
+
+@pytest.mark.models
 def test_the_other_backbone_is_refused_until_it_is_built() -> None:
     from tasks.training.recipes.kinemask.model import new_control_net
 
@@ -206,29 +228,22 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
 
     from tasks.training.models.cogvideox.control import CogVideoXControlNet
     from tasks.training.recipes.kinemask.pipeline import KineMaskPipeline
-    from tests.training.tiny_control import (
-        N_FRAMES,
-        N_TEXT,
-        SIDE,
-        make_trained,
-        pipeline_parts,
-        tiny_control_net,
-        tiny_transformer,
-    )
+    from tests.training.tiny_cogvideox import HEIGHT, N_FRAMES, N_TEXT, WIDTH, tiny_transformer
+    from tests.training.tiny_control import make_trained, pipeline_parts, tiny_control_net
 
     transformer = tiny_transformer()
     stock = CogVideoXImageToVideoPipeline(**pipeline_parts(transformer))
     stock.set_progress_bar_config(disable=True)
-    picture = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    masks = np.zeros((1, SIDE, SIDE, 3), np.float32)
+    picture = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    masks = np.zeros((1, HEIGHT, WIDTH, 3), np.float32)
     masks[0, 8:20, 8:20] = (1.2, 0, 0)
 
     def video(pipeline: Any, **settings: Any) -> Any:
         made = pipeline(
             image=picture,
             prompt="a fox walks",
-            height=SIDE,
-            width=SIDE,
+            height=HEIGHT,
+            width=WIDTH,
             num_frames=N_FRAMES,
             num_inference_steps=2,
             max_sequence_length=N_TEXT,
@@ -236,7 +251,7 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
             output_type="np",
             **settings,
         ).frames[0]
-        assert made.shape == (N_FRAMES, SIDE, SIDE, 3)
+        assert made.shape == (N_FRAMES, HEIGHT, WIDTH, 3)
         return made
 
     def steered(net: Any) -> Any:
@@ -250,7 +265,7 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
     right = video(pipeline, masks=masks)
     assert np.abs(right - base).max() > 0.001
     assert (video(pipeline, masks=-masks) != right).any()
-    blanks = np.zeros((N_FRAMES - 1, SIDE, SIDE, 3), np.float32)
+    blanks = np.zeros((N_FRAMES - 1, HEIGHT, WIDTH, 3), np.float32)
     assert (video(pipeline, masks=np.concatenate([masks, blanks])) == right).all()
     assert (video(pipeline, masks=masks, control_weight=0.0) == base).all()
 
@@ -262,5 +277,5 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
     loaded.set_progress_bar_config(disable=True)
     assert (video(loaded, masks=masks) == right).all()
 
-    with pytest.raises(ValueError, match=r"masks \(10, 32, 32, 3\); give \(F, H, W, 3\), one to 9 frames"):
-        video(pipeline, masks=np.zeros((N_FRAMES + 1, SIDE, SIDE, 3), np.float32))
+    with pytest.raises(ValueError, match=r"masks \(10, 64, 96, 3\); give \(F, H, W, 3\), one to 9 frames"):
+        video(pipeline, masks=np.zeros((N_FRAMES + 1, HEIGHT, WIDTH, 3), np.float32))

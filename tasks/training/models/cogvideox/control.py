@@ -79,12 +79,12 @@ def controlled(transformer: Any, control_net: Any, control: torch.Tensor, weight
             control=control.repeat(times, 1, 1, 1, 1),
             image_rotary_emb=kwargs.get("image_rotary_emb"),
         )
-        residuals[:] = [weight * residual.to(hidden.dtype) for residual in made]
+        residuals[:] = [weight * residual for residual in made]
 
     def add_after(index: int) -> Any:
         def add(block: Any, args: Any, output: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
             video, text = output
-            return video + residuals[index], text
+            return video + residuals[index].to(video.dtype), text
 
         return add
 
@@ -99,31 +99,6 @@ def controlled(transformer: Any, control_net: Any, control: torch.Tensor, weight
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def rotary_embedding(
-    transformer: Any, n_latents: int, height: int, width: int
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """`image_rotary_emb` for latents of n_latents frames and height x width: cosines and sines, (tokens, head) each.
-
-    As CogVideoX's pipelines make it; None for models without rotary embeddings (CogVideoX-2B).
-    """
-    from diffusers.models.embeddings import get_3d_rotary_pos_embed
-    from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import get_resize_crop_region_for_grid
-
-    config = transformer.config
-    if not config.use_rotary_positional_embeddings:
-        return None
-    grid = height // config.patch_size, width // config.patch_size
-    native = config.sample_width // config.patch_size, config.sample_height // config.patch_size
-    cosines, sines = get_3d_rotary_pos_embed(
-        embed_dim=config.attention_head_dim,
-        crops_coords=get_resize_crop_region_for_grid(grid, *native),
-        grid_size=grid,
-        temporal_size=n_latents,
-        device=transformer.device,
-    )
-    return cosines, sines
 
 
 def __getattr__(name: str) -> Any:

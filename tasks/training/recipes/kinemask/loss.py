@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasks.training.models.cogvideox.denoising import denoising_loss
 from tasks.training.recipes.kinemask.model import Batch, predict
 
 if TYPE_CHECKING:
@@ -34,21 +35,3 @@ def training_loss(
     noisy = scheduler.add_noise(latents, noise, timesteps)
     predicted = predict(transformer, control_net, batch, noisy, timesteps, weight)
     return denoising_loss(predicted, noisy, latents, timesteps, scheduler)
-
-
-def denoising_loss(
-    predicted: torch.Tensor, noisy: torch.Tensor, latents: torch.Tensor, timesteps: torch.Tensor, scheduler: Any
-) -> torch.Tensor:
-    """mean[(x_0 of the v-prediction - latents)^2 / (1 - alpha_bar_t)], a scalar, in float32.
-
-        x_0 = sqrt(alpha_bar_t) noisy - sqrt(1 - alpha_bar_t) v
-
-    All (B, ...), timesteps (B,). Raises ValueError for a scheduler whose model does not predict v.
-    """
-    if scheduler.config.prediction_type != "v_prediction":
-        raise ValueError(f"the scheduler has {scheduler.config.prediction_type}; CogVideoX predicts v")
-    # In bfloat16, 1 - alpha_bar_t of the first timesteps would be 0.
-    clean = scheduler.get_velocity(predicted.float(), noisy.float(), timesteps)  # the same formula as that of x_0
-    noise_share = 1 - scheduler.alphas_cumprod.to(latents.device)[timesteps].float()
-    errors = (clean - latents.float()).square().flatten(1).mean(1)
-    return (errors / noise_share).mean()

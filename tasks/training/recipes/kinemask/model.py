@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tasks.datasets.kinemask.condition_clips import ConditioningConfig, draw_kept_frames, drop_masks
-from tasks.training.models.cogvideox.control import controlled, rotary_embedding
+from tasks.training.models.cogvideox.control import controlled
+from tasks.training.models.cogvideox.denoising import rotary_embedding
 from tasks.training.recipes.kinemask.config import KinemaskTraining
 
 if TYPE_CHECKING:
