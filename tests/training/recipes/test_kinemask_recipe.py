@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def test_every_row_of_the_tables_has_a_name() -> None:
     assert named["v_0"].encoding == "v_0"
     assert named["uniform_dropout"].dropout.sampling == "uniform"
     assert named["wan"].weights == "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
+    assert (named["wan"].width, named["wan"].control.downscale) == (704, 16)
     assert variant("v_0", seed=3).seed == 3
     with pytest.raises(ValueError, match="no variant 'v0'; there are paper, "):
         variant("v0")
@@ -45,6 +47,12 @@ def test_every_row_of_the_tables_has_a_name() -> None:
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"n_frames is 48; the models make 4k \+ 1"):
         KinemaskTraining(n_frames=48)
+    with pytest.raises(ValidationError, match="728x480; cogvideox needs multiples of 16"):
+        KinemaskTraining(width=728)
+    with pytest.raises(ValidationError, match="720x480; wan needs multiples of 32"):
+        variant("wan", width=720)
+    with pytest.raises(ValidationError, match=r"control\.downscale is 8; latents of wan need 16"):
+        KinemaskTraining(backbone="wan")
     with pytest.raises(ValidationError, match="n_schedule_steps 10 ends before n_steps 1000"):
         KinemaskTraining(first=KinemaskTraining().first.model_dump() | {"n_schedule_steps": 10})
 
@@ -90,7 +98,7 @@ def test_the_second_favours_frames_of_collisions() -> None:
 def batch() -> Any:
     import torch
 
-    from tasks.training.recipes.kinemask.model import Batch
+    from tasks.training.recipes.kinemask.model import CogVideoXBatch
     from tests.training import tiny_cogvideox as tiny
 
     drawn = torch.Generator().manual_seed(0)
@@ -98,7 +106,9 @@ def batch() -> Any:
     first = torch.zeros_like(latents)
     first[:, 0] = latents[:, 0]
     text = torch.randn(2, tiny.N_TEXT, tiny.TEXT_DIM, generator=drawn)
-    return Batch(latents, first, text, 1.5 * torch.rand(2, tiny.N_FRAMES, 3, tiny.HEIGHT, tiny.WIDTH, generator=drawn))
+    return CogVideoXBatch(
+        latents, first, text, 1.5 * torch.rand(2, tiny.N_FRAMES, 3, tiny.HEIGHT, tiny.WIDTH, generator=drawn)
+    )
 
 
 @pytest.mark.models
@@ -159,7 +169,7 @@ def test_a_scheduler_of_another_prediction_is_refused() -> None:
 def test_training_moves_the_control_alone_and_lowers_the_loss() -> None:
     import torch
 
-    from tasks.training.recipes.kinemask.loss import training_loss
+    from tasks.training.recipes.kinemask.loss import cogvideox_loss
     from tasks.training.recipes.kinemask.model import freeze, new_control_net
     from tests.training.tiny_cogvideox import scheduler, tiny_transformer
 
@@ -172,7 +182,7 @@ def test_training_moves_the_control_alone_and_lowers_the_loss() -> None:
 
     def loss(key: int) -> Any:
         generator = torch.Generator().manual_seed(key)
-        return training_loss(transformer, net, batch(), scheduler(), generator, config.control.weight)
+        return cogvideox_loss(transformer, net, batch(), scheduler(), generator, config.control.weight)
 
     first = loss(0)
     assert torch.equal(loss(0), first)
@@ -193,16 +203,16 @@ def test_a_bfloat16_backbone_trains_a_float32_control() -> None:
     """As on a GPU: the frozen weights in half the memory, those that are trained in full."""
     import torch
 
-    from tasks.training.recipes.kinemask.loss import training_loss
+    from tasks.training.recipes.kinemask.loss import cogvideox_loss
     from tasks.training.recipes.kinemask.model import freeze, new_control_net
     from tests.training.tiny_cogvideox import scheduler, tiny_transformer
 
     transformer = tiny_transformer()
     net = new_control_net(transformer, variant("paper", control={"n_layers": 2}))
-    exact = training_loss(transformer, net, batch(), scheduler(), torch.Generator().manual_seed(0), 0.5)
+    exact = cogvideox_loss(transformer, net, batch(), scheduler(), torch.Generator().manual_seed(0), 0.5)
     freeze(transformer.to(torch.bfloat16))
     with torch.autocast("cpu", torch.bfloat16):
-        loss = training_loss(transformer, net, batch(), scheduler(), torch.Generator().manual_seed(0), 0.5)
+        loss = cogvideox_loss(transformer, net, batch(), scheduler(), torch.Generator().manual_seed(0), 0.5)
     loss.backward()
     assert loss.dtype == torch.float32
     assert float(loss.detach()) == pytest.approx(float(exact.detach()), rel=0.02)
@@ -210,12 +220,80 @@ def test_a_bfloat16_backbone_trains_a_float32_control() -> None:
     assert all(weight.grad.abs().max() > 0 for weight in net.projections.parameters())
 
 
-@pytest.mark.models
-def test_the_other_backbone_is_refused_until_it_is_built() -> None:
-    from tasks.training.recipes.kinemask.model import new_control_net
+# --- Wan ---------------------------------------------------------------------------------------
 
-    with pytest.raises(ValueError, match="no ControlNet for the backbone wan yet"):
-        new_control_net(None, variant("wan"))
+
+def wan_batch() -> Any:
+    import torch
+
+    from tasks.training.recipes.kinemask.model import WanBatch
+    from tests.support.tiny_wan import LATENTS, TEXT_DIM
+    from tests.training import tiny_wan_control as tiny
+
+    drawn = torch.Generator().manual_seed(0)
+    latents = torch.randn(2, LATENTS, tiny.N_LATENTS, tiny.LATENT_HEIGHT, tiny.LATENT_WIDTH, generator=drawn)
+    text = torch.randn(2, tiny.N_TEXT, TEXT_DIM, generator=drawn)
+    return WanBatch(latents, text, 1.5 * torch.rand(2, tiny.N_FRAMES, 3, tiny.HEIGHT, tiny.WIDTH, generator=drawn))
+
+
+@pytest.mark.models
+def test_wan_is_shown_the_first_frame_clean_and_judged_on_the_others() -> None:
+    import torch
+
+    from tasks.training.flow_matching import shifted_sigmas
+    from tasks.training.recipes.kinemask.loss import wan_loss
+    from tests.training import tiny_wan_control as tiny
+
+    transformer = tiny.tiny_transformer()
+    net = tiny.tiny_control_net(transformer)
+    asked: list[dict[str, Any]] = []
+    told: list[Any] = []
+    transformer.register_forward_pre_hook(lambda _, args, call: asked.append(call), with_kwargs=True)
+    transformer.register_forward_hook(lambda _, args, out: told.append(out[0]))
+    made = wan_loss(transformer, net, wan_batch(), shifted_sigmas(1000, 5.0), torch.Generator().manual_seed(0), 0.5)
+
+    latents = wan_batch().latents
+    drawn = torch.Generator().manual_seed(0)
+    levels = shifted_sigmas(1000, 5.0)[torch.randint(1000, (2,), generator=drawn)]
+    noise = torch.randn(latents.shape, generator=drawn)
+    seen, level = asked[0]["hidden_states"], levels.view(2, 1, 1, 1, 1)
+    assert torch.equal(seen[:, :, 0], latents[:, :, 0])
+    assert torch.allclose(seen[:, :, 1:], ((1 - level) * latents + level * noise)[:, :, 1:])
+    times = asked[0]["timestep"].unflatten(1, (tiny.N_LATENTS, tiny.TOKENS_PER_FRAME))
+    assert times[:, 0].eq(0).all()
+    assert torch.allclose(times[:, 1:], 1000 * levels.view(2, 1, 1).expand(-1, 2, tiny.TOKENS_PER_FRAME))
+    assert torch.allclose(made, (told[0] - (noise - latents))[:, :, 1:].square().mean())
+
+
+@pytest.mark.models
+def test_training_wan_moves_the_control_alone_and_lowers_the_loss() -> None:
+    import torch
+
+    from tasks.training.flow_matching import shifted_sigmas
+    from tasks.training.recipes.kinemask.loss import wan_loss
+    from tasks.training.recipes.kinemask.model import freeze, new_control_net
+    from tests.training.tiny_wan_control import tiny_transformer
+
+    transformer = tiny_transformer()
+    # The tiny VAE shrinks by 8, the real one by 16: so the tiny network gets the masks at half their size.
+    net = new_control_net(transformer, variant("wan", control={"n_layers": 2, "downscale": 16}))
+    assert net.config.control_max == 1.5
+    freeze(transformer)
+    batch = wan_batch()
+    batch = replace(batch, masks=batch.masks.repeat_interleave(2, 3).repeat_interleave(2, 4))
+
+    def loss() -> Any:
+        drawn = torch.Generator().manual_seed(0)
+        return wan_loss(transformer, net, batch, shifted_sigmas(1000, 5.0), drawn, 0.5)
+
+    first = loss()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    assert loss() < first
+    assert all(weight.grad is None for weight in transformer.parameters())
 
 
 # --- Pipeline ----------------------------------------------------------------------------------
@@ -279,3 +357,44 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"masks \(10, 64, 96, 3\); give \(F, H, W, 3\), one to 9 frames"):
         video(pipeline, masks=np.zeros((N_FRAMES + 1, HEIGHT, WIDTH, 3), np.float32))
+
+
+@pytest.mark.models
+def test_the_pipeline_of_wan_too(tmp_path: Path) -> None:
+    import torch
+    from diffusers import WanImageToVideoPipeline
+
+    from tasks.training.recipes.kinemask.pipeline import KineMaskWanPipeline
+    from tests.training.tiny_wan_control import HEIGHT, N_FRAMES, WIDTH, make_trained, save_stock, tiny_control_net
+
+    folder = save_stock(tmp_path)
+    picture = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    masks = np.zeros((1, HEIGHT, WIDTH, 3), np.float32)
+    masks[0, 8:20, 8:20] = (1.2, 0, 0)
+
+    def video(pipeline: Any, **settings: Any) -> Any:
+        pipeline.set_progress_bar_config(disable=True)
+        made = pipeline(
+            image=picture,
+            prompt="a fox walks",
+            height=HEIGHT,
+            width=WIDTH,
+            num_frames=N_FRAMES,
+            num_inference_steps=2,
+            generator=torch.Generator().manual_seed(0),
+            output_type="np",
+            **settings,
+        ).frames[0]
+        assert made.shape == (N_FRAMES, HEIGHT, WIDTH, 3)
+        return made
+
+    def steered(trained: bool) -> Any:
+        stock = WanImageToVideoPipeline.from_pretrained(folder)
+        net = tiny_control_net(stock.transformer)
+        return KineMaskWanPipeline.from_pretrained(folder, control_net=make_trained(net) if trained else net)
+
+    base = video(WanImageToVideoPipeline.from_pretrained(folder))
+    assert (video(steered(trained=False), masks=masks) == base).all()
+    right = video(steered(trained=True), masks=masks)
+    assert np.abs(right - base).max() > 0.001
+    assert (video(steered(trained=True), masks=-masks) != right).any()

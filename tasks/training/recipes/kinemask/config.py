@@ -19,13 +19,16 @@ from tasks.media.velocity_masks import V_MAX_MPS, Encoding
 from tasks.training.optimisation import Optimisation
 
 MODELS = {"cogvideox": "THUDM/CogVideoX-5b-I2V", "wan": "Wan-AI/Wan2.2-TI2V-5B-Diffusers"}
+LATENT_PX = {"cogvideox": 8, "wan": 16}  # edge of a latent's pixel in the video; tokens are 2 x 2 of them
 
 
 class ControlConfig(StageConfig):
     """The ControlNet."""
 
     n_layers: int = Field(8, ge=1, description="First layers of the backbone that it controls (4.1, A.2)")
-    downscale: int = Field(8, ge=1, description="Downscaling of masks before they are encoded (A.2)")
+    downscale: int = Field(
+        8, ge=1, description="Downscaling of masks to the size of latents (A.2); Wan2.2-TI2V-5B's need 16"
+    )
     weight: float = Field(0.5, gt=0, description="Of what it adds to a layer (4.1, A.2)")
     encoded_channels: int = Field(
         32, ge=2, multiple_of=2, description="Channels of the encoded mask; not stated, as Force Prompting has it"
@@ -70,14 +73,22 @@ class KinemaskTraining(StageConfig):
         description="Of the second stage (A.2)",
     )
     n_frames: int = Field(49, ge=5, description="Frames of a video (4.1): 4k + 1")
-    width: int = Field(720, ge=16, multiple_of=16, description="Width in px: CogVideoX's own")
-    height: int = Field(480, ge=16, multiple_of=16, description="Height in px: CogVideoX's own")
+    width: int = Field(720, ge=16, description="Width in px: CogVideoX's own; a multiple of 16, for wan of 32")
+    height: int = Field(480, ge=16, description="Height in px: CogVideoX's own; a multiple of 16, for wan of 32")
+    flow_shift: float = Field(
+        5.0, gt=0, description="wan: shift of the training's timesteps towards high noise; not stated, its scheduler's"
+    )
     seed: int = Field(0, ge=0, description="Of noise, timesteps and mask dropout")
 
     @model_validator(mode="after")
-    def _frames_fit(self) -> KinemaskTraining:
+    def _size_fits(self) -> KinemaskTraining:
         if self.n_frames % 4 != 1:
             raise ValueError(f"n_frames is {self.n_frames}; the models make 4k + 1, such as 45 or 49")
+        shrunk = LATENT_PX[self.backbone]
+        if self.control.downscale != shrunk:
+            raise ValueError(f"control.downscale is {self.control.downscale}; latents of {self.backbone} need {shrunk}")
+        if self.width % (2 * shrunk) or self.height % (2 * shrunk):
+            raise ValueError(f"{self.width}x{self.height}; {self.backbone} needs multiples of {2 * shrunk}")
         return self
 
     @property
@@ -94,7 +105,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "second_stage_only": {"set": "simple_motion", "prompt": "constant", "stages": "second"},  # table 1
     "first_stage_only": {"set": "simple_motion", "prompt": "constant", "stages": "first"},  # table 1
     "constant_prompt": {"prompt": "constant"},  # tables 2 and 3
-    "wan": {"prompt": "constant", "backbone": "wan"},  # table 4; its CogVideoX row is table 3's with c_0
+    # Table 4: its CogVideoX row is table 3's with c_0. Size not stated; 720 px are no multiple of 32.
+    "wan": {"prompt": "constant", "backbone": "wan", "width": 704, "control": {"downscale": 16}},
     "v_0": {"encoding": "v_0"},  # table 5a
     "uniform_dropout": {"dropout": {"sampling": "uniform"}},  # table 5b
 }

@@ -1,23 +1,26 @@
-"""Videos from a picture, a prompt and velocity masks: CogVideoX's image-to-video pipeline with a trained ControlNet.
+"""Videos from a picture, a prompt and velocity masks: a stock image-to-video pipeline with a trained ControlNet.
 
     net = CogVideoXControlNet.from_pretrained(run / "control_net", torch_dtype=torch.bfloat16)
     pipeline = KineMaskPipeline.from_pretrained("THUDM/CogVideoX-5b-I2V", control_net=net, torch_dtype=torch.bfloat16)
-    video = pipeline(image=picture, masks=masks, prompt="A blue mug slides ...").frames[0]
+    masks = np.load("velocity_mask.npz")["velocity_mps"]         of `triptych condition`
+    video = pipeline(image=picture, masks=masks, prompt="A blue mug slides ...", height=480, width=720).frames[0]
 
-The masks are those that `triptych condition` writes. The class is built on first use: importing this module imports no
-torch.
+    net = WanControlNet.from_pretrained(...)
+    pipeline = KineMaskWanPipeline.from_pretrained("Wan-AI/Wan2.2-TI2V-5B-Diffusers", control_net=net, ...)
+
+The classes are built on first use: importing this module imports no torch.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import import_torchvision
-from tasks.training.models.cogvideox.control import controlled
+from tasks.training.models.control import controlled
 
 if TYPE_CHECKING:
     import torch
@@ -39,31 +42,32 @@ def mask_video(masks: np.ndarray, n_frames: int) -> torch.Tensor:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "KineMaskPipeline":
-        return _pipeline()
+    if name in ("KineMaskPipeline", "KineMaskWanPipeline"):
+        return _pipelines()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @cache
-def _pipeline() -> type[Any]:
+def _pipelines() -> dict[str, type[Any]]:
     import_torchvision()  # diffusers imports it if it is installed
     with MODELS.imports("diffusers"):
-        from diffusers import CogVideoXImageToVideoPipeline
+        from diffusers import CogVideoXImageToVideoPipeline, WanImageToVideoPipeline
 
-    class KineMaskPipeline(CogVideoXImageToVideoPipeline):
-        """CogVideoXImageToVideoPipeline, and a ControlNet beside its transformer."""
+    class WithMasks:
+        """What both pipelines add to their stock one.
 
-        __qualname__ = "KineMaskPipeline"
-        _exclude_from_cpu_offload = ("control_net",)  # it runs in every step, between the transformer's
+        image:          the first frame
+        masks:          (F, H, W, 3) m/s of the first F frames, in the video's size; usually F = 1
+        prompt:         what happens (KineMask 3.3), or `prompt_embeds` among the settings
+        num_frames:     49 in KineMask (4.1)
+        control_weight: 0.5 in training (KineMask A.2)
+        settings:       the stock pipeline's own
+        """
 
-        def __init__(
-            self, tokenizer: Any, text_encoder: Any, vae: Any, transformer: Any, scheduler: Any, control_net: Any
-        ) -> None:
-            super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
-            self.register_modules(control_net=control_net)
+        _exclude_from_cpu_offload: ClassVar = ["control_net"]  # it runs in every step, just before the transformer
 
         def __call__(
-            self,
+            self: Any,
             image: Any,
             masks: np.ndarray,
             prompt: str | None = None,
@@ -72,16 +76,49 @@ def _pipeline() -> type[Any]:
             control_weight: float = 0.5,
             **settings: Any,
         ) -> Any:
-            """As CogVideoXImageToVideoPipeline, with velocity masks.
-
-            image:          the first frame
-            masks:          (F, H, W, 3) m/s of the first F frames, in the video's size; usually F = 1
-            prompt:         what happens (KineMask 3.3), or `prompt_embeds` among the settings
-            num_frames:     49 in KineMask (4.1)
-            control_weight: 0.5 in training (KineMask A.2)
-            """
             control = mask_video(masks, num_frames).to(self._execution_device)
             with controlled(self.transformer, self.control_net, control, control_weight):
-                return super().__call__(image=image, prompt=prompt, num_frames=num_frames, **settings)
+                stock: Any = super()
+                return stock.__call__(image=image, prompt=prompt, num_frames=num_frames, **settings)
 
-    return KineMaskPipeline
+    class KineMaskPipeline(WithMasks, CogVideoXImageToVideoPipeline):
+        """CogVideoX's image-to-video pipeline with a CogVideoXControlNet beside its transformer."""
+
+        def __init__(
+            self, tokenizer: Any, text_encoder: Any, vae: Any, transformer: Any, scheduler: Any, control_net: Any
+        ) -> None:
+            super().__init__(tokenizer, text_encoder, vae, transformer, scheduler)
+            self.register_modules(control_net=control_net)
+
+    class KineMaskWanPipeline(WithMasks, WanImageToVideoPipeline):
+        """Wan2.2-TI2V-5B's image-to-video pipeline with a WanControlNet beside its transformer."""
+
+        def __init__(  # the stock one's parameters by name: diffusers compares them with what is registered
+            self,
+            tokenizer: Any,
+            text_encoder: Any,
+            vae: Any,
+            scheduler: Any,
+            control_net: Any,
+            image_processor: Any = None,
+            image_encoder: Any = None,
+            transformer: Any = None,
+            transformer_2: Any = None,
+            boundary_ratio: float | None = None,
+            expand_timesteps: bool = False,
+        ) -> None:
+            super().__init__(
+                tokenizer,
+                text_encoder,
+                vae,
+                scheduler,
+                image_processor,
+                image_encoder,
+                transformer,
+                transformer_2,
+                boundary_ratio,
+                expand_timesteps,
+            )
+            self.register_modules(control_net=control_net)
+
+    return {"KineMaskPipeline": KineMaskPipeline, "KineMaskWanPipeline": KineMaskWanPipeline}
