@@ -1,0 +1,1 @@
+"""SpatialAlign: DPO with zeroth-order regularisation on pairs of videos (docs/dsr.md)."""

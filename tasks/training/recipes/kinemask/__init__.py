@@ -1,0 +1,1 @@
+"""KineMask: a ControlNet that follows velocity masks (docs/kinemask.md)."""
