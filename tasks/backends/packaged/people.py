@@ -1,9 +1,8 @@
-"""People: a pose detector, its landmarks, a mask of people, faces and hands (MediaPipe's networks).
+"""People: a pose detector, its landmarks, and a mask of people (MediaPipe's networks).
 
     region = PoseReader().regions(rgb)[0]         where a body is, and which way up
     pose = PoseReader().pose(rgb, region)         33 points in px, how visible each one is, the body's mask
     PersonMask()(rgb)                             (H, W) float32: how likely each pixel is a person's
-    face_detector()(rgb), palm_detector()(rgb)    where faces and hands are
 
 A pose is found in pictures without a person, too: only points that are visible, and bones of constant length, tell.
 Sources: BlazePose (Bazarevsky et al., 2020); MediaPipe's graphs for the sizes, anchors and crops.
@@ -17,8 +16,6 @@ import cv2
 import numpy as np
 
 from tasks.backends.packaged.files import (
-    FACE_DETECTION,
-    PALM_DETECTION,
     POSE_DETECTION,
     POSE_LANDMARKS,
     SELFIE_SEGMENTATION,
@@ -101,16 +98,6 @@ class PersonMask:
         small = cv2.resize(rgb, (MASK_PX, MASK_PX), interpolation=cv2.INTER_AREA)
         (mask,) = self._network(small[None].astype(np.float32) / 255).values()
         return cv2.resize(mask.reshape(MASK_PX, MASK_PX), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def face_detector() -> CellDetector:
-    """Faces, also small ones; 15 ms a picture. Points: eyes, nose, mouth, ears. Now and then a cat's, below 0.65."""
-    return CellDetector(FACE_DETECTION, 192, ((4, 1),), signed=True)
-
-
-def palm_detector() -> CellDetector:
-    """Hands near the camera; 30 ms a picture."""
-    return CellDetector(PALM_DETECTION, 192, ((8, 2), (16, 6)))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """MediaPipe's single-shot detectors: a grid of cells, each with a box and points relative to its centre.
 
-    detect = CellDetector(PALM_DETECTION, size_px=192, levels=((8, 2), (16, 6)))
-    detect(rgb)  ->  [Cells(score=0.93, box_xyxy=(488, 201, 551, 265), points=(7, 2)), ...], best first
+    detect = CellDetector(POSE_DETECTION, size_px=224, levels=((8, 2), (16, 2), (32, 6)), signed=True)
+    detect(rgb)  ->  [Cells(score=0.93, box_xyxy=(118, 41, 203, 281), points=(4, 2)), ...], best first
 
 Sources: BlazeFace, BlazePalm and BlazePose (Bazarevsky et al., 2019 and 2020); MediaPipe's graphs for sizes and grids.
 """

@@ -22,6 +22,7 @@ import polars as pl
 
 from schemas.matrix11k import MatrixStatistics, OutcomeRow
 from schemas.storage import AnyPath
+from tasks.datasets.matrix11k.accuracy import accuracy_of
 from tasks.datasets.matrix11k.report.charts import heat_map, presence_bar
 from tasks.datasets.matrix11k.view import clip_views, rejected_views
 from tasks.engine.snapshots import Snapshot
@@ -55,6 +56,7 @@ def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> A
         context,
         EMBEDDED_BACKENDS,
         ended,
+        accuracy=accuracy_of(snapshot.manifest.made_by),
         truth=truth,
         tiles=truth_tiles(truth) if truth else [],
         worst=sorted(truth.instances, key=lambda s: (s.iou, s.clip_id, s.instance_id))[:MAX_SCORES] if truth else [],
