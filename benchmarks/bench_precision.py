@@ -37,6 +37,7 @@ KNOWN = ("bedroom", "coffee", "cups", "dog", "juggle")  # the default's threshol
 WAYS: dict[str, list[str]] = {
     "colours": ["--ground.grounding", "colour", "--ground.vlm", "rules"],
     "default": [],
+    "nanodet": ["--ground.grounding", "nanodet"],
 }
 
 

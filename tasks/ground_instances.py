@@ -43,11 +43,11 @@ from tasks.media.video import sample_indices
 class GroundConfig(StageConfig):
     """How instances are found and verified."""
 
-    grounding: Literal["packaged", "colour", "groundingdino", "transformers"] = Field(
+    grounding: Literal["packaged", "nanodet", "colour", "groundingdino", "transformers"] = Field(
         "packaged",
-        description="packaged: small networks that pip fetches, for real video, embedded; colour: colour phrases and "
-        "a people detector, embedded, for drawn scenes; groundingdino: GroundingDINO by groundingdino-py; "
-        "transformers: GroundingDINO by transformers",
+        description="packaged: small networks that pip fetches, for real video, embedded; nanodet: COCO's classes by "
+        "NanoDet, which npm fetches, embedded; colour: colour phrases and a people detector, embedded, for drawn "
+        "scenes; groundingdino: GroundingDINO by groundingdino-py; transformers: GroundingDINO by transformers",
     )
     vlm: Literal["packaged", "rules", "openai", "transformers", "none"] = Field(
         "packaged",
@@ -297,6 +297,10 @@ def _load_detector(config: GroundConfig, dino: DinoConfig, torch: TorchConfig) -
             from tasks.backends.colour import ColourDetector
 
             return ColourDetector()
+        case "nanodet":
+            from tasks.backends.nanodet import NanoDetDetector
+
+            return NanoDetDetector()
         case "groundingdino":
             from tasks.backends.grounding_dino.native import NativeGroundingDino
 

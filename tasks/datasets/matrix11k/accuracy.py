@@ -40,6 +40,7 @@ class Accuracy(NamedTuple):
 EMBEDDED = ("packaged", "packaged", "flow")
 ACCURACY: Mapping[tuple[str, str, str], Accuracy] = {
     EMBEDDED: Accuracy(8, 8, 8, 20, 0, 8),
+    ("nanodet", "packaged", "flow"): Accuracy(4, 4, 4, 20, 0, 8),
     ("colour", "rules", "flow"): Accuracy(5, 6, 5, 20, 1, 8),
 }
 

@@ -33,7 +33,7 @@ from tasks.pages.wording import percent, score
 
 logger = logging.getLogger(__name__)
 
-EMBEDDED_BACKENDS = frozenset({"rules", "colour", "packaged", "flow"})
+EMBEDDED_BACKENDS = frozenset({"rules", "colour", "packaged", "nanodet", "flow"})
 MAX_CLIPS = 48  # accepted clips that are shown, spread evenly over all of them
 MAX_REJECTED = 24  # clips rejected in ground_instances that are shown with pictures
 MAX_SCORES = 60  # instances that are compared with the truth, the worst first
