@@ -63,6 +63,7 @@ def ask(endpoint: str, cache: Path, *asked: tuple[str, str], **environment: str)
 LOAD, TELL = ("load", "owner/name"), ("tell", "owner/name")
 
 
+@pytest.mark.slow
 def test_what_is_needed_comes_from_the_hub_once(tmp_path: Path, repository: Path) -> None:
     cache, needed = tmp_path / "cache", sorted([*SMALL, *SHARDS])
     with served({"owner/name": repository}) as endpoint:

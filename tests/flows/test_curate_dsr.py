@@ -140,6 +140,7 @@ def test_a_limit_takes_the_first_lines_of_a_file_and_they_are_accounted_for(tmp_
     assert manifest.n_inputs == manifest.n_accepted + manifest.n_rejected + manifest.n_failed
 
 
+@pytest.mark.slow
 def test_what_a_run_would_do_is_told_before_it_within_it_and_after_it(tmp_path: Path) -> None:
     config = tiny_samples(tmp_path, grammar={"n_train": 1, "n_test": 1}, seeds_train=2, shard_size=1)
     assert told_ahead(look_ahead, config) == {"generate_samples": (0, 3, 0)} | dict.fromkeys(STAGES[1:], (0, 0, 3))

@@ -269,6 +269,7 @@ def test_a_video_that_is_lost_is_generated_again_and_nothing_else(
     assert f"{path} is damaged" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_same_prompts_elsewhere_are_the_same_bytes_and_a_rerun_computes_nothing(
     run: tuple[CurateDsr, Path], tmp_path: Path
 ) -> None:
@@ -328,6 +329,7 @@ def test_another_wording_keeps_the_labels(run: tuple[CurateDsr, Path], tmp_path:
 # --- Videos that are there ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_given_videos_are_scored_and_every_file_and_line_is_accounted_for(
     run: tuple[CurateDsr, Path], tmp_path: Path
 ) -> None:

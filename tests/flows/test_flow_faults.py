@@ -278,6 +278,7 @@ REASONS = {
 ASKING_STAGES = {"extract_triplets", "ground_instances", "check_tracks"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_misbehaving_server_fails_rows_and_scores_none(
     config: CurateMatrix11k, asked: Asked, healthy: Any, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -82,6 +82,7 @@ def test_nothing_changed_computes_nothing_and_publishes_the_same(config: CurateM
     assert files_of(config.root) == before
 
 
+@pytest.mark.slow
 def test_two_roots_hold_the_same_bytes(config: CurateMatrix11k, tmp_path: Path) -> None:
     other = run_here(config.model_copy(update={"root": tmp_path / "elsewhere"}))
     assert_same_snapshot(other, published(config))
@@ -115,6 +116,7 @@ def test_a_grounding_setting_that_finds_the_same_anchors_propagates_nothing(conf
     assert made.counts == {"ground_instances": 5}
 
 
+@pytest.mark.slow
 def test_a_grounding_setting_that_finds_other_anchors_propagates_those(config: CurateMatrix11k) -> None:
     before = anchors_of(published(config))
     changed = config.model_copy(update={"ground": GroundConfig(**DRAWN, n_frames=1)})

@@ -187,6 +187,7 @@ def test_failed_rows_retries_and_earlier_runs_are_paid_for_too(
     assert third == second
 
 
+@pytest.mark.slow
 def test_a_shard_that_died_of_its_service_is_paid_for_when_it_is_run_again(
     config: CurateMatrix11k, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +236,7 @@ def test_a_killed_run_is_paid_for_when_it_is_run_again(
 # --- What it must not touch ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_neither_usage_nor_prices_change_a_byte_or_a_key(
     healthy: Healthy, config: CurateMatrix11k, monkeypatch: pytest.MonkeyPatch
 ) -> None:

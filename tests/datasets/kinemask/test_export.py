@@ -339,6 +339,7 @@ def bump(seed: int, mover: Body, target: Body) -> SimulatedClip:
     return SimulatedClip(f"clip-{seed:016x}", caption, scene, rendered.tracks, simulation.collisions, rendered.video)
 
 
+@pytest.mark.slow
 def test_the_first_flow_is_measured_by_exported_clips(tmp_path: Path) -> None:
     left, right, green = (-1.0, 0.0, 0.25), (0.25, 0.0, 0.25), (0.1, 0.6, 0.15)
     red_cube = make_body(position=left)
