@@ -16,11 +16,11 @@ from flows.curate_matrix11k import CurateMatrix11k
 from schemas.mask_track import Tracks
 from schemas.matrix11k import TABLES
 from tasks.backends.sam2_video import Sam2Config
-from tasks.check_tracks import CheckConfig
 from tasks.engine.snapshots import Snapshot
 from tests.support.dsr_runs import sample_here
 from tests.support.endpoint import LocalEndpoint, sample
 from tests.support.flow_runs import (
+    LENIENT,
     REPOSITORY,
     assert_same_snapshot,
     carry,
@@ -40,22 +40,6 @@ pytestmark = pytest.mark.models
 
 # Five captioned videos that lie beside a developer's checkout.
 CLIPS = Path(os.environ.get("TRIPTYCH_CLIPS", REPOSITORY.parent / "shared" / "clips"))
-
-# Random masks come and go: what is tested is the way, not the masks.
-LENIENT = CheckConfig(
-    min_presence=0.01,
-    max_gap=1,
-    min_area=0,
-    max_area=1,
-    max_swell=1,
-    max_leaps=1,
-    max_duplicate_iou=1,
-    max_swallowed=1,
-    min_outline=0,
-    min_likeness=0,
-    min_return_iou=0,
-    min_confirmed=0,
-)
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from tasks.backends.torch_runtime import load_once
 from tasks.ground_instances import GroundConfig
 from tests.support.endpoint import LocalEndpoint
 from tests.support.flow_runs import (
+    LENIENT,
     REPOSITORY,
     Scene,
     answer_of,
@@ -165,13 +166,13 @@ class SecondWaits(LocalEndpoint):
         return answer_of(request)
 
 
-def deployed_config(manifest: Path, root: Path, **choices: Any) -> CurateMatrix11k:
+def deployed_config(manifest: Path, root: Path, grounding: str = "colour", **choices: Any) -> CurateMatrix11k:
     """A clip a shard, in two pools: as `curate-matrix11k/paper`, but for its models."""
     return CurateMatrix11k(
         manifest=manifest,
         root=root,
         shard_size=1,
-        ground=GroundConfig(grounding="colour", vlm="openai", n_frames=2),
+        ground=GroundConfig(grounding=grounding, vlm="openai", n_frames=2),
         endpoint=EndpointConfig(max_retries=0, concurrency=1, deadline_s=300),
         dispatch=DispatchConfig(
             deployment=SHARD, routes={"ground_instances": ON_GPU, "propagate_masks": ON_GPU}, poll_s=1
@@ -238,6 +239,8 @@ def test_the_papers_models_stay_loaded(resident: Resident, tmp_path: Path, monke
         draw_input(tmp_path / "in", SCENES),
         tmp_path / "deployed",
         profile="paper",
+        grounding="groundingdino",
+        check=LENIENT,
         dino=tiny_dino.save_native(tmp_path / "weights/dino").model_copy(update={"box_threshold": 0.3}),
         sam2=Sam2Config(architecture=str(architecture), checkpoint=str(checkpoint), precision="float32"),
     )
