@@ -48,7 +48,7 @@ def test_a_stopped_run_does_not_stay_running(
 ) -> None:
     name = f"stopped-{status}"
     with holding_endpoint(deployed.llm_port, read_caption), typed(deployed, tmp_path, name) as run:
-        run.wait_for("extract_triplets shard-")
+        run.wait_for("extract_triplets first rows of shard-")
         run.press(CTRL_C) if signum == signal.SIGINT else run.send(signum)
         assert run.end() == status
         assert run.shown.endswith("stopped; the same command goes on from here\n")
@@ -67,7 +67,7 @@ def test_a_server_that_is_away_is_told_borne_and_keeps_nobody(deployed: Deployed
         typed(deployed, tmp_path, "outage-stopped") as stopped,
     ):
         for run in (borne, stopped):
-            run.wait_for("extract_triplets shard-")
+            run.wait_for("extract_triplets first rows of shard-")
         deployed.stack.stop_server()
         try:
             for run in (borne, stopped):
