@@ -15,7 +15,7 @@ from schemas.clip import Clip
 from tasks.engine.shards import load_shard
 from tasks.engine.snapshots import Snapshot
 from tests.support.endpoint import Answers, LocalEndpoint
-from tests.support.flow_runs import Scene, carry, ends, write_manifest
+from tests.support.flow_runs import DRAWN, Scene, carry, ends, write_manifest
 from tests.support.prefect_stack import PrefectStack, Program, Run
 from tests.support.reader import read_caption
 from tests.support.snapshots import latest_folder
@@ -41,6 +41,11 @@ class Deployed(NamedTuple):
     @property
     def snapshot(self) -> Path:
         return latest_folder(self.config.snapshots)
+
+    def parameters_of(self, deployment: str) -> dict[str, Any]:
+        """A deployment's own parameters, and the backends for drawn scenes."""
+        config = self.stack.get(f"/deployments/name/{deployment}")["parameters"]["config"]
+        return {"config": {**config, "ground": DRAWN}}
 
 
 class Case(NamedTuple):

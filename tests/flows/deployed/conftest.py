@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 @pytest.fixture(scope="package")
 def published(deployed: Deployed) -> Path:
     """The first snapshot, made as a user makes it."""
-    asked = deployed.config.model_dump_json(exclude_unset=True)
+    asked = json.dumps(deployed.parameters_of(PARENT)["config"])
     deployed.stack.cli("deployment", "run", PARENT, "--watch", "--param", f"config={asked}")
     return deployed.snapshot
 

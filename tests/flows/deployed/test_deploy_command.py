@@ -133,7 +133,7 @@ def test_a_run_that_fails_is_followed_to_its_last_line(deployed: Deployed, publi
 
 def test_ctrl_c_stops_watching_and_leaves_the_run(deployed: Deployed, published: Path) -> None:
     stack = deployed.stack
-    watched = triptych(stack, "run", "matrix11k", "--watch", start_new_session=True)
+    watched = triptych(stack, "run", "matrix11k", *DRAWN_OPTIONS, "--watch", start_new_session=True)
     assert watched.stdout is not None
     first = watched.stdout.readline()
     run_id = re.search(r"id ([0-9a-f-]{36})", first).group(1)  # type: ignore[union-attr]

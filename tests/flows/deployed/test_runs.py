@@ -104,7 +104,7 @@ def test_a_refresh_computes_only_what_is_new(deployed: Deployed, published: Path
     stack, earlier = deployed.stack, Snapshot(published).manifest
     name_scenes(deployed.inputs, SCENES)
     with watch(deployed.config) as computed:
-        refresh = stack.start(NIGHTLY)
+        refresh = stack.start(NIGHTLY, deployed.parameters_of(NIGHTLY))
         stack.wait_for(refresh, "COMPLETED")
     assert computed.counts == dict.fromkeys(("split_scenes", *MATRIX11K_STAGES), 1)
     refreshed = Snapshot(deployed.snapshot).manifest
@@ -115,7 +115,7 @@ def test_a_refresh_computes_only_what_is_new(deployed: Deployed, published: Path
     assert [run["name"] for run in clip_shards(stack, refresh)] == ["shard 2 of 2, clip 2"]
 
     with watch(deployed.config) as computed:
-        nothing_new = stack.start(NIGHTLY)
+        nothing_new = stack.start(NIGHTLY, deployed.parameters_of(NIGHTLY))
         stack.wait_for(nothing_new, "COMPLETED")
     assert not computed.counts
     assert stack.shards_of(nothing_new) == []
