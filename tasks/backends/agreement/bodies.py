@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -180,6 +181,12 @@ def told_apart(masks: Sequence[np.ndarray], poses: Sequence[Pose]) -> list[np.nd
     away = np.where(np.stack(masks), np.stack(distances), np.inf)
     nearest = away.argmin(axis=0)
     return [largest_piece(mask & (nearest == place)) for place, mask in enumerate(masks)]
+
+
+@cache
+def body_finder() -> BodyFinder:
+    """The one of this process: detector and verifier, of every stage and shard, share what it has loaded."""
+    return BodyFinder()
 
 
 def _tiles(height: int, width: int) -> list[tuple[int, int, int, int]]:

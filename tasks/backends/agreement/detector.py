@@ -18,7 +18,7 @@ from schemas.candidate import box_iou
 from schemas.grounding import Found, NotFound, Proposal
 from schemas.instance import Instance
 from tasks.backends.agreement.balls import is_ball, small_ball, travelling
-from tasks.backends.agreement.bodies import Body, BodyFinder, why_no_person
+from tasks.backends.agreement.bodies import Body, body_finder, why_no_person
 from tasks.backends.agreement.clothes import Outfit, headless_box, outfit_of
 from tasks.backends.agreement.nouns import classes_of, stands
 from tasks.backends.agreement.things import ClassMaps, Sighting, sightings, standing_box, tinted
@@ -26,7 +26,7 @@ from tasks.backends.colour.boxes import WHOLE, area, as_box, part_share
 from tasks.backends.colour.foreground import steady_median
 from tasks.backends.colour.palette import Picture, shrink
 from tasks.backends.colour.phrases import Description, describe
-from tasks.backends.packaged.things import Classifier
+from tasks.backends.packaged.things import classifier
 from tasks.engine.progress import counted
 
 WORKING_LONG_SIDE_PX = 640
@@ -43,7 +43,7 @@ class AgreementDetector:
     """Proposes what two sources see in several frames (`Detector`)."""
 
     def __init__(self) -> None:
-        self._bodies, self._classifier = BodyFinder(), Classifier()
+        self._bodies, self._classifier = body_finder(), classifier()
         model = f"agreement-1, {self._bodies.identity}, {self._classifier.identity}"
         self.identity = {"backend": "packaged", "model": model, "opencv": cv2.__version__}
         self.concurrency, self.look_ahead = os.cpu_count() or 1, 0

@@ -15,14 +15,14 @@ from schemas.candidate import Box, box_iou
 from schemas.grounding import Answer
 from schemas.instance import Instance
 from tasks.backends.agreement.balls import is_ball, small_ball
-from tasks.backends.agreement.bodies import BodyFinder, why_no_person
+from tasks.backends.agreement.bodies import body_finder, why_no_person
 from tasks.backends.agreement.clothes import headless_box, outfit_of
 from tasks.backends.agreement.covering import effect_of
 from tasks.backends.agreement.nouns import classes_of, other_kinds
 from tasks.backends.colour.boxes import as_box, clip_to_picture, expand, part_share
 from tasks.backends.colour.palette import Picture, shrink
 from tasks.backends.colour.phrases import Description, describe
-from tasks.backends.packaged.things import Classifier
+from tasks.backends.packaged.things import classifier
 
 WORKING_LONG_SIDE_PX = 640
 SURROUND_SHARE = 0.4  # of a person's box, around it
@@ -40,7 +40,7 @@ class AgreementVerifier:
     """Accepts a box that two networks confirm on its own crop (`Verifier`)."""
 
     def __init__(self) -> None:
-        self._bodies, self._classifier = BodyFinder(), Classifier()
+        self._bodies, self._classifier = body_finder(), classifier()
         model = f"agreement-1, {self._bodies.identity}, {self._classifier.identity}"
         self.identity = {"backend": "packaged", "model": model, "opencv": cv2.__version__}
         self.concurrency = os.cpu_count() or 1

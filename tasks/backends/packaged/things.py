@@ -1,7 +1,6 @@
 """Things: which of ImageNet's 1,000 classes a crop shows, and what is where in a picture.
 
-    classifier = Classifier()
-    classifier(crops)                   (N, 1000) float32: probabilities
+    classifier()(crops)                 (N, 1000) float32: probabilities
     CLASSES[851]                        "television"
 
 Source: EfficientNet-Lite2 (Tan and Le, 2019, without squeeze and excitation) on ImageNet-1k. The weights come as
@@ -61,6 +60,12 @@ class Classifier:
     def _scores(self, features: np.ndarray) -> np.ndarray:
         tensors = self._tensors()
         return features @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+
+
+@cache
+def classifier() -> Classifier:
+    """The one of this process: detector and verifier, of every stage and shard, share what it has loaded."""
+    return Classifier()
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
