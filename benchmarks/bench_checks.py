@@ -15,12 +15,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from schemas.candidate import Anchor
-from schemas.grounding import Wanted
 from schemas.mask_track import MaskTrack, mask_iou
 from schemas.track_check import TrackCheck
 from tasks.backends import use_one_opencv_thread
@@ -30,28 +28,13 @@ from tasks.check_tracks.looks import Album, look_at, walk_back
 from tasks.check_tracks.masks import measure
 from tasks.media.video import iter_frames
 from tests.support import composites as made
-from tests.support.composites import BLUE, GREEN, ORANGE, RED, Composite, Paste
+from tests.support.composites import BLUE, GREEN, ORANGE, RED, Composite, Filmed, Paste
 
 N_FRAMES, MAX_SIDE_PX = 60, 640
 RIGHT_IOU = 0.5
 ANCHOR = 5
 CONFIG = CheckConfig()
 MEASURES = ("presence", "gap", "area_min", "swell", "leaps", "outline", "likeness", "return")
-
-
-class Filmed(NamedTuple):
-    """Footage in memory."""
-
-    pictures: np.ndarray
-    span: tuple = ()
-    wanted: Wanted = Wanted("", [], [])
-
-    @property
-    def n_frames(self) -> int:
-        return len(self.pictures)
-
-    def frames(self, indices: list[int] | None = None) -> np.ndarray:
-        return self.pictures if indices is None else self.pictures[list(indices)]
 
 
 def scenes(footage: np.ndarray) -> Iterator[tuple[Composite, list[str]]]:

@@ -19,27 +19,13 @@ from tasks.check_tracks import CheckConfig, check_tracks
 from tasks.check_tracks.looks import Album, ask_again, look_at, walk_back
 from tests.support import composites as made
 from tests.support.builders import make_instance
-from tests.support.composites import BLUE, GREEN, ORANGE, RED, Composite, Paste
+from tests.support.composites import BLUE, GREEN, ORANGE, RED, Composite, Filmed, Paste
 
 N, SIZE = 24, (180, 240)
 CONFIG = CheckConfig()
 RNG = np.random.default_rng(7)
 HEDGE, ROOM = made.foliage(RNG, 200, 420), made.room(RNG, 200, 420)
 PAN = (5, 0)
-
-
-class Filmed:
-    """A Footage of frames in memory."""
-
-    span: list[object] = []  # noqa: RUF012
-    n_frames = N
-
-    def __init__(self, frames: np.ndarray, *instances: Instance) -> None:
-        self._frames = frames
-        self.wanted = Wanted("A boy kicks a ball.", list(instances), [])
-
-    def frames(self, indices: Any = None) -> np.ndarray:
-        return self._frames if indices is None else self._frames[list(indices)]
 
 
 def still_camera(picture: np.ndarray) -> np.ndarray:
@@ -247,7 +233,7 @@ BALL = make_instance("id1", "ball", noun="a red ball")
 
 
 def asked_again(verifier: Any, track: MaskTrack, **settings: Any) -> list[TrackCheck]:
-    filmed = Filmed(ROLLING.frames, BALL)
+    filmed = Filmed(ROLLING.frames, Wanted("A boy kicks a ball.", [BALL], []))
     config = CheckConfig(n_looks=6, **settings)
     return ask_again([track], Album(filmed, [track], 6), filmed.wanted, verifier, 0.5, config)
 

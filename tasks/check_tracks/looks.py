@@ -37,6 +37,7 @@ from tasks.check_tracks.pixels import (
 from tasks.engine.progress import advance, counted
 from tasks.ground_instances import Verifier
 from tasks.media.footage import Footage
+from tasks.media.pictures import max_side_of
 from tasks.media.video import sample_indices
 from tasks.propagate_masks import Propagator
 
@@ -73,7 +74,9 @@ class Album:
         """(h, w, 3) uint8 RGB each; what was read before is not decoded again."""
         missing = sorted(set(frames) - self._pictures.keys())
         if missing:
-            self._pictures |= zip(missing, map(shrunk, self.footage.frames(missing)), strict=True)
+            height, width = self.footage.size
+            pictures = self.footage.frames(missing, max_side_of(width, height, WORKING_SHORT_SIDE_PX))
+            self._pictures |= zip(missing, pictures, strict=True)
         return [self._pictures[t] for t in frames]
 
     def views(self, track: MaskTrack) -> list[View]:
@@ -90,16 +93,6 @@ class Album:
     def soon_after(self, frame: int) -> np.ndarray:
         """The picture a moment later; before, at the clip's end."""
         return self._pictures[self._soon[frame]]
-
-
-def shrunk(frame: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> the same at the working size; it never enlarges."""
-    height, width = frame.shape[:2]
-    scale = WORKING_SHORT_SIDE_PX / min(height, width)
-    if scale >= 1:
-        return frame
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def fitted(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:

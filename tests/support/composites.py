@@ -11,12 +11,15 @@ Cut-outs are drawn here, or cut from a frame of real footage: cut_out(frame, mas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from schemas.grounding import Wanted
 from schemas.mask_track import MaskTrack, encode_mask
+from tasks.media.pictures import shrunk
 
 Colour = tuple[int, int, int]
 Place = tuple[int, int]  # px: a cut-out's left upper corner, x and y
@@ -210,3 +213,27 @@ def blob(rng: np.random.Generator, size: int) -> np.ndarray:
     coarse = cv2.resize(rng.normal(0, 1, (5, 5)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     return np.hypot(x, y) + 0.15 * coarse < 0.75
+
+
+NOTHING_WANTED = Wanted("", [], [])
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """Footage of frames in memory (tasks.media.footage.Footage)."""
+
+    pictures: np.ndarray  # (N, H, W, 3) uint8
+    wanted: Wanted = NOTHING_WANTED
+    span: tuple[object, ...] = ()
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pictures.shape[1], self.pictures.shape[2]
+
+    def frames(self, indices: Sequence[int] | None = None, max_side_px: int | None = None) -> np.ndarray:
+        asked = self.pictures if indices is None else self.pictures[list(indices)]
+        return np.stack([shrunk(picture, max_side_px) for picture in asked])

@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 
 from tasks.backends.agreement.faces import FaceFinder
-from tasks.backends.agreement.masks import bounding_box, largest_piece, mask_iou
+from tasks.backends.agreement.masks import bounding_box, mask_iou
 from tasks.backends.colour.boxes import expand
+from tasks.backends.optical_flow.shapes import largest_piece
 from tasks.backends.packaged.people import PersonMask, Pose, PoseReader
 
 MIN_PRESENCE, MIN_REGION = 0.9, 0.55

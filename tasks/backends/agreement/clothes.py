@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 
 from tasks.backends.agreement.bodies import HIPS, SHOULDERS, Body
-from tasks.backends.agreement.masks import bounding_box, largest_piece
+from tasks.backends.agreement.masks import bounding_box
 from tasks.backends.colour.palette import SKIN, STRONG_MEMBERSHIP, Picture, Tint
 from tasks.backends.colour.phrases import BodyRegion, Description, Garment
+from tasks.backends.optical_flow.shapes import largest_piece
 
 KNEES, ANKLES = (25, 26), (27, 28)
 TRUNK_WIDTH, LEG_WIDTH, SHIN_WIDTH = (

@@ -1,34 +1,20 @@
-"""Masks as arrays, (H, W) bool: their largest piece, their box, their overlap."""
+"""Masks as arrays, (H, W) bool: their large pieces, their box, their overlap."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-
-def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the largest connected piece; empty if the mask is."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    if len(stats) == 1:
-        return mask
-    largest: np.ndarray = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    return largest
+from tasks.backends.optical_flow.shapes import bounds, largest_piece, pieces_of
 
 
-def pieces_of(mask: np.ndarray, min_share: float = 0.1) -> np.ndarray:
+def without_crumbs(mask: np.ndarray, min_share: float = 0.1) -> np.ndarray:
     """(H, W) bool without pieces smaller than this share of the largest."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    areas = stats[:, cv2.CC_STAT_AREA]
-    large = areas >= min_share * areas[1:].max(initial=0)
-    large[0] = False
-    kept: np.ndarray = large[labels]
-    return kept
+    return pieces_of(mask, min_share * np.count_nonzero(largest_piece(mask)))
 
 
 def bounding_box(mask: np.ndarray) -> np.ndarray:
     """(4,) float64 px, right and bottom exclusive; zeros if the mask is empty."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return np.array([x, y, x + width, y + height], np.float64)
+    return np.array(bounds(mask), np.float64)
 
 
 def mask_iou(a: np.ndarray, b: np.ndarray) -> float:

@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 
 from schemas.candidate import box_iou
-from tasks.backends.agreement.masks import bounding_box, largest_piece, pieces_of
+from tasks.backends.agreement.masks import bounding_box, without_crumbs
 from tasks.backends.colour.boxes import WHOLE, as_box, expand, part_share
 from tasks.backends.colour.palette import Picture
 from tasks.backends.colour.patches import find_patches
 from tasks.backends.colour.phrases import Description
+from tasks.backends.optical_flow.shapes import largest_piece
 from tasks.backends.packaged.things import STRIDE_PX, Classifier
 
 PLACES_LONG_SIDE_PX = 640
@@ -170,7 +171,7 @@ def _cut_out(rgb: np.ndarray, mass: np.ndarray, likely: np.ndarray) -> np.ndarra
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(rgb, trimap, (0, 0, 0, 0), *models, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     mask = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
-    return pieces_of(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
+    return without_crumbs(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
 
 
 def _dilated(mask: np.ndarray, by_px: int) -> np.ndarray:
