@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.labelled_clips import Judged, Label, interval, judge, read_labels, write_manifest
-from flows.curate_matrix11k import CurateMatrix11k
+from flows.curate_matrix11k import FLOW, CurateMatrix11k
 from schemas.clip import Clip
 from schemas.extraction import Extraction
 from schemas.mask_track import Tracks
@@ -71,25 +71,9 @@ def run(labels: Sequence[Label], folder: Path, root: Path, options: Sequence[str
     after = os.times()
     if Snapshot.latest_readable(root / "snapshots") is None and done.returncode != 0:
         print("nothing was accepted")
-    config = CurateMatrix11k(**_parsed(command[2:]))
+    config = FLOW.parse(command[2:])
     seen = [_seen(config, row, labels) for row in _rows(config)]
     return seen, after.children_user + after.children_system - before.children_user - before.children_system
-
-
-def _parsed(options: Sequence[str]) -> dict:
-    """["--ground.vlm", "rules", "--no-report"] -> {"ground": {"vlm": "rules"}, "report": False}"""
-    config: dict = {}
-    rest = iter(options)
-    for option in rest:
-        if option.startswith("--no-"):
-            config[option.removeprefix("--no-")] = False
-            continue
-        *sections, name = option.removeprefix("--").replace("-", "_").split(".")
-        place = config
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = next(rest)
-    return config
 
 
 def _rows(config: CurateMatrix11k) -> Iterable[Row[Clip]]:

@@ -35,6 +35,11 @@ class NotFound(NamedTuple):
 
     reason: str
 
+    @classmethod
+    def unknown(cls, class_name: str) -> NotFound:
+        """The detector has no such class."""
+        return cls(f"no detector here knows {class_name!r}; see --profile local")
+
 
 Found = list[Proposal] | NotFound  # what a detector gives for an instance
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from schemas.grounding import Found, NotFound, Proposal
 from schemas.instance import Instance
+from tasks.backends.agreement.nouns import forms_of
 from tasks.backends.colour.phrases import PERSON_WORDS
 from tasks.backends.packaged.coco import CLASSES, CocoDetector
 from tasks.engine.progress import counted
@@ -67,7 +68,7 @@ class NanoDetDetector:
                     for key in (key for key, name in wanted.items() if name == seen.class_name):
                         found[key].append(Proposal(frame=index, box_xyxy=seen.box_xyxy, score=round(seen.score, 4)))
         unknown = {
-            instance.instance_id: NotFound(f"no detector here knows {instance.class_name!r}; see --profile local")
+            instance.instance_id: NotFound.unknown(instance.class_name)
             for instance in instances
             if wanted[instance.instance_id] is None
         }
@@ -77,11 +78,8 @@ class NanoDetDetector:
 def coco_class(class_name: str) -> str | None:
     """The class of COCO that a noun means: "coffee mug" and "mug" -> "cup"; None if there is none."""
     words = class_name.lower().split()
-    for text in (" ".join(words), words[-1] if words else ""):
-        for noun in (text, text.removesuffix("s"), text.removesuffix("es")):
-            if noun in _classes():
-                return _classes()[noun]
-    return None
+    nouns = (noun for text in (" ".join(words), *words[-1:]) for noun in forms_of(text))
+    return next((_classes()[noun] for noun in nouns if noun in _classes()), None)
 
 
 @cache

@@ -122,8 +122,7 @@ class Search(NamedTuple):
             elif classes is not None:
                 search.things[instance.instance_id] = named, classes
             else:
-                reason = f"no detector here knows {instance.class_name!r}; see --profile local"
-                search.unknown[instance.instance_id] = NotFound(reason)
+                search.unknown[instance.instance_id] = NotFound.unknown(instance.class_name)
         return search
 
 

@@ -268,7 +268,7 @@ def classes_of(class_name: str) -> np.ndarray | None:
     words = class_name.lower().split()
     for first in (0, -1):
         before = words[first:-1]
-        for last in _forms(words[-1]) if words else ():
+        for last in forms_of(words[-1]) if words else ():
             if (places := _table().get(" ".join([*before, last]))) is not None:
                 return places
     return None
@@ -276,7 +276,7 @@ def classes_of(class_name: str) -> np.ndarray | None:
 
 def stands(class_name: str) -> bool:
     """Whether it is furniture or the like."""
-    return not set(STANDING.split()).isdisjoint(_forms(class_name.lower().split()[-1]))
+    return not set(STANDING.split()).isdisjoint(forms_of(class_name.lower().split()[-1]))
 
 
 def other_kinds(classes: np.ndarray) -> list[np.ndarray]:
@@ -285,7 +285,7 @@ def other_kinds(classes: np.ndarray) -> list[np.ndarray]:
     return [kind for kind in rest if kind.size]
 
 
-def _forms(word: str) -> list[str]:
+def forms_of(word: str) -> list[str]:
     """A noun as it stands, and what it may be the plural of."""
     forms = [word]
     for ending, singular in (("s", ""), ("es", ""), ("ies", "y")):

@@ -21,7 +21,7 @@ from tasks.backends.packaged.files import (
     SELFIE_SEGMENTATION,
 )
 from tasks.backends.packaged.litert import LiteRt
-from tasks.backends.packaged.ssd import CellDetector
+from tasks.backends.packaged.ssd import CellDetector, sigmoid
 
 LANDMARK_PX, MASK_PX = 256, 256
 N_POINTS = 33  # BlazePose's: 0 nose, 11/12 shoulders, 13/14 elbows, 15/16 wrists, 23/24 hips, 25/26 knees, 27/28 ankles
@@ -77,11 +77,11 @@ class PoseReader:
         crop = cv2.warpAffine(rgb, to_picture, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         out = self._landmarks(crop[None].astype(np.float32) / 255)
         read = out["Identity"].reshape(-1, 5)[:N_POINTS]
-        inside = _sigmoid(out["Identity_2"].reshape(LANDMARK_PX, LANDMARK_PX))
+        inside = sigmoid(out["Identity_2"].reshape(LANDMARK_PX, LANDMARK_PX))
         return Pose(
             presence=float(out["Identity_1"].ravel()[0]),
             points=(read[:, :2] @ to_picture[:, :2].T + to_picture[:, 2]).astype(np.float32),
-            visibility=_sigmoid(read[:, 3]),
+            visibility=sigmoid(read[:, 3]),
             mask=cv2.warpAffine(inside, to_picture, rgb.shape[1::-1], flags=cv2.INTER_LINEAR),
         )
 
@@ -98,7 +98,3 @@ class PersonMask:
         small = cv2.resize(rgb, (MASK_PX, MASK_PX), interpolation=cv2.INTER_AREA)
         (mask,) = self._network(small[None].astype(np.float32) / 255).values()
         return cv2.resize(mask.reshape(MASK_PX, MASK_PX), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -80, 80, dtype=np.float32)))

@@ -52,7 +52,7 @@ class CellDetector:
         small = cv2.resize(square, (self._size_px, self._size_px), interpolation=cv2.INTER_AREA)
         pixels = small[None].astype(np.float32) / (127.5 if self._signed else 255) - self._signed
         logits, raw = sorted(self._network(pixels).values(), key=lambda out: out.shape[-1])
-        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -80, 80)))
+        scores = sigmoid(logits[0, :, 0])
         kept = np.flatnonzero(scores > MIN_SCORE)
         kept = kept[np.argsort(-scores[kept], kind="stable")]
         told, centres = raw[0][kept] / self._size_px, self._centres[kept]
@@ -60,6 +60,10 @@ class CellDetector:
         boxes = np.hstack([middles - halves, middles + halves]) * side - (x, y, x, y)
         points = (told[:, 4:].reshape(len(kept), told.shape[1] // 2 - 2, 2) + centres[:, None]) * side - (x, y)
         return _merged(boxes, points, scores[kept])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -80, 80, dtype=np.float32)))
 
 
 def _centres(size_px: int, levels: tuple[tuple[int, int], ...]) -> np.ndarray:
