@@ -6,10 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from tasks.engine.work import Work
 from tasks.generate_samples import GenerateConfig, load_backend
 from tasks.media.encoding import encode_video
 from tasks.media.video import decode_bytes
-from tests.backends.test_torch_runtime import fetch
+from tests.support.hub import fetch, served
 from tests.support.tiny_wan import N_FRAMES, SIDE, asked, save_lora, save_wan, tiny_wan
 
 pytestmark = pytest.mark.models
@@ -342,49 +339,12 @@ except ServiceDown as error:
 """
 
 
-@contextmanager
-def served(pipeline: Path) -> Iterator[str]:
-    """The address of a model hub that has a pipeline as owner/name."""
-
-    class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.answer()
-
-        def do_GET(self) -> None:
-            self.wfile.write(self.answer())
-
-        def answer(self) -> bytes:
-            if self.path == f"/api/models/owner/name/revision/{COMMIT}":
-                names = [str(file.relative_to(pipeline)) for file in pipeline.rglob("*") if file.is_file()]
-                told = {"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
-                body = json.dumps(told).encode()
-            else:  # /owner/name/resolve/REVISION/FILE
-                body = (pipeline / self.path.split("/", 5)[5]).read_bytes()
-            self.send_response(200)
-            self.send_header("ETag", f'"{self.path.split("/", 5)[5].replace("/", "-")}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            return body
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_a_pipeline_comes_from_the_hub_without_what_lies_beside_it(folder: Path, copied: Path, tmp_path: Path) -> None:
     beside = ("README.md", "assets/logo.png", "vae/model.fp16.safetensors", "vae/model.bin", "model_0/config.json")
     for name in beside:
         (copied / "wan" / name).parent.mkdir(exist_ok=True)
         (copied / "wan" / name).write_bytes(b"beside")
-    with served(copied / "wan") as endpoint:
+    with served({"owner/name": copied / "wan"}) as endpoint:
         fetched = Path(fetch(endpoint, tmp_path / "cache", FETCH_PIPELINE).stdout)
     assert fetched.name == COMMIT
     assert not [name for name in beside if (fetched / name).exists()]
@@ -394,7 +354,7 @@ def test_a_pipeline_comes_from_the_hub_without_what_lies_beside_it(folder: Path,
 
 
 def test_a_hub_that_cannot_be_asked(copied: Path, tmp_path: Path) -> None:
-    with served(copied / "wan") as endpoint:
+    with served({"owner/name": copied / "wan"}) as endpoint:
         pass
     said = fetch(endpoint, tmp_path / "cache", FETCH_PIPELINE).stdout
     assert said.startswith("ServiceDown: cannot load owner/name@main: LocalEntryNotFoundError")

@@ -34,7 +34,7 @@ def served(repositories: dict[str, Path], commit: str = "c" * 40) -> Iterator[st
             if asked[0] == "api":  # /api/models/OWNER/NAME/revision/REVISION
                 name, revision, file = "/".join(asked[2:4]), asked[-1], None
             else:  # /OWNER/NAME/resolve/REVISION/FILE
-                name, revision, file = "/".join(asked[:2]), asked[3], asked[4]
+                name, revision, file = "/".join(asked[:2]), asked[3], "/".join(asked[4:])
             folder = repositories.get(name, Path("/nowhere"))
             body, lacking = b"", None
             if not folder.exists():
@@ -42,8 +42,9 @@ def served(repositories: dict[str, Path], commit: str = "c" * 40) -> Iterator[st
             elif revision not in ("main", commit):
                 lacking = "RevisionNotFound"
             elif file is None:
-                files = [{"rfilename": path.name, "size": path.stat().st_size} for path in sorted(folder.iterdir())]
-                body = json.dumps({"id": name, "sha": commit, "siblings": files}).encode()
+                files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+                told = [{"rfilename": str(p.relative_to(folder)), "size": p.stat().st_size} for p in files]
+                body = json.dumps({"id": name, "sha": commit, "siblings": told}).encode()
             elif (folder / file).is_file():
                 body = (folder / file).read_bytes()
             else:
@@ -51,7 +52,7 @@ def served(repositories: dict[str, Path], commit: str = "c" * 40) -> Iterator[st
             self.send_response(404 if lacking else 200)
             if lacking:
                 self.send_header("X-Error-Code", lacking)
-            self.send_header("ETag", f'"{name.split("/")[1]}-{file}"')
+            self.send_header("ETag", f'"{name.split("/")[1]}-{file}"'.replace("/", "-"))
             self.send_header("X-Repo-Commit", commit)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -54,11 +54,29 @@ def asked(text: str = "a fox is on the left of a stump", seed: int = 0, **change
     return DsrSample.of(DsrPrompt(**values | changes), seed)
 
 
+def draw_transformer(n_blocks: int = 1) -> Any:
+    """The network that denoises; its weights come from torch's global generator."""
+    import_torchvision()
+    from diffusers import WanTransformer3DModel
+
+    return WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=LATENTS,
+        out_channels=LATENTS,
+        text_dim=TEXT_DIM,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=n_blocks,
+        rope_max_seq_len=32,
+    )
+
+
 def save_wan(folder: Path, seed: int = 0) -> Path:
     """A pipeline of the same parts as Wan-AI/Wan2.1-T2V-1.3B-Diffusers, a millionth of its size."""
     import_torchvision()
     import torch
-    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
     from transformers import UMT5Config, UMT5EncoderModel
 
     with torch.random.fork_rng(devices=[]):
@@ -66,17 +84,7 @@ def save_wan(folder: Path, seed: int = 0) -> Path:
         text_encoder = UMT5EncoderModel(
             UMT5Config(vocab_size=len(VOCABULARY) + 3, d_model=TEXT_DIM, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
         )
-        transformer = WanTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=12,
-            in_channels=LATENTS,
-            out_channels=LATENTS,
-            text_dim=TEXT_DIM,
-            freq_dim=16,
-            ffn_dim=32,
-            num_layers=1,
-            rope_max_seq_len=32,
-        )
+        transformer = draw_transformer()
         vae = AutoencoderKLWan(
             base_dim=4,
             z_dim=LATENTS,
@@ -86,7 +94,7 @@ def save_wan(folder: Path, seed: int = 0) -> Path:
             latents_std=[1.0] * LATENTS,
         )
         for network in (text_encoder, transformer, vae):
-            _make_lively(network)
+            make_lively(network)
     WanPipeline(
         tokenizer=_tokenizer(),
         text_encoder=text_encoder,
@@ -136,7 +144,7 @@ def _tokenizer() -> Any:
     return T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=0)
 
 
-def _make_lively(network: Any) -> None:
+def make_lively(network: Any) -> None:
     """Random weights under which signals neither die nor explode."""
     import torch
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.backends.torch_runtime import import_torchvision
-from tests.support.tiny_wan import LATENTS, TEXT_DIM, _make_lively, save_wan
+from tests.support.tiny_wan import LATENTS, draw_transformer, make_lively, save_wan
 
 N_FRAMES, HEIGHT, WIDTH = 9, 32, 48
 N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH = 3, 4, 6
@@ -19,22 +19,11 @@ N_TEXT, TOKENS_PER_FRAME = 6, 6
 def tiny_transformer(n_blocks: int = 3) -> Any:
     import_torchvision()
     import torch
-    from diffusers import WanTransformer3DModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        transformer = WanTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=12,
-            in_channels=LATENTS,
-            out_channels=LATENTS,
-            text_dim=TEXT_DIM,
-            freq_dim=16,
-            ffn_dim=32,
-            num_layers=n_blocks,
-            rope_max_seq_len=32,
-        )
-        _make_lively(transformer)
+        transformer = draw_transformer(n_blocks)
+        make_lively(transformer)
     return transformer.eval()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.training.recipes.dsr.config import VARIANTS, DsrTraining, LoraConfig, LossConfig, variant
-from tests.support.tiny_wan import LATENTS, N_FRAMES, SIDE, TEXT_DIM, save_wan
+from tests.support.tiny_wan import LATENTS, N_FRAMES, SIDE, TEXT_DIM, draw_transformer, save_wan
 
 LORA = LoraConfig(rank=2, alpha=2)
 N_TEXT = 6
@@ -51,21 +51,10 @@ def tiny_transformer(n_blocks: int = 2) -> Any:
 
     import_torchvision()
     import torch
-    from diffusers import WanTransformer3DModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return WanTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=12,
-            in_channels=LATENTS,
-            out_channels=LATENTS,
-            text_dim=TEXT_DIM,
-            freq_dim=16,
-            ffn_dim=32,
-            num_layers=n_blocks,
-            rope_max_seq_len=32,
-        )
+        return draw_transformer(n_blocks)
 
 
 def with_lora(transformer: Any, *, trained: bool = False) -> Any:
