@@ -276,6 +276,17 @@ class CurationConfig(Settings):
         """What is not a stage's and yet decides on what is published, by the name of what it is given to."""
         return {}
 
+    @property
+    def in_manifest(self) -> dict[str, Any]:
+        """What a snapshot's manifest tells of this config: configs by name, the shards' stages, who makes the rows."""
+        stages = self.stages
+        configs = {stage.name: stage.config for stage in stages} | self.settings
+        return {
+            "configs": {name: settings.model_dump(mode="json") for name, settings in configs.items()},
+            "stages": self.shard_stage_names,
+            "made_by": [maker for stage in stages for maker in stage.made_by],
+        }
+
     def compare_truth(self, snapshot: Snapshot) -> TruthReport | None:
         """How a snapshot compares with the truth of its input, where that is known."""
         return None

@@ -101,7 +101,6 @@ class GrowingPage:
         self._n_shown = sum(n_by_shard) + n_first
         n_early = len(self._ledger.early_outcomes())
         with tempfile.TemporaryDirectory(prefix="triptych-") as folder:
-            stages = config.stages
             snapshot = assemble_so_far(
                 Path(folder) / "snapshots" / PREVIEW,
                 config.work,
@@ -110,10 +109,7 @@ class GrowingPage:
                 self._ledger,
                 self._done,
                 first,
-                configs={stage.name: stage.config.model_dump(mode="json") for stage in stages}
-                | {name: settings.model_dump(mode="json") for name, settings in config.settings.items()},
-                stages=config.shard_stage_names,
-                made_by=[maker for stage in stages for maker in stage.made_by],
+                **config.in_manifest,
             )
             unfinished = Unfinished(
                 written=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",

@@ -332,9 +332,7 @@ def finish(config: CurationConfig, ledger: Ledger, shards: Done, log: Any) -> An
 
 def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
     """Publish what the shards left. Raises LedgerError."""
-    stages = config.stages
     earlier = Snapshot.latest_readable(config.snapshots)
-    configs = {stage.name: stage.config for stage in stages} | config.settings
     with unwritable_is_a_service_down("publish_snapshot", config.root):
         folder = publish_snapshot(
             config.work,
@@ -343,10 +341,8 @@ def publish(config: CurationConfig, ledger: Ledger, shards: Done) -> Snapshot:
             config.product,
             ledger,
             shards,
-            configs={name: settings.model_dump(mode="json") for name, settings in configs.items()},
-            stages=config.shard_stage_names,
-            made_by=[maker for stage in stages for maker in stage.made_by],
             min_yield=config.min_yield,
+            **config.in_manifest,
         )
     snapshot = Snapshot(folder)
     if shortfall(snapshot.manifest, config.min_yield) is None:

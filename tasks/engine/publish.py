@@ -16,7 +16,7 @@ import hashlib
 import json
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def _assemble(
 ) -> SnapshotManifest:
     """Fill the draft with all that the snapshot will hold."""
     folder = draft.folder
-    write_ledger(folder, dataset, ledger)
+    records = write_ledger(folder, dataset, ledger)
     draft.link(
         [
             (f"{table}/{shard_file(dataset, s)}", work.shard_path(s.shard_id, f"{done.folder}/{table}.parquet"))
@@ -106,7 +106,9 @@ def _assemble(
     write_empty_tables(folder, dataset)
     outcomes = read_outcomes(folder)
     check_outcomes(ledger, [shard for shard, _ in shards], outcomes)
-    content = content_of(folder, name, dataset, ledger, len(ledger.row_ids), outcomes, configs, stages, made_by) | {
+    content = content_of(
+        folder, name, dataset, records, ledger, len(ledger.row_ids), outcomes, configs, stages, made_by
+    ) | {
         "shards": [ShardEntry(shard_id=s.shard_id, clip_ids=[r.payload.row_id for r in s.rows]) for s, _ in shards],
         "files": [_data_file(path, folder) for path in counted(sorted(folder.rglob("*.parquet")), "files")],
     }
@@ -120,6 +122,7 @@ def content_of(
     folder: Path,
     name: str,
     dataset: Dataset,
+    records: Mapping[str, type[Record]],
     ledger: Ledger,
     n_rows: int,
     outcomes: pl.DataFrame,
@@ -129,10 +132,9 @@ def content_of(
 ) -> dict[str, Any]:
     """What a manifest says of a folder's tables, but for its shards and files.
 
-    n_rows: that went into the shards' first stage
+    records: of all tables; n_rows: that went into the shards' first stage
     """
     n_by_status = Counter(outcomes["status"].to_list())
-    records = dict(dataset.shard_tables) | {table: record for table, (record, _) in ledger.tables().items()}
     return {
         "flow": dataset.flow,
         "dataset": name,
@@ -151,12 +153,14 @@ def content_of(
     }
 
 
-def write_ledger(folder: Path, dataset: Dataset, ledger: Ledger) -> None:
-    """The tables that no shard writes."""
-    for table, (record, rows) in ledger.tables().items():
+def write_ledger(folder: Path, dataset: Dataset, ledger: Ledger) -> dict[str, type[Record]]:
+    """Write the tables that no shard writes; returns the records of all tables of the dataset."""
+    whole_tables = ledger.tables()
+    for table, (record, rows) in whole_tables.items():
         write_by_split(dataset, record, rows, folder / table, table)
     if early := ledger.early_outcomes():
         write_by_split(dataset, dataset.shard_tables["outcomes"], early, folder / "outcomes", "early")
+    return dict(dataset.shard_tables) | {table: record for table, (record, _) in whole_tables.items()}
 
 
 def write_empty_tables(folder: Path, dataset: Dataset) -> None:

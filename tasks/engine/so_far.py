@@ -98,7 +98,7 @@ def assemble_so_far(
     configs, stages, made_by: as `publish_snapshot` takes them
     The ledger is not checked: most rows are still missing.
     """
-    write_ledger(folder, dataset, ledger)
+    records = write_ledger(folder, dataset, ledger)
     whole = shards[-N_WHOLE_SHARDS:]
     named = [
         (work.shard_path(s.shard_id, f"{done.folder}/{table}.parquet"), folder / table / shard_file(dataset, s))
@@ -117,7 +117,7 @@ def assemble_so_far(
     n_rows = sum(len(shard.rows) for shard, _ in shards) + (len(first.rows) if first else 0)
     manifest = SnapshotManifest(
         snapshot_id=folder.name,
-        **content_of(folder, name, dataset, ledger, n_rows, read_outcomes(folder), configs, stages, made_by),
+        **content_of(folder, name, dataset, records, ledger, n_rows, read_outcomes(folder), configs, stages, made_by),
         shards=[ShardEntry(shard_id=s.shard_id, clip_ids=[row.payload.row_id for row in s.rows]) for s in seen],
         files=[
             DataFile(path=path.relative_to(folder).as_posix(), table=path.parent.name, rows=0, sha256="")
