@@ -166,9 +166,11 @@ class S3Server:
     def count(self, method: str, pattern: str = "") -> int:
         return sum(asked.method == method and bool(re.search(pattern, asked.path)) for asked in self.asked)
 
-    def refuse(self, method: str, pattern: str, status: int, times: int | None = None) -> None:
+    def refuse(self, method: str, pattern: str, status: int, times: int | None = None) -> Fault:
         """Answer such requests with an HTTP error, 403 or 503: the next few, or until `relent`."""
-        self._faults.append(Fault(method, re.compile(pattern), status, times))
+        fault = Fault(method, re.compile(pattern), status, times)
+        self._faults.append(fault)
+        return fault
 
     def on(self, method: str, pattern: str, act: Callable[[], object]) -> None:
         """Do this once, before the first such request is answered."""
