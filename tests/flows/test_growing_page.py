@@ -321,6 +321,7 @@ def test_a_page_that_cannot_be_written_is_told_once_and_stops_nothing(
 
     expected = curate_toy.fn(config_for(tmp_path / "whole", shard_size=2))
     monkeypatch.setattr(growing_page, "write_preview", fail)
+    caplog.clear()  # where an earlier test set the log's level, the whole run has told its address
     with caplog.at_level("WARNING", "flows.engine.steps"):
         snapshot = curate_toy.fn(config_for(tmp_path / "other", shard_size=2))
     assert [m for m in caplog.messages if "preview" in m] == [
