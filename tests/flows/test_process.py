@@ -187,7 +187,7 @@ def test_python_m_is_the_same_command(module: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("keys", [CTRL_C, CTRL_C * 3], ids=["once", "again and again"])
 def test_ctrl_c_in_the_midst_of_a_stage(held: list[str], keys: str, tmp_path: Path) -> None:
     with Typed(held, {"HOME": "/nonexistent", "PREFECT_HOME": "/nonexistent"}) as typed:
-        typed.wait_for("extract_triplets shard-")  # the bar
+        typed.wait_for("extract_triplets first rows of shard-")  # the bar
         assert typed.living() == [typed.process.pid]  # no server
         typed.press(keys)
         assert typed.end() == 130
@@ -240,7 +240,7 @@ def test_no_blender_outlives_it(how: signal.Signals, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_it_leaves_nothing_and_the_same_command_goes_on(held: list[str], tmp_path: Path) -> None:
     with Typed(held) as typed:
-        typed.wait_for("extract_triplets shard-")
+        typed.wait_for("extract_triplets first rows of shard-")
         typed.send(signal.SIGKILL)
         assert typed.end() == -signal.SIGKILL
         assert typed.left_over() == []
