@@ -18,6 +18,11 @@ FLOWS: dict[str, str] = {
 }
 
 
+def names(verb: str) -> list[str]:
+    """The datasets that are curated, or prepared from others: their flow files say which."""
+    return [name for name, module in FLOWS.items() if module.startswith(f"flows.{verb}_")]
+
+
 def load_flow(name: str) -> CurationFlow:
     """The flow that curates a dataset. Its file is imported now, with what it needs. Raises KeyError."""
     flow: CurationFlow = import_module(FLOWS[name]).FLOW

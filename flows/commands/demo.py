@@ -13,20 +13,21 @@ import shlex
 import time
 from pathlib import Path
 
-from flows.registry import FLOWS, load_flow
+from flows.registry import load_flow, names
 
 
 def main(arguments: list[str] | None = None) -> None:
+    datasets = names("curate")
     parser = argparse.ArgumentParser(
         prog="triptych demo",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Other options are those of `triptych curate DATASET`.",
     )
-    parser.add_argument("dataset", nargs="?", choices=list(FLOWS), default=next(iter(FLOWS)))
+    parser.add_argument("dataset", nargs="?", choices=datasets, default=datasets[0])
     parser.add_argument("--folder", type=Path, help="where everything is put (default: demo, or demo-DATASET)")
     asked, options = parser.parse_known_args(arguments)
-    folder: Path = asked.folder or Path("demo" if asked.dataset == next(iter(FLOWS)) else f"demo-{asked.dataset}")
+    folder: Path = asked.folder or Path("demo" if asked.dataset == datasets[0] else f"demo-{asked.dataset}")
     from flows.engine.command import (  # not for --help: it imports Prefect, which takes seconds
         errors_in_one_line,
         look_before,
@@ -38,9 +39,10 @@ def main(arguments: list[str] | None = None) -> None:
     flow = load_flow(asked.dataset)
     with errors_in_one_line(flow.name):
         look_before(folder)
+        assert flow.demo is not None  # curated datasets have one
         made = run_step("make_input", flow.demo, folder)
         options = ["--root", str(folder), "--dataset", "demo", *made, *options]
-        print(f"triptych curate {flow.name} {shlex.join(options)}", flush=True)
+        print(f"{flow.command} {shlex.join(options)}", flush=True)
         config = flow.parse(options)
         snapshot = Snapshot(flow.run(config))
     print(snapshot.manifest.tally, *config.product.headline(snapshot, config.compare_truth(snapshot)), sep="\n")

@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> None:
 def find(name: str) -> tuple[CurationFlow, str]:
     """The flow and the deployment that are meant: "matrix11k", "curate-matrix11k", "matrix11k/paper"."""
     flow_name, _, deployment = name.partition("/")
-    dataset = flow_name.removeprefix("curate-")
+    dataset = flow_name.removeprefix("curate-").removeprefix("prepare-")
     if dataset not in FLOWS:
         close = difflib.get_close_matches(dataset, FLOWS, 1)
         sys.exit(f"there is no flow {flow_name}; {f'did you mean {close[0]}?' if close else ', '.join(FLOWS)}")

@@ -50,11 +50,15 @@ class CurationFlow:
     config: type[CurationConfig]
     curate: Any  # the Prefect flow: config -> the snapshot's folder
     look_ahead: Callable[[Any], list[Preview]]  # what a run would do, stage by stage
-    demo: Callable[[Path], list[str]]  # makes a small input in a folder; the options of a run over it
+    demo: Callable[[Path], list[str]] | None = None  # makes a small input in a folder; the options of a run over it
 
     @property
     def name(self) -> str:
         return self.config.product.name
+
+    @property
+    def command(self) -> str:
+        return f"triptych {self.config.product.verb} {self.name}"
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Run the command. Exits with one line about what a user can mend."""
@@ -63,7 +67,7 @@ class CurationFlow:
             print(*short_help(self), sep="\n")
             return
         if "--help-all" in asked:
-            print(f"triptych curate {self.name}: every setting, and --dry-run, which tells what would be computed\n")
+            print(f"{self.command}: every setting, and --dry-run, which tells what would be computed\n")
             asked = ["--help"]
         is_dry = "--dry-run" in asked
         with errors_in_one_line(self.name):
@@ -116,7 +120,7 @@ class CurationFlow:
 
     @property
     def _more(self) -> str:
-        return f"`triptych curate {self.name} --help` lists the first options, --help-all every one"
+        return f"`{self.command} --help` lists the first options, --help-all every one"
 
 
 def look_before(root: AnyPath) -> Api | None:
@@ -188,7 +192,7 @@ def fault_lines(error: ValidationError) -> Iterator[str]:
 
 def short_help(flow: CurationFlow) -> Iterator[str]:
     """The options that a newcomer needs first, with their defaults."""
-    command = f"triptych curate {flow.name}"
+    command = flow.command
     required = [_option(n) for n in flow.config.first_options if _field(flow.config, n).is_required()]
     yield " ".join(["usage:", command, *(f"{option} {option[2:].upper()}" for option in required), "[options]"])
     yield ""

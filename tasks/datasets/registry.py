@@ -30,7 +30,7 @@ def load_dataset(name: str) -> Dataset:
 def dataset_of(snapshot: Snapshot) -> Dataset:
     """The dataset whose flow made a snapshot. Raises SnapshotError if it is none of these."""
     flow = snapshot.manifest.flow
-    name = flow.removeprefix("curate-")
+    name = flow.partition("-")[2]  # curate-NAME, prepare-NAME
     if name not in DATASETS:
         raise SnapshotError(f"{snapshot.id} was made by {flow!r}; this version knows {', '.join(DATASETS)}")
     return load_dataset(name)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import polars as pl
 
@@ -43,7 +43,7 @@ class Story:
 class Dataset:
     """A dataset, as far as the engine has to know it."""
 
-    name: str  # `triptych curate NAME`; its flow is curate-NAME
+    name: str  # `triptych curate NAME`
     shard_tables: Mapping[str, type[Record]]  # one file a shard; `outcomes` is among them
     main_table: str  # what `datasets.load_dataset` loads by default
     row_tables: Callable[[Work, Row[Any]], dict[str, list[Record]]]  # a row's rows of all tables, as far as it came
@@ -57,12 +57,13 @@ class Dataset:
     row_unit: str = "clips"  # what the yield calls them
     # A row of a shard, of `outcomes` or of a whole table -> train, test, or None for neither. No file holds two splits
     split_of: Callable[[Any], str | None] | None = None
+    verb: Literal["curate", "prepare"] = "curate"  # prepare: its rows are made of a snapshot, for a training
     # (snapshot, folder, most rows) -> what was written
     export: Callable[[Snapshot, Path, int | None], str] | None = None
 
     @property
     def flow(self) -> str:
-        return f"curate-{self.name}"
+        return f"{self.verb}-{self.name}"
 
     def split_name(self, row: Any) -> str | None:
         """One of SPLITS; None for every row of a dataset without splits."""

@@ -1,0 +1,42 @@
+"""What a model family's encoders do for the stages that prepare samples: pictures and text to what its network takes.
+
+encoder = load_encoder(EncoderConfig(family="cogvideox", model="THUDM/CogVideoX-5b-I2V"), TorchConfig())
+encoder.encode_video(frames)             (49, 480, 720, 3) uint8  ->  (13, 16, 60, 90)
+encoder.encode_text("A red ball ...")    EncodedText(embedding (226, 4096), offsets [(0, 1), (2, 5), ...])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """A prompt as the network takes it."""
+
+    embedding: torch.Tensor  # (L, D)
+    offsets: tuple[tuple[int, int], ...]  # one a token, padding excluded: its characters start, end; (n, n) for none
+
+
+class Encoder(Protocol):
+    """The frozen networks of a video model that stand before its denoiser."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What its answers depend on: model with revision or digest, libraries, precision."""
+
+    def encode_video(self, frames: np.ndarray) -> torch.Tensor:
+        """(F, H, W, 3) uint8 RGB -> latents as the network is trained on them, on the CPU.
+
+        CogVideoX (1 + (F - 1) / 4, 16, H / 8, W / 8); Wan (16, 1 + (F - 1) / 4, H / 8, W / 8). The distribution's mode:
+        the same frames give the same latents. Raises RowFailed for frames that do not divide.
+        """
+
+    def encode_text(self, prompt: str) -> EncodedText:
+        """Raises RowRejected("prompt_too_long") for a prompt that would be cut off."""

@@ -1,0 +1,113 @@
+"""What a recipe's room gives to the job that trains it: the one interface between them.
+
+    recipe = load_recipe("matrix")                 the room's RECIPE, in tasks/training/recipes/matrix/recipe.py
+    config = recipe.config.model_validate(...)
+    trainer = recipe.trainer(config, samples)      one in each process
+    trainer.build(device)                          networks loaded and drawn
+    for phase in trainer.phases: ...               the job's loop: tasks/training/job/loop.py
+
+A batch is what the recipe's loss takes; the job neither looks into it nor knows any dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from schemas.config import StageConfig
+from schemas.training_run import Validation
+from tasks.training.optimisation import Optimisation
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from tasks.engine.snapshots import Snapshot
+
+RECIPES: dict[str, str] = {
+    "matrix": "tasks.training.recipes.matrix.recipe:RECIPE",
+    "kinemask": "tasks.training.recipes.kinemask.recipe:RECIPE",
+    "dsr": "tasks.training.recipes.dsr.recipe:RECIPE",
+}
+
+
+class Phase(NamedTuple):
+    """A stretch of a training with an optimiser and a schedule of its own: KineMask has two, others one."""
+
+    name: str  # "first"; part of the metrics
+    optimisation: Optimisation
+
+
+class Loss(NamedTuple):
+    """What an update minimises, and what to watch."""
+
+    total: torch.Tensor  # a scalar: the mean over the micro-batch
+    metrics: dict[
+        str, float
+    ]  # {"loss": ..., "denoising": ...}: averaged over micro-batches and ranks, into metrics.jsonl
+
+
+class Randomness(NamedTuple):
+    """Generators of one micro-batch, keyed by (seed, phase, step, micro-batch, rank): a resumed run draws the same.
+
+    torch's global generators (dropout) are seeded with the same key before every micro-batch.
+    """
+
+    torch: torch.Generator  # on the CPU
+    numpy: np.random.Generator
+
+
+class Trainer(Protocol):
+    """One training in one process."""
+
+    phases: Sequence[Phase]
+
+    def build(self, device: torch.device) -> torch.nn.Module:
+        """Load the base model and add what is trained, drawn from torch's global generator, which the job has seeded.
+
+        Returns the module that is called with gradients, for the job to wrap (DDP, FSDP). Parameters that require a
+        gradient are what is trained, and nothing else is saved in a checkpoint. Raises ServiceDown.
+        """
+
+    def begin_phase(self, phase: Phase, module: torch.nn.Module) -> None:
+        """Called before the phase's first step, and on every resume within it."""
+
+    @property
+    def n_samples(self) -> int:
+        """Samples that an epoch goes through."""
+
+    def collate(self, indices: Sequence[int], epoch: int) -> Any:
+        """Read and stack samples, on the CPU. Called in loader processes: no CUDA, no networks."""
+
+    def loss(self, module: torch.nn.Module, batch: Any, randomness: Randomness, phase: Phase) -> Loss:
+        """module: what `build` gave, maybe wrapped; batch: `collate`'s, on the device (`to_device`)."""
+
+    def to_device(self, batch: Any, device: torch.device) -> Any: ...
+
+    def save(self, module: torch.nn.Module, folder: Path) -> None:
+        """The trained weights as others load them: safetensors. module: unwrapped"""
+
+    def validate(self, module: torch.nn.Module, folder: Path, step: int) -> list[Validation]:
+        """Videos with fixed seeds at a step, below folder / "validation"; module: unwrapped. No global randomness."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A paper's training."""
+
+    name: str
+    samples: str  # the dataset that it reads: "matrix-samples"
+    config: type[StageConfig]
+    variants: dict[str, dict[str, Any]]  # named rows of the paper's tables -> values of the config
+    trainer: Callable[[Any, Snapshot], Trainer]  # (config, snapshot of samples)
+    base_model: Callable[[Any], str]  # (config) -> its identity: folder with digest, or OWNER/NAME@commit
+
+
+def load_recipe(name: str) -> Recipe:
+    """Raises KeyError."""
+    module, _, attribute = RECIPES[name].partition(":")
+    recipe: Recipe = getattr(import_module(module), attribute)
+    return recipe
