@@ -45,9 +45,7 @@ class Loss(NamedTuple):
     """What an update minimises, and what to watch."""
 
     total: torch.Tensor  # a scalar: the mean over the micro-batch
-    metrics: dict[
-        str, float
-    ]  # {"loss": ..., "denoising": ...}: averaged over micro-batches and ranks, into metrics.jsonl
+    metrics: dict[str, float]  # {"loss": ..., "denoising": ...}: for metrics.jsonl, averaged over ranks as well
 
 
 class Randomness(NamedTuple):
