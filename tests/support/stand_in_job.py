@@ -1,7 +1,7 @@
 """A stand-in for tasks.training.job, without torch: the same files, signals and exit statuses; it learns nothing.
 
-    monkeypatch.setattr(launch, "JOB", STAND_IN)
-    write_job(folder, "sys.exit(3)")     the run's job is this code; without it, it counts the steps of request.json
+monkeypatch.setattr(launch, "JOB", STAND_IN)
+write_job(folder, "sys.exit(3)")     the run's job is this code; without it, it counts the steps of request.json
 """
 
 from __future__ import annotations

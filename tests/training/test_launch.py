@@ -59,7 +59,9 @@ def test_its_lines_go_to_the_log_and_can_do_nothing_to_a_terminal(
 
 def test_a_failed_job_is_told_with_its_last_lines(tmp_path: Path) -> None:
     folder = write_job(tmp_path / "matrix-1", 'print("step 1"); raise MemoryError("\x1b[31mno room")')
-    with pytest.raises(JobFailed, match="(?s)^matrix-1: the job ended with exit status 1.* step 1\n.*\\\\x1b") as failed:
+    with pytest.raises(
+        JobFailed, match="(?s)^matrix-1: the job ended with exit status 1.* step 1\n.*\\\\x1b"
+    ) as failed:
         run(folder)
     assert "MemoryError" in str(failed.value)
 
@@ -205,7 +207,9 @@ def test_ranks_that_stop_are_no_failure(kind: str, tmp_path: Path, caplog: pytes
 
 @pytest.mark.models
 def test_a_rank_that_fails_is_told_with_its_own_lines(tmp_path: Path) -> None:
-    fails = "\nif rank == 1: raise ValueError('rank 1 has no sample')\nwhile not stopped(): time.sleep(0.01)\nsys.exit(75)"
+    fails = (
+        "\nif rank == 1: raise ValueError('rank 1 has no sample')\nwhile not stopped(): time.sleep(0.01)\nsys.exit(75)"
+    )
     folder = write_job(tmp_path / "run", RANKS + fails)
     with pytest.raises(JobFailed, match="exit status 1") as failed:
         run(folder, launcher_of("torchrun", folder))
