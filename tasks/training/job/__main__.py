@@ -29,5 +29,5 @@ def main(folder: str) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit(f"usage: {__spec__.parent} RUN_FOLDER")
+        sys.exit("usage: python -m tasks.training.job RUN_FOLDER")
     sys.exit(main(sys.argv[1]))

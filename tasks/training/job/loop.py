@@ -3,8 +3,8 @@
     train(Path("runs/matrix-3f9c2a71b0de"), Stopping.installed())
 
 An update is n_accumulated micro-batches in each process. What it does follows from the request and its step: samples
-(reading.py), randomness (randomness.py), learning rate (Optimisation.learning_rate_at). So a checkpoint holds the
-trained parameters and AdamW's state, and a job that goes on from it makes the same updates as one that was never killed.
+(reading.py), randomness (randomness.py), learning rate (Optimisation.learning_rate_at). So a checkpoint holds no more
+than the trained parameters and AdamW's state, and a job that goes on from it makes the updates of an unbroken one.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Processes:
                 raise JobError(f"{TRACKERS} names {name!r}; there are {', '.join(LOGGER_TYPE_TO_CLASS)}")
         self._accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),  # else it takes torchrun's processes on a CPU for one each
-            log_with=trackers or None,  # type: ignore[arg-type]
+            log_with=trackers or None,
             project_dir=folder / "trackers" if trackers else None,
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
@@ -78,7 +78,7 @@ class Processes:
         return gathered
 
     def first(self, action: Callable[[], object]) -> None:
-        """Do it in the first process while the others wait. Raises its error there, OtherProcessFailed in the others."""
+        """Do it in the first process; the others wait. Raises its error there, OtherProcessFailed elsewhere."""
         failure: BaseException | None = None
         if self.is_first:
             try:
