@@ -16,12 +16,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.backends.extras import MODELS
 from tasks.training.job.failures import JobError, OtherProcessFailed
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         """Raises JobError for a configuration of accelerate that shards the model, or an unknown tracker."""
         with MODELS.imports():
+            import torch
             from accelerate import Accelerator, InitProcessGroupKwargs
             from accelerate.tracking import LOGGER_TYPE_TO_CLASS
             from accelerate.utils import DistributedType
@@ -65,12 +67,16 @@ class Processes:
     @property
     def machine(self) -> str:
         """What bits may depend on beside the request: 'cpu, 1 threads', 'NVIDIA H200'."""
+        import torch
+
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return f"{self.device.type}, {torch.get_num_threads()} threads"
 
     def gather(self, value: T) -> list[T]:
         """Everyone's, by rank. Every process calls it."""
+        import torch
+
         if self.n == 1:
             return [value]
         gathered: list[Any] = [None] * self.n
@@ -93,6 +99,8 @@ class Processes:
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Of all processes, in an order that is always the same. A parameter that no loss reached has gradient zero."""
+        import torch
+
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

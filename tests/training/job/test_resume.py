@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.toy_recipe import publish_samples, write_request
-
 pytestmark = pytest.mark.models
+
+pytest.importorskip("torch")
+
+from tests.support.toy_recipe import publish_samples, write_request  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 TIME_S = ("seconds", "samples_per_s")
