@@ -1,7 +1,7 @@
 """A stand-in for tasks.training.job, without torch: the same files, signals and exit statuses; it learns nothing.
 
-    monkeypatch.setattr(launch, "JOB", STAND_IN)
-    write_job(folder, "sys.exit(3)")     the run's job is this code; without it, it counts the steps of request.json
+monkeypatch.setattr(launch, "JOB", STAND_IN)
+write_job(folder, "sys.exit(3)")     the run's job is this code; without it, it counts the steps of request.json
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def count_steps(folder: Path, n_steps: int, batch_size: int) -> None:
     for step in range(done + 1, n_steps + 1):
         time.sleep(float(os.environ.get(STEP_S, "0")))
         with (folder / "metrics.jsonl").open("a") as metrics:
-            line = {"step": step, "loss": 1 / step, "learning_rate": 1e-4, "batch": batch_size, "process": os.getpid()}
+            line = {"step": step, "loss": 1 / step, "learning_rate": 1e-4, "batch": batch_size, "seconds": 0.1 * step}
             metrics.write(f"{json.dumps(line)}\n")
         (checkpoints / f"step-{step:06}").mkdir()
         if stopped and step < n_steps:
