@@ -42,11 +42,11 @@ from tasks.engine.lease import Holder, held
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import unwritable_is_a_service_down
 from tasks.training import launch
-from tasks.training.identity import code_digest, file_digest, library_versions
+from tasks.training.identity import file_digest, library_versions
 from tasks.training.launch import Job, JobStopped, LaunchConfig, RunRefused, at_work_of
 from tasks.training.progress import TrainingProgress
 from tasks.training.publish import publish_run
-from tasks.training.recipe import Phase, Recipe, load_recipe
+from tasks.training.recipe import Phase, code_version, load_recipe
 
 Variants = Mapping[str, Mapping[str, Any]]
 
@@ -212,7 +212,7 @@ def plan_run(config: TrainConfig) -> Plan:
         base_model=recipe.base_model(config.training),
         n_processes=config.launch.n_processes,
         micro_batch=config.launch.micro_batch,
-        code=code_digest(launch.JOB, type(config.training).__module__, _module_of(recipe)),
+        code=code_version(config.recipe_name),
         libraries=libraries,
     )
     trainer = recipe.trainer(config.training, samples)
@@ -226,11 +226,6 @@ def plan_run(config: TrainConfig) -> Plan:
     )
     require_runnable(plan)
     return plan
-
-
-def _module_of(recipe: Recipe) -> str:
-    module: str = recipe.trainer.__module__
-    return module
 
 
 def require_runnable(plan: Plan) -> None:
