@@ -205,7 +205,7 @@ def plan_run(config: TrainConfig) -> Plan:
     if config.launch.accelerate_config is not None:
         libraries.append(file_digest(config.launch.accelerate_config))
     request = RunRequest(
-        recipe=recipe.name,
+        recipe=config.recipe_name,
         config=config.training.model_dump_json(),
         snapshot_id=samples.id,
         samples=str(samples.folder.absolute() if isinstance(samples.folder, Path) else samples.folder),

@@ -76,9 +76,13 @@ train_counting = training_flow(TrainCounting)
 FLOW = TrainingFlow(TrainCounting, train_counting)
 
 
-def main() -> None:
-    """The command, where torch and the recipe are not: in a process of its own."""
+def replace_job() -> None:
+    """For good: in a process of its own, where torch and the recipe are not."""
     launch.JOB = STAND_IN
     RECIPES["counting"] = f"{__name__}:RECIPE"
     setattr(training, "library_versions", lambda: LIBRARIES)  # noqa: B010
+
+
+def main() -> None:
+    replace_job()
     FLOW.main()
