@@ -38,10 +38,14 @@ from tasks.engine.publish import LedgerError, YieldTooLow
 from tasks.engine.snapshots import SnapshotError
 from tasks.engine.work import require_writable
 from tasks.readers.lines import ManifestError
+from tasks.training.launch import GO_ON_LATER, JobFailed, JobStopped, RunRefused
 
 WIDTH = 100
 NOT_LATEST, NO_PAGE = 3, 4  # exit statuses of runs that published a snapshot; all other errors end with 1
-ENDS = (YieldTooLow, ReportFailed, ManifestError, ShardsFailed, LedgerError, SnapshotError)  # the last line tells them
+ENDS = (  # the last line tells them
+    *(YieldTooLow, ReportFailed, ManifestError, ShardsFailed, LedgerError, SnapshotError),
+    *(RunRefused, JobFailed, JobStopped),
+)
 
 
 @dataclass(frozen=True)
@@ -159,9 +163,12 @@ class CurationFlow(FlowCommand):
         return sorted({name for name in (config.dispatch.deployment, *config.dispatch.routes.values()) if name})
 
 
-def look_before(root: AnyPath) -> Api | None:
-    """The configured API, after a look at what every run needs. Raises ServiceDown if it is not there."""
-    require_writable(root)
+def look_before(root: AnyPath, option: str = "--root") -> Api | None:
+    """The configured API, after a look at what every run needs. Raises ServiceDown if it is not there.
+
+    option: what names the root
+    """
+    require_writable(root, option)
     if api := configured_api():
         api.require()
     return api
@@ -181,6 +188,9 @@ def errors_in_one_line(name: str) -> Iterator[None]:
     except (YieldTooLow, ReportFailed) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(NOT_LATEST if isinstance(error, YieldTooLow) else NO_PAGE)
+    except JobStopped as error:
+        print(f"JobStopped: {error}", file=sys.stderr)
+        sys.exit(GO_ON_LATER)
     except (*ENDS, ServiceDown) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except httpx.TransportError as error:  # only Prefect's: model servers' and stores' are ServiceDown
@@ -229,7 +239,7 @@ def fault_lines(error: ValidationError) -> Iterator[str]:
 def short_help(flow: FlowCommand) -> Iterator[str]:
     """The options that a newcomer needs first, with their defaults."""
     command = flow.command
-    required = [_option(n) for n in flow.config.first_options if _field(flow.config, n).is_required()]
+    required = [_option(n) for n in flow.config.first_options if "." not in n and _field(flow.config, n).is_required()]
     yield " ".join(["usage:", command, *(f"{option} {option[2:].upper()}" for option in required), "[options]"])
     yield ""
     yield (sys.modules[flow.config.__module__].__doc__ or "").partition("\n")[0].partition(": ")[2]
@@ -274,7 +284,8 @@ def _told(config: type[FlowConfig], name: str) -> tuple[str, str]:
     """What a field is for, and its choices and default."""
     field, (section, _, rest) = _field(config, name), name.partition(".")
     choices = f" [{', '.join(get_args(field.annotation))}]" if get_origin(field.annotation) is Literal else ""
-    default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
+    known = None if not rest and field.is_required() else config.default_of(name)
+    default = "" if known is None else f" (default: {known})"
     if by_choice := config.told_by_choice(section, rest):
         default = f" ({by_choice})"
     return field.description or "", choices + default

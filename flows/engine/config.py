@@ -113,7 +113,7 @@ class CurationConfig(FlowConfig):
         for section, choices in (choice for profile in cls.profiles.values() for choice in profile.items()):
             for name in choices:
                 field = sections[section].model_fields.get(name) if section in sections else None
-                default = getattr(cls._default(section), name) if field else None
+                default = getattr(cls.default_of(section), name) if field else None
                 if field is None or (type(None) in get_args(field.annotation) and default is not None):
                     raise TypeError(
                         f"{cls.__name__}: a profile sets {section}.{name}: no setting, or one that may be null"
@@ -146,7 +146,7 @@ class CurationConfig(FlowConfig):
         properties, sections = form["properties"], cls.sections()
         for section, kind in sections.items():
             decided = {name: told for name in kind.model_fields if (told := cls.by_profile(section, name))}
-            referred, default = handler.resolve_ref_schema(properties[section]), cls._default(section)
+            referred, default = handler.resolve_ref_schema(properties[section]), cls.default_of(section)
             if section == "dispatch":
                 routes = field_a_key(referred["properties"]["routes"], cls._routed(), "Deployment, as FLOW/NAME")
                 referred = {**referred, "properties": {**referred["properties"], "routes": routes}}

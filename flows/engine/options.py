@@ -54,7 +54,7 @@ class FlowConfig(Settings):
         chosen = {profile: _at(choices.get(section, {}), name) for profile, choices in cls.profiles.items()}
         if all(value is _UNSET for value in chosen.values()):
             return {}
-        default = _at(cls._default(section), name)
+        default = cls.default_of(f"{section}.{name}")
         return {profile: default if value is _UNSET else value for profile, value in chosen.items()}
 
     @classmethod
@@ -64,13 +64,16 @@ class FlowConfig(Settings):
         return f"by {cls.chosen_by}: {told_by_profile(by_profile)}" if by_profile else ""
 
     @classmethod
-    def is_asked(cls, section: str, name: str, value: Any) -> bool:
-        """Is a section's value asked for? Null is not, where choices decide."""
-        return value is not None or not cls.by_profile(section, name)
+    def default_of(cls, name: str) -> Any:
+        """What a field is where nothing is asked for and no choice is made: "root", "ground.n_frames"."""
+        first, _, rest = name.partition(".")
+        default = cls.model_fields[first].get_default(call_default_factory=True)
+        return _at(default, rest) if rest else default
 
     @classmethod
-    def _default(cls, section: str) -> Any:
-        return cls.model_fields[section].get_default(call_default_factory=True)
+    def asked_in(cls, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a section's given values those that are asked for: null is not, where choices decide."""
+        return {name: value for name, value in given.items() if value is not None or not cls.by_profile(section, name)}
 
     @model_validator(mode="before")
     @classmethod
@@ -88,8 +91,8 @@ class FlowConfig(Settings):
         for section, kind in cls.sections().items():
             given = values.get(section)
             if (section in values or section in choices) and isinstance(given, dict | BaseModel | None):
-                asked = {n: v for n, v in given_in(given).items() if cls.is_asked(section, n, v)}
-                filled[section] = merged(kind, given_in(cls._default(section)), choices.get(section, {}), asked)
+                asked = cls.asked_in(section, given_in(given))
+                filled[section] = merged(kind, given_in(cls.default_of(section)), choices.get(section, {}), asked)
         return filled
 
 

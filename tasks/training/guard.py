@@ -30,6 +30,7 @@ def main(grace_s: float, command: list[str]) -> int:
     stopped = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, lambda *_: stopped.set())
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # a command has blocked some, and that is inherited
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # ranks whose torchrun was killed become children of this process
     # In a session of its own: signals for this one's group are not for the program. It inherits what the launcher has
     # locked, so that the lock is held as long as one of the two lives.

@@ -40,6 +40,7 @@ LOG = "log.txt"  # in the run's folder: what all starts of the job have printed
 GUARD = Path(__file__).with_name("guard.py")
 STATUSES = "TRIPTYCH_RANK_STATUSES"  # rank.py's
 
+GOES_ON = "the same command, or Retry, goes on from there"
 LOOK_S = 0.5
 KILL_S = 15.0  # what torchrun and the guard take beyond `save_s`
 TOLD_LINES = 20  # of a failed job's last ones
@@ -71,12 +72,16 @@ class LaunchConfig(Settings):
     )
 
 
+class RunRefused(ValueError):
+    """Such a run cannot be, or cannot go on from what is there."""
+
+
 class JobFailed(RuntimeError):
     """The job ended, and not because anybody wanted it to."""
 
 
 class JobStopped(RuntimeError):
-    """The job was told to stop; the same command goes on."""
+    """The job was told to stop; the same command, or Retry, goes on."""
 
 
 def at_work_of(folder: Path) -> Path:
@@ -161,7 +166,7 @@ class Job:
 
     def require_done(self) -> None:
         """After `started`. Raises JobStopped or JobFailed unless the job did all that it was to do."""
-        status, ranks = self._guard.returncode, self._ends
+        status, ranks, name = self._guard.returncode, self._ends, self._folder.name
         if status == 0:
             return
         if any(one not in (GO_ON_LATER, None) for one in ranks):
@@ -169,11 +174,11 @@ class Job:
                 self._failure(next(f"exit status {one}" for one in ranks if one not in (GO_ON_LATER, None)))
             )
         if None not in ranks:
-            raise JobStopped("it was told to stop and has saved")
+            raise JobStopped(f"{name} was told to stop and has saved; {GOES_ON}")
         if self._told_to_stop:
             raise JobStopped(
-                f"it was told to stop and did not save (it has {self._config.save_s:g} s for that); its last "
-                "checkpoint stays"
+                f"{name} was told to stop and did not save (--launch.save-s: {self._config.save_s:g} s), so its "
+                f"last checkpoint stays; {GOES_ON}"
             )
         how = f"signal {signal.Signals(status - 128).name}" if status > 128 else f"signal {-status}, its guard"
         raise JobFailed(self._failure(f"{how}; out of memory?" if "KILL" in how else how))
