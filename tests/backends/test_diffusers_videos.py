@@ -21,8 +21,9 @@ from tasks.engine.work import Work
 from tasks.generate_samples import GenerateConfig, load_backend
 from tasks.media.encoding import encode_video
 from tasks.media.video import decode_bytes
+from tasks.training.models.tiny import save_tiny_wan
 from tests.support.hub import fetch, served
-from tests.support.tiny_wan import N_FRAMES, SIDE, asked, save_lora, save_wan, tiny_wan
+from tests.support.tiny_wan import N_FRAMES, SIDE, asked, save_lora, tiny_wan
 
 pytestmark = pytest.mark.models
 
@@ -33,7 +34,7 @@ NETWORKS = ("text_encoder", "transformer", "vae")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds the network that most tests share."""
     models = tmp_path_factory.mktemp("models")
-    save_wan(models / "wan")
+    save_tiny_wan(models / "wan")
     return models
 
 
@@ -130,7 +131,7 @@ def test_what_changes_the_video_changes_the_identity(folder: Path, tmp_path: Pat
         return json.dumps(tiny_wan(folder, **settings).identity, sort_keys=True)
 
     changes: list[dict[str, Any]] = [
-        {"model": str(save_wan(tmp_path / "wan", seed=1))},
+        {"model": str(save_tiny_wan(tmp_path / "wan", seed=1))},
         {"lora": str(save_lora(tmp_path / "lora"))},
         {"steps": 3},
         {"guidance": 3.0},
@@ -328,7 +329,7 @@ FETCH_PIPELINE = """
 import time
 time.sleep = lambda s: None  # the pauses between tries, 23 s in all
 from schemas.outcome import ServiceDown
-from tasks.backends.diffusers_videos.weights import pipeline_folder
+from tasks.backends.diffusers_models import pipeline_folder
 from tasks.backends.torch_runtime import Checkpoint, loading
 checkpoint = Checkpoint.of("owner/name")
 try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from tests.support.tiny_wan import _tokenizer
-from tests.training.tiny_cogvideox import CHANNELS, TEXT_DIM, scheduler
+from tasks.training.models.tiny import save_tiny_cogvideox
+from tests.training.tiny_cogvideox import CHANNELS
 
 
 def tiny_control_net(transformer: Any, seed: int = 0, **settings: Any) -> Any:
@@ -32,30 +33,9 @@ def make_trained(net: Any) -> Any:
     return net
 
 
-def pipeline_parts(transformer: Any) -> dict[str, Any]:
-    """The arguments of a CogVideoXImageToVideoPipeline."""
-    import torch
-    from diffusers import AutoencoderKLCogVideoX
-    from transformers import T5Config, T5EncoderModel
+def pipeline_parts(transformer: Any, folder: Path) -> dict[str, Any]:
+    """The arguments of a CogVideoXImageToVideoPipeline. folder: where the tiny one is saved that the others are of"""
+    from diffusers import CogVideoXImageToVideoPipeline
 
-    tokenizer = _tokenizer()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        text_encoder = T5EncoderModel(
-            T5Config(vocab_size=len(tokenizer), d_model=TEXT_DIM, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-        )
-        vae = AutoencoderKLCogVideoX(
-            down_block_types=("CogVideoXDownBlock3D",) * 4,
-            up_block_types=("CogVideoXUpBlock3D",) * 4,
-            block_out_channels=(4, 4, 4, 4),
-            latent_channels=CHANNELS,
-            layers_per_block=1,
-            norm_num_groups=2,
-        )
-    return {
-        "tokenizer": tokenizer,
-        "text_encoder": text_encoder.eval(),
-        "vae": vae.eval(),
-        "transformer": transformer,
-        "scheduler": scheduler(),
-    }
+    stock = CogVideoXImageToVideoPipeline.from_pretrained(save_tiny_cogvideox(folder), transformer=transformer)
+    return dict(stock.components)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.backends.torch_runtime import import_torchvision
-from tests.support.tiny_wan import LATENTS, draw_transformer, make_lively, save_wan
+from tasks.training.models.tiny import CHANNELS, draw_wan_transformer, make_lively, save_tiny_wan
 
 N_FRAMES, HEIGHT, WIDTH = 9, 32, 48
 N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH = 3, 4, 6
@@ -22,7 +22,7 @@ def tiny_transformer(n_blocks: int = 3) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        transformer = draw_transformer(n_blocks)
+        transformer = draw_wan_transformer(n_blocks=n_blocks)
         make_lively(transformer)
     return transformer.eval()
 
@@ -46,7 +46,7 @@ def make_trained(net: Any) -> Any:
     with torch.no_grad():
         for projection in net.projections:
             projection.weight.normal_(std=0.2, generator=drawn)
-        net.patch_embedding.weight[:, LATENTS:].normal_(std=0.2, generator=drawn)
+        net.patch_embedding.weight[:, CHANNELS:].normal_(std=0.2, generator=drawn)
     return net
 
 
@@ -54,7 +54,7 @@ def save_stock(folder: Path) -> Path:
     """A WanImageToVideoPipeline of the kind of Wan2.2-TI2V-5B: no image encoder, the first frame at timestep 0."""
     from diffusers import WanImageToVideoPipeline, WanPipeline
 
-    parts = WanPipeline.from_pretrained(save_wan(folder / "t2v")).components
+    parts = WanPipeline.from_pretrained(save_tiny_wan(folder / "t2v")).components
     stock = {name: parts[name] for name in ("tokenizer", "text_encoder", "vae", "scheduler")}
     WanImageToVideoPipeline(**stock, transformer=tiny_transformer(), expand_timesteps=True).save_pretrained(folder)
     return folder

@@ -137,12 +137,12 @@ def test_its_blocks_are_the_transformers_first_ones() -> None:
     assert net.patch_embed.proj.weight.dtype == torch.float32
 
 
-def test_the_rotary_embedding_is_the_pipelines() -> None:
+def test_the_rotary_embedding_is_the_pipelines(tmp_path: Path) -> None:
     import torch
     from diffusers import CogVideoXImageToVideoPipeline
 
     transformer = tiny_transformer()
-    pipeline = CogVideoXImageToVideoPipeline(**pipeline_parts(transformer))
+    pipeline = CogVideoXImageToVideoPipeline(**pipeline_parts(transformer, tmp_path))
     theirs = pipeline._prepare_rotary_positional_embeddings(HEIGHT, WIDTH + 32, N_LATENTS, torch.device("cpu"))
     ours = rotary_embedding(transformer, N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH + 4)
     assert ours is not None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.training.models.control import controlled
-from tests.support.tiny_wan import LATENTS, TEXT_DIM
+from tasks.training.models.tiny import CHANNELS, TEXT_DIM
 from tests.training.tiny_wan_control import (
     HEIGHT,
     LATENT_HEIGHT,
@@ -36,7 +36,7 @@ def inputs(*, first_frame_given: bool = True) -> dict[str, Any]:
         timestep = timestep[:, None].repeat(1, N_LATENTS * TOKENS_PER_FRAME)
         timestep[:, :TOKENS_PER_FRAME] = 0
     return {
-        "hidden_states": torch.randn(2, LATENTS, N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH, generator=drawn),
+        "hidden_states": torch.randn(2, CHANNELS, N_LATENTS, LATENT_HEIGHT, LATENT_WIDTH, generator=drawn),
         "encoder_hidden_states": torch.randn(2, N_TEXT, TEXT_DIM, generator=drawn),
         "timestep": timestep,
         "return_dict": False,

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tasks.training.models.tiny import CHANNELS, TEXT_DIM, draw_wan_transformer, save_tiny_wan
 from tasks.training.recipes.dsr.config import VARIANTS, DsrTraining, LoraConfig, LossConfig, variant
-from tests.support.tiny_wan import LATENTS, N_FRAMES, SIDE, TEXT_DIM, draw_transformer, save_wan
+from tests.support.tiny_wan import N_FRAMES, SIDE
 
 LORA = LoraConfig(rank=2, alpha=2)
 N_TEXT = 6
@@ -54,7 +55,7 @@ def tiny_transformer(n_blocks: int = 2) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return draw_transformer(n_blocks)
+        return draw_wan_transformer(n_blocks=n_blocks)
 
 
 def with_lora(transformer: Any, *, trained: bool = False) -> Any:
@@ -79,7 +80,7 @@ def pairs() -> Any:
     from tasks.training.recipes.dsr.loss import Pairs
 
     drawn = torch.Generator().manual_seed(0)
-    winners, losers = (torch.randn(2, LATENTS, 2, 4, 4, generator=drawn) for _ in range(2))
+    winners, losers = (torch.randn(2, CHANNELS, 2, 4, 4, generator=drawn) for _ in range(2))
     return Pairs(winners, losers, torch.randn(2, N_TEXT, TEXT_DIM, generator=drawn))
 
 
@@ -404,7 +405,7 @@ def test_the_stock_pipeline_loads_it_and_makes_other_videos(tmp_path: Path) -> N
 
     from tasks.training.recipes.dsr.model import add_lora, save_lora, trained_weights
 
-    save_wan(tmp_path / "wan")
+    save_tiny_wan(tmp_path / "wan")
     trained, loaded, stock = (WanPipeline.from_pretrained(tmp_path / "wan") for _ in range(3))
 
     def video(pipeline: Any) -> Any:

@@ -226,12 +226,12 @@ def test_a_bfloat16_backbone_trains_a_float32_control() -> None:
 def wan_batch() -> Any:
     import torch
 
+    from tasks.training.models.tiny import CHANNELS, TEXT_DIM
     from tasks.training.recipes.kinemask.model import WanBatch
-    from tests.support.tiny_wan import LATENTS, TEXT_DIM
     from tests.training import tiny_wan_control as tiny
 
     drawn = torch.Generator().manual_seed(0)
-    latents = torch.randn(2, LATENTS, tiny.N_LATENTS, tiny.LATENT_HEIGHT, tiny.LATENT_WIDTH, generator=drawn)
+    latents = torch.randn(2, CHANNELS, tiny.N_LATENTS, tiny.LATENT_HEIGHT, tiny.LATENT_WIDTH, generator=drawn)
     text = torch.randn(2, tiny.N_TEXT, TEXT_DIM, generator=drawn)
     return WanBatch(latents, text, 1.5 * torch.rand(2, tiny.N_FRAMES, 3, tiny.HEIGHT, tiny.WIDTH, generator=drawn))
 
@@ -310,7 +310,8 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
     from tests.training.tiny_control import make_trained, pipeline_parts, tiny_control_net
 
     transformer = tiny_transformer()
-    stock = CogVideoXImageToVideoPipeline(**pipeline_parts(transformer))
+    parts = pipeline_parts(transformer, tmp_path)
+    stock = CogVideoXImageToVideoPipeline(**parts)
     stock.set_progress_bar_config(disable=True)
     picture = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     masks = np.zeros((1, HEIGHT, WIDTH, 3), np.float32)
@@ -333,7 +334,7 @@ def test_the_pipeline_makes_videos_that_follow_masks(tmp_path: Path) -> None:
         return made
 
     def steered(net: Any) -> Any:
-        pipeline = KineMaskPipeline(**pipeline_parts(transformer), control_net=net)
+        pipeline = KineMaskPipeline(**parts, control_net=net)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
