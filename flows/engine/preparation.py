@@ -2,7 +2,7 @@
 
     class PrepareMatrixSamples(PreparationConfig):
         takes: ClassVar[str] = "curate-matrix11k"
-        steps: ClassVar[Sequence[Step]] = (Step(SnapshotRow, Placed, lambda c: place_roles.stage(c.tables, c.place)), ...)
+        steps: ClassVar[Sequence[Step]] = (Step(SnapshotRow, PlacedRoles, lambda c: place_roles.stage(c.tables)), ...)
 
         def read_rows(self) -> list[SnapshotRow]: ...
 
@@ -52,7 +52,7 @@ class PreparationConfig(CurationConfig):
     takes: ClassVar[str]  # the flow whose snapshots it takes
 
     snapshot: DataPath = Field(
-        description="The published dataset: the root of its flow, whose latest snapshot is taken, or a snapshot's folder"
+        description="The published dataset: a snapshot's folder, or its flow's root, whose latest one is taken"
     )
 
     @abstractmethod

@@ -14,7 +14,7 @@ from schemas.training_samples import SampleOutcomeRow, SampleRow, SnapshotRow
 from tasks.datasets.registry import DATASETS
 from tasks.engine.snapshots import MANIFEST, Snapshot
 from tests.support.toy.flow import CurateToy, curate_toy
-from tests.support.toy_samples import TOY_SAMPLES, PrepareToySamples, look_ahead, prepare_toy_samples
+from tests.support.prepare_toy_samples import TOY_SAMPLES, PrepareToySamples, look_ahead, prepare_toy_samples
 
 WORDS = "the dog throws a ball to the boy who laughs at it loudly"
 
@@ -22,9 +22,8 @@ WORDS = "the dog throws a ball to the boy who laughs at it loudly"
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "toy", "tests.support.toy.dataset:TOY")
-    monkeypatch.setitem(DATASETS, "toy-samples", "tests.support.toy_samples:TOY_SAMPLES")
-    monkeypatch.setitem(FLOWS, "toy-samples", "tests.support.toy_samples")
-    monkeypatch.setattr("flows.commands.curate.names", lambda verb: ["toy-samples"])
+    monkeypatch.setitem(DATASETS, "toy-samples", "tests.support.prepare_toy_samples:TOY_SAMPLES")
+    monkeypatch.setitem(FLOWS, "toy-samples", "tests.support.prepare_toy_samples")
 
 
 def curate(root: Path, words: str = WORDS) -> Path:
@@ -99,7 +98,7 @@ def test_the_page_and_the_story_tell_of_samples_without_a_video(
     page = (tmp_path / "reports" / folder.name / "index.html").read_text()
     assert "THE DOG" in page
     assert "1 frame of 16×16" in page
-    assert [*TOY_SAMPLES.headline(Snapshot(folder), None)][0].startswith("samples: ")
+    assert next(iter(TOY_SAMPLES.headline(Snapshot(folder), None))).startswith("samples: ")
     clip_id = Snapshot(folder).accepted_ids()[0]
     cli.main(["ask", "--root", str(tmp_path), "clip", clip_id])
     assert "prompt     " in capsys.readouterr().out
