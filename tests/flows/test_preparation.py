@@ -13,8 +13,8 @@ from flows.registry import FLOWS
 from schemas.training_samples import SampleOutcomeRow, SampleRow, SnapshotRow
 from tasks.datasets.registry import DATASETS
 from tasks.engine.snapshots import MANIFEST, Snapshot
-from tests.support.toy.flow import CurateToy, curate_toy
 from tests.support.prepare_toy_samples import TOY_SAMPLES, PrepareToySamples, look_ahead, prepare_toy_samples
+from tests.support.toy.flow import CurateToy, curate_toy
 
 WORDS = "the dog throws a ball to the boy who laughs at it loudly"
 
