@@ -74,7 +74,11 @@ class FitConfig(StageConfig):
     min_area_px: int = Field(
         64, ge=1, description="An instance with fewer pixels in a sample's frame is not seen there"
     )
-    crf: int = Field(10, ge=0, le=51, description="H.264 quality of the stored video: 0 is lossless, 51 the worst")
+    crf: int = Field(10, ge=0, le=51, description="H.264 quality of the stored video: 0 is the best, 51 the worst")
+
+    @property
+    def min_area_px(self) -> int:
+        return max(1, math.ceil(self.min_area * self.width * self.height))
 
 
 class Footage(Protocol):

@@ -65,7 +65,7 @@ def moving(n: int, left: int, top: int, side: int, step: int) -> list[tuple[int,
 
 
 def config_of(**changes: object) -> FitConfig:
-    small = {"n_frames": 5, "width": 96, "height": 64, "fps": 8, "max_fps": 16, "min_area_px": 4}
+    small = {"n_frames": 5, "width": 96, "height": 64, "fps": 8, "max_fps": 16, "min_area": 0.001}
     return FitConfig.model_validate(small | changes)
 
 

@@ -84,8 +84,9 @@ def test_two_instances_of_a_noun_are_told_apart_by_their_words_and_then_by_their
 def test_a_verb_that_is_said_twice_is_the_one_between_its_instances() -> None:
     caption = "A boy kicks a blue ball and a girl kicks a red ball."
     instances = [
-        ("id1", "boy", "a boy"), ("id2", "ball", "a blue ball"), ("id3", "girl", "a girl"), ("id4", "ball", "a red ball"),
-    ]  # fmt: skip
+        *(("id1", "boy", "a boy"), ("id2", "ball", "a blue ball")),
+        *(("id3", "girl", "a girl"), ("id4", "ball", "a red ball")),
+    ]
     placed = place(caption, [("id1", "kick", "id2"), ("id3", "kick", "id4")], instances)
     start = {role.role_id: role.spans[0].start for role in placed.roles}
     assert (start["id1-kick-id2"], start["id3-kick-id4"]) == (caption.index("kicks"), caption.rindex("kicks"))
