@@ -17,6 +17,7 @@ FLOWS: dict[str, str] = {
     "matrix11k": "flows.curate_matrix11k",
     "kinemask": "flows.curate_kinemask",
     "dsr": "flows.curate_dsr",
+    "matrix-samples": "flows.prepare_matrix_samples",
 }
 TRAININGS: dict[str, str] = {
     "matrix": "flows.train_matrix",
@@ -27,7 +28,8 @@ TRAININGS: dict[str, str] = {
 
 def names(verb: str) -> list[str]:
     """The datasets that are curated, or prepared from others: their flow files say which."""
-    return [name for name, module in FLOWS.items() if module.startswith(f"flows.{verb}_")]
+    prepare = {name for name, module in FLOWS.items() if module.rpartition(".")[2].startswith("prepare_")}
+    return [name for name in FLOWS if (name in prepare) == (verb == "prepare")]
 
 
 def load_flow(name: str) -> CurationFlow:

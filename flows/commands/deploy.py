@@ -2,10 +2,9 @@
 
     triptych deploy
 
-It makes the pools that are missing, does what `prefect deploy --all` does, and asks nothing. TRIPTYCH_MANIFEST and
-the roots (TRIPTYCH_ROOT, TRIPTYCH_KINEMASK_ROOT, TRIPTYCH_DSR_ROOT; of trainings TRIPTYCH_MATRIX_SAMPLES,
-TRIPTYCH_KINEMASK_SAMPLES, TRIPTYCH_DSR_SAMPLES and TRIPTYCH_RUNS) become the deployments' parameters, and
-TRIPTYCH_TIMEZONE the time zone of the nightly run. Run it again after any of them has changed.
+It makes the pools that are missing, does what `prefect deploy --all` does, and asks nothing. Every TRIPTYCH_... that
+prefect.yaml names becomes a parameter of its deployments (TRIPTYCH_MANIFEST, TRIPTYCH_ROOT, ...; what is not set is
+told), and TRIPTYCH_TIMEZONE the time zone of the nightly run. Run it again after any of them has changed.
 """
 
 from __future__ import annotations
