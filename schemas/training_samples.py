@@ -59,6 +59,7 @@ class EncodingRow(OfClip):
     """A sample as a network takes it. A table of its own, so that the others are read without it."""
 
     table_name: ClassVar[str | None] = "encodings"
+    rows_per_group: ClassVar[int | None] = 1
 
     latents: bytes = column("safetensors `latents`: CogVideoX (F, C, h, w), Wan (C, F, h, w); scaled as it is trained")
     text: bytes = column("safetensors `text`: (L, D), the prompt's embedding")
@@ -70,6 +71,7 @@ class SampleVideoRow(OfClip):
     """The pictures that were encoded."""
 
     table_name: ClassVar[str | None] = "videos"
+    rows_per_group: ClassVar[int | None] = 1
 
     sha256: str = column("SHA-256 of the video", unit="hex")
     video: bytes = column("H.264 in MP4")
