@@ -9,7 +9,7 @@ Nothing is kept open or in memory, so loader processes share it as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from schemas.record import require_columns
 from schemas.tables import OfClip
+from schemas.training_samples import SampleRow
 from tasks.engine.snapshots import Snapshot, SnapshotError
 
 if TYPE_CHECKING:
@@ -83,3 +84,13 @@ def tensor(stored: bytes) -> torch.Tensor:
 
     (only,) = load(stored).values()
     return only
+
+
+def require_size(snapshot: Snapshot, samples: Iterable[SampleRow], n_frames: int, width: int, height: int) -> None:
+    """Raises SnapshotError for a sample of another size than the config's."""
+    for row in samples:
+        if (row.n_frames, row.width, row.height) != (n_frames, width, height):
+            raise SnapshotError(
+                f"{row.clip_id} of {snapshot.id} has {row.n_frames} frames of {row.width}x{row.height}, the config "
+                f"{n_frames} of {width}x{height}; prepare samples of that size, or change n_frames, width and height"
+            )

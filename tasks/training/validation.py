@@ -29,21 +29,13 @@ R = TypeVar("R", bound=OfClip)
 
 
 class ValidationConfig(StageConfig):
-    """When videos are made, of what and how. The papers state none of it; all of it is ours."""
+    """Of what videos are made, and how; when: `Optimisation`. The papers state none of it; all of it is ours."""
 
-    every: int | None = Field(
-        250, ge=1, description="Steps between videos; before the first step and after the last there are some too. "
-        "null: never any"
-    )  # fmt: skip
     n_samples: int = Field(2, ge=1, description="Videos each time, of samples or prompts of the test split")
     n_denoising_steps: int = Field(50, ge=1, description="Denoising steps of a video")
     n_frames: int | None = Field(None, ge=5, description="Frames of a video: 4k + 1; null: as many as are trained on")
     guidance: float = Field(6.0, ge=1, description="Scale of classifier-free guidance; 1: none")
     seed: int = Field(0, ge=0, description="Of the noise that a video starts from")
-
-    def due(self, step: int, n_steps: int) -> bool:
-        """Are videos made after so many updates of n_steps?"""
-        return self.every is not None and (step % self.every == 0 or step == n_steps)
 
 
 def chosen(rows: Iterable[R], config: ValidationConfig) -> list[R]:

@@ -18,6 +18,7 @@ from pydantic import Field
 from schemas.config import StageConfig
 from tasks.datasets.dsr.pairs import PairConfig
 from tasks.training.optimisation import Optimisation
+from tasks.training.validation import ValidationConfig
 
 
 class LoraConfig(StageConfig):
@@ -89,6 +90,7 @@ class DsrTraining(StageConfig):
     n_frames: int = Field(81, ge=5, description="Frames of a video (4.1): 4k + 1")
     width: int = Field(832, ge=16, multiple_of=16, description="Width in px (4.1)")
     height: int = Field(480, ge=16, multiple_of=16, description="Height in px (4.1)")
+    validation: ValidationConfig = ValidationConfig(guidance=5.0)  # Wan's own
     seed: int = Field(0, ge=0, description="Of noise and timesteps")
 
 
