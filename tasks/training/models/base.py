@@ -115,11 +115,10 @@ class BaseModel:
     def _part(self, name: str, device: torch.device, precision: Precision) -> Any:
         import_torchvision()  # diffusers imports it if it is installed
         with MODELS.imports("diffusers"):
-            import diffusers
             import torch
+            from diffusers import AutoModel
         with loading(self.checkpoint):
-            kind = getattr(diffusers, diffusers.ModelMixin.load_config(self._folder, subfolder=name)["_class_name"])
-            network, told = kind.from_pretrained(
+            network, told = AutoModel.from_pretrained(
                 self._folder,
                 subfolder=name,
                 torch_dtype=getattr(torch, precision),
