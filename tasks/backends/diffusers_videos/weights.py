@@ -45,7 +45,7 @@ def load_pipeline(
         import torch
         from diffusers import DiffusionPipeline
     dtypes = {"default": getattr(torch, config.precision), "vae": getattr(torch, config.vae_precision)}
-    with loading(checkpoint), _quiet():
+    with loading(checkpoint), quiet():
         folder = pipeline_folder(checkpoint)
         # Safetensors only: other formats are pickles, which execute code.
         pipeline = DiffusionPipeline.from_pretrained(
@@ -54,7 +54,7 @@ def load_pipeline(
         _check_call(pipeline, checkpoint)
         _check_whole(pipeline, folder, checkpoint)
     if lora is not None:
-        with loading(lora), _quiet():
+        with loading(lora), quiet():
             _add_lora(pipeline, lora)
     if config.flow_shift is not None:
         _set_flow_shift(pipeline, config.flow_shift)
@@ -180,7 +180,7 @@ def _set_flow_shift(pipeline: Any, flow_shift: float) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """For loading: silence its warnings. Missing or unused weights are checked there, errors are raised."""
     from diffusers.utils import logging
 

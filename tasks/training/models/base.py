@@ -5,18 +5,20 @@
     pipeline = base.pipeline(KineMaskPipeline, device, "bfloat16", transformer=transformer, control_net=net)
     pipeline(prompt_embeds=..., negative_prompt_embeds=base.empty_text(device, "bfloat16", 226), ...)
 
-Pipelines have no text encoder: prompts of samples are encoded already.
+Pipelines have no text encoder: prompts of samples are encoded already. Only `transformer` may draw from torch's global
+generator.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.backends.diffusers_videos.weights import pipeline_folder
+from tasks.backends.diffusers_videos.weights import pipeline_folder, quiet
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import (
     Checkpoint,
@@ -24,7 +26,6 @@ from tasks.backends.torch_runtime import (
     check_weights,
     import_torchvision,
     loading,
-    quiet_transformers,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class BaseModel:
         import_torchvision()
         from diffusers import DiffusionPipeline
 
-        with loading(self.checkpoint):
+        with loading(self.checkpoint), quiet():
             return DiffusionPipeline.from_pretrained(self._folder, **dict.fromkeys(self._networks, None)).scheduler
 
     def pipeline(self, kind: Any, device: torch.device, precision: Precision, **parts: Any) -> Any:
@@ -64,7 +65,7 @@ class BaseModel:
         """
         import torch
 
-        with loading(self.checkpoint), quiet_transformers():
+        with loading(self.checkpoint), quiet(), torch.random.fork_rng(devices=[]):
             made = kind.from_pretrained(
                 self._folder,
                 text_encoder=None,
@@ -84,7 +85,7 @@ class BaseModel:
         from diffusers import DiffusionPipeline
 
         networks = [name for name in self._networks if name != "text_encoder"]
-        with loading(self.checkpoint), quiet_transformers():
+        with loading(self.checkpoint), quiet(), torch.random.fork_rng(devices=[]):
             made = DiffusionPipeline.from_pretrained(
                 self._folder,
                 torch_dtype=getattr(torch, precision),
@@ -115,10 +116,11 @@ class BaseModel:
     def _part(self, name: str, device: torch.device, precision: Precision) -> Any:
         import_torchvision()  # diffusers imports it if it is installed
         with MODELS.imports("diffusers"):
+            import diffusers
             import torch
-            from diffusers import AutoModel
-        with loading(self.checkpoint):
-            network, told = AutoModel.from_pretrained(
+        with loading(self.checkpoint), quiet():
+            config = json.loads((self._folder / name / "config.json").read_text())
+            network, told = getattr(diffusers, config["_class_name"]).from_pretrained(
                 self._folder,
                 subfolder=name,
                 torch_dtype=getattr(torch, precision),
