@@ -15,6 +15,7 @@ FLOWS: dict[str, str] = {
     "matrix11k": "flows.curate_matrix11k",
     "kinemask": "flows.curate_kinemask",
     "dsr": "flows.curate_dsr",
+    "matrix-samples": "flows.prepare_matrix_samples",
 }
 
 
