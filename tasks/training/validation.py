@@ -9,10 +9,11 @@ shown = write_validation(run, 250, "clip-9f3c", prompt, frames, 8, {"first frame
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -23,7 +24,11 @@ from schemas.record import content_hash
 from schemas.storage import write_atomic
 from schemas.tables import OfClip
 from schemas.training_run import VALIDATION, Condition, Measured, Validation
+from tasks.backends.torch_runtime import Precision, TorchConfig, release_others
 from tasks.media.encoding import encode_video
+
+if TYPE_CHECKING:
+    import torch
 
 R = TypeVar("R", bound=OfClip)
 
@@ -34,7 +39,9 @@ class ValidationConfig(StageConfig):
     n_samples: int = Field(2, ge=1, description="Videos each time, of samples or prompts of the test split")
     n_denoising_steps: int = Field(50, ge=1, description="Denoising steps of a video")
     n_frames: int | None = Field(None, ge=5, description="Frames of a video: 4k + 1; null: as many as are trained on")
-    guidance: float = Field(6.0, ge=1, description="Scale of classifier-free guidance; 1: none")
+    guidance: float = Field(
+        6.0, ge=1, description="Scale of classifier-free guidance; 1: none. diffusers' for CogVideoX"
+    )
     seed: int = Field(0, ge=0, description="Of the noise that a video starts from")
 
 
@@ -76,6 +83,31 @@ def write_validation(
         ],
         measured=[Measured(name=name, value=value) for name, value in (measured or {}).items()],
     )
+
+
+@contextmanager
+def kept_random() -> Iterator[None]:
+    """While it lasts, what is drawn from torch's generator on the CPU changes nothing for those who draw later."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+def empty_text(
+    family: Literal["cogvideox", "wan", "wan22"], model: str, precision: Precision, device: torch.device
+) -> torch.Tensor:
+    """(1, L, D) on the CPU: what guidance leads away from. The text encoder leaves memory again."""
+    import torch
+
+    from tasks.training.models.encoder import EncoderConfig, load_encoder
+
+    # As many threads as there are: another number would change the last bits of the training.
+    here = TorchConfig(device=str(device), threads=torch.get_num_threads())
+    encoder = load_encoder(EncoderConfig(family=family, model=model, precision=precision), here)
+    embedding = encoder.encode_text("").embedding[None]
+    release_others("encoders", None, device)
+    return embedding
 
 
 def _png(picture: np.ndarray) -> bytes:

@@ -30,7 +30,7 @@ from tasks.media.encoding import encode_video
 from tests.support.snapshots import write_snapshot
 
 N_FRAMES, HEIGHT, WIDTH = 9, 64, 96  # of kinemask's
-TEXT_SHAPE = (8, 16)
+TEXT_DIM = 16  # of the tiny base models
 
 Scene = tuple[str, SceneSet, Split, list[int]]  # clip_id, set, split, frames of its collisions
 
@@ -91,7 +91,11 @@ def object_rows(clip_id: str) -> list[ObjectRow]:
 
 
 def kinemask_samples(
-    folder: AnyPath, scenes: Sequence[Scene], latents: tuple[int, ...] = (3, 4, 8, 12), **changes: Any
+    folder: AnyPath,
+    scenes: Sequence[Scene],
+    latents: tuple[int, ...] = (3, 4, 8, 12),
+    n_tokens: int = 226,
+    **changes: Any,
 ) -> Snapshot:
     """latents: (F, C, h, w) of CogVideoX, (C, F, h, w) of Wan; changes: of every SampleRow"""
     video = encode_video(np.full((N_FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8), 8)
@@ -100,7 +104,7 @@ def kinemask_samples(
         EncodingRow(
             clip_id=clip_id,
             latents=stored("latents", *latents, key=clip_id),
-            text=stored("text", *TEXT_SHAPE, key=clip_id),
+            text=stored("text", n_tokens, TEXT_DIM, key=clip_id),
             image_latents=stored("image.latents", 1, *latents[1:], key=clip_id),
         )
         for clip_id in ids
@@ -136,7 +140,7 @@ def dsr_samples(
         EncodingRow(
             clip_id=row.clip_id,
             latents=stored("latents", *latents, key=row.clip_id),
-            text=stored("text", *TEXT_SHAPE, key=row.text),
+            text=stored("text", 512, TEXT_DIM, key=row.text),
         )
         for row in scored
     ]

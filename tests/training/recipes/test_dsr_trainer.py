@@ -11,11 +11,11 @@ import pytest
 
 from schemas.dsr import SampleRow
 from tasks.engine.snapshots import Snapshot, SnapshotError
+from tasks.training.models.tiny import save_tiny_wan
 from tasks.training.recipe import Randomness, load_recipe
 from tasks.training.recipes.dsr.config import DsrTraining, variant
 from tasks.training.recipes.dsr.data import BestSamples, PairSamples
 from tests.support.dsr_rows import make_prompt, make_sample
-from tests.support.tiny_wan import save_wan
 from tests.support.training_samples import dsr_samples
 
 SIZE = {"n_frames": 5, "width": 32, "height": 32}
@@ -99,7 +99,7 @@ def trainer_of(folder: Path, snapshot: Snapshot, name: str = "paper", **changes:
     import torch
 
     if not (folder / "wan").exists():
-        save_wan(folder / "wan")
+        save_tiny_wan(folder / "wan")
     config = config_of(name, model=str(folder / "wan"), lora={"rank": 2, "alpha": 5}, **changes)
     trainer = load_recipe("dsr").trainer(config, snapshot)
     with torch.random.fork_rng(devices=[]):

@@ -11,12 +11,11 @@ import pytest
 from tasks.datasets.kinemask.condition_clips import CONSTANT_PROMPT, frame_weights
 from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.media.velocity_masks import velocity_masks_of
+from tasks.training.models.tiny import save_tiny_cogvideox, save_tiny_wan22
 from tasks.training.recipe import Randomness, load_recipe
 from tasks.training.recipes.kinemask.config import KinemaskTraining, variant
 from tasks.training.recipes.kinemask.data import KinemaskSamples
 from tests.support.training_samples import HEIGHT, N_FRAMES, WIDTH, kinemask_samples, object_rows
-from tests.training.tiny_cogvideox import tiny_transformer
-from tests.training.tiny_control import pipeline_parts
 
 SCENES: list[Any] = [
     ("clip-a", "interactions", "train", [3]),
@@ -107,11 +106,7 @@ def test_dropout_keeps_frames_where_the_training_set_collides(snapshot: Snapshot
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from diffusers import CogVideoXImageToVideoPipeline
-
-    folder = tmp_path_factory.mktemp("base") / "cogvideox"
-    CogVideoXImageToVideoPipeline(**pipeline_parts(tiny_transformer())).save_pretrained(folder)
-    return folder
+    return save_tiny_cogvideox(tmp_path_factory.mktemp("base") / "cogvideox")
 
 
 def built(base: Path, snapshot: Snapshot, name: str = "paper", **changes: Any) -> tuple[Any, Any]:
@@ -206,3 +201,18 @@ def test_videos_have_fixed_seeds_and_show_their_conditions(base: Path, snapshot:
     trainer.begin_phase(trainer.phases[0], module)
     (of_first,) = trainer.validate(module, tmp_path / "a", 0)
     assert [condition.name for condition in of_first.conditions][-1] == "velocity masks"
+
+
+@pytest.mark.models
+def test_the_other_backbone_trains_and_shows_videos_too(tmp_path: Path) -> None:
+    samples = kinemask_samples(
+        tmp_path / "kinemask-samples-4", SCENES, latents=(6, 3, 4, 6), n_tokens=512, prompt=CONSTANT_PROMPT
+    )
+    control = {"n_layers": 2, "encoded_channels": 8, "downscale": 16}
+    shown = {"n_denoising_steps": 2, "guidance": 2.0}
+    trainer, module = built(save_tiny_wan22(tmp_path / "wan22"), samples, "wan", control=control, validation=shown)
+    made = loss_of(trainer, module)
+    made.total.backward()
+    assert all(projection.weight.grad.abs().max() > 0 for projection in module.projections)
+    (validation,) = trainer.validate(module, tmp_path / "run", 1)
+    assert (tmp_path / "run" / validation.video).is_file()

@@ -18,16 +18,17 @@ import numpy as np
 
 from schemas.training_run import Validation
 from schemas.training_samples import EncodingRow, SampleRow, SampleScoreRow
+from tasks.backends.torch_runtime import Precision
 from tasks.engine.snapshots import Snapshot
 from tasks.training.flow_matching import shifted_sigmas
-from tasks.training.models.base import BaseModel
+from tasks.training.models.base import base_identity, load_base
 from tasks.training.recipe import Loss, Phase, Randomness, Recipe
 from tasks.training.recipes.dsr.config import VARIANTS, DsrTraining
 from tasks.training.recipes.dsr.data import BestSamples, PairSamples
 from tasks.training.recipes.dsr.loss import Pairs, Samples, imitation_loss, pair_loss
 from tasks.training.recipes.dsr.model import add_lora, save_lora
 from tasks.training.samples import RowsByClip, tensor
-from tasks.training.validation import chosen, write_validation
+from tasks.training.validation import chosen, empty_text, kept_random, write_validation
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +46,8 @@ class DsrTrainer:
 
     def build(self, device: torch.device) -> Any:
         self._device = device
-        self._base = BaseModel.of(self._config.model)
-        self._transformer = self._base.transformer(device, self._config.optimisation.precision)
+        self._transformer = load_base(self._config.model, self._precision).transformer.to(device).eval()
+        self._transformer.enable_gradient_checkpointing()  # else activations of all its blocks are kept
         add_lora(self._transformer, self._config.lora)
         self._sigmas = shifted_sigmas(1000, self._config.flow_shift)
         return self._transformer
@@ -82,17 +83,18 @@ class DsrTrainer:
 
     def validate(self, module: Any, folder: Path, step: int) -> list[Validation]:
         """Test prompts by the stock pipeline, with the LoRA as it stands."""
-        pipeline = self._pipeline
-        pipeline.vae.to(self._device)
-        made = [self._video(pipeline, row, folder, step) for row in self._test]
-        pipeline.vae.to("cpu")
+        with kept_random():  # loading draws
+            pipeline = self._pipeline
+            pipeline.vae.to(self._device)
+            made = [self._video(pipeline, row, folder, step) for row in self._test]
+            pipeline.vae.to("cpu")
         return made
 
     def _video(self, pipeline: Any, row: SampleRow, folder: Path, step: int) -> Validation:
         import torch
 
         config, settings = self._config, self._config.validation
-        precision = config.optimisation.precision
+        precision = self._precision
         text = tensor(self._encodings.one(row.clip_id).text)[None].to(self._device, getattr(torch, precision))
         with torch.autocast(self._device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             made = pipeline(
@@ -126,15 +128,18 @@ class DsrTrainer:
 
     @cached_property
     def _empty_text(self) -> torch.Tensor:
-        n_tokens = len(tensor(self._encodings.one(self._test[0].clip_id).text))
-        return self._base.empty_text(self._device, self._config.optimisation.precision, n_tokens)
+        return empty_text("wan", self._config.model, self._precision, self._device)
 
     @cached_property
     def _pipeline(self) -> Any:
-        from diffusers import WanPipeline
+        """The stock one, but for its text encoder: the samples' prompts are encoded."""
+        pipeline = load_base(self._config.model, self._precision, ("vae", "scheduler"), self._precision)
+        pipeline.register_modules(transformer=self._transformer)
+        return pipeline
 
-        precision = self._config.optimisation.precision
-        return self._base.pipeline(WanPipeline, self._device, precision, transformer=self._transformer)
+    @property
+    def _precision(self) -> Precision:
+        return self._config.optimisation.precision
 
 
 RECIPE = Recipe(
@@ -143,5 +148,5 @@ RECIPE = Recipe(
     config=DsrTraining,
     variants=VARIANTS,
     trainer=DsrTrainer,
-    base_model=lambda config: BaseModel.of(config.model).identity,
+    base_model=lambda config: base_identity(config.model),
 )

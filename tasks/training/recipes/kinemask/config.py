@@ -79,7 +79,7 @@ class KinemaskTraining(StageConfig):
     flow_shift: float = Field(
         5.0, gt=0, description="wan: shift of the training's timesteps towards high noise; not stated, its scheduler's"
     )
-    validation: ValidationConfig = ValidationConfig(guidance=6.0)  # CogVideoX's own
+    validation: ValidationConfig = ValidationConfig()
     seed: int = Field(0, ge=0, description="Of noise, timesteps and mask dropout")
 
     @model_validator(mode="after")

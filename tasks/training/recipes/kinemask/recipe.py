@@ -17,18 +17,19 @@ import numpy as np
 
 from schemas.training_run import Validation
 from schemas.training_samples import SampleObjectRow, SampleRow
+from tasks.backends.torch_runtime import Precision
 from tasks.datasets.kinemask.condition_image import PushedObject, overview
 from tasks.engine.snapshots import ClipVideo, Snapshot
 from tasks.media.velocity_masks import velocity_picture
 from tasks.media.video import read_video
 from tasks.training.flow_matching import shifted_sigmas
-from tasks.training.models.base import BaseModel
+from tasks.training.models.base import base_identity, load_base
 from tasks.training.recipe import Loss, Phase, Randomness, Recipe
 from tasks.training.recipes.kinemask.config import VARIANTS, KinemaskTraining
 from tasks.training.recipes.kinemask.data import KinemaskSamples, Stage
 from tasks.training.recipes.kinemask.loss import cogvideox_loss, wan_loss
-from tasks.training.recipes.kinemask.model import CogVideoXBatch, WanBatch, new_control_net
-from tasks.training.validation import chosen, write_validation
+from tasks.training.recipes.kinemask.model import CogVideoXBatch, WanBatch, freeze, new_control_net
+from tasks.training.validation import chosen, empty_text, kept_random, write_validation
 
 if TYPE_CHECKING:
     import torch
@@ -50,12 +51,11 @@ class KinemaskTrainer:
 
     def build(self, device: torch.device) -> Any:
         self._device = device
-        self._base = BaseModel.of(self._config.weights)
-        self._transformer = self._base.transformer(device, self.phases[0].optimisation.precision)
-        if self._config.backbone == "cogvideox":
-            self._scheduler = self._base.scheduler()
-        else:
-            self._sigmas = shifted_sigmas(1000, self._config.flow_shift)
+        base = load_base(self._config.weights, self._precision)
+        self._transformer, self._scheduler = base.transformer.to(device), base.scheduler
+        freeze(self._transformer)
+        self._transformer.enable_gradient_checkpointing()  # else activations of all its blocks are kept
+        self._sigmas = shifted_sigmas(1000, self._config.flow_shift)  # Wan's
         self._control_net = new_control_net(self._transformer, self._config).to(device)
         self._control_net.enable_gradient_checkpointing()
         return self._control_net
@@ -90,10 +90,12 @@ class KinemaskTrainer:
 
     def validate(self, module: Any, folder: Path, step: int) -> list[Validation]:
         """Test clips from their first frame: with the first frame's mask, in the first stage with all (table 1)."""
-        pipeline = self._pipeline
-        pipeline.vae.to(self._device)
-        made = [self._video(pipeline, row, folder, step) for row in chosen(self._test.samples, self._config.validation)]
-        pipeline.vae.to("cpu")
+        with kept_random():  # loading draws
+            pipeline = self._pipeline
+            pipeline.vae.to(self._device)
+            shown = chosen(self._test.samples, self._config.validation)
+            made = [self._video(pipeline, row, folder, step) for row in shown]
+            pipeline.vae.to("cpu")
         return made
 
     def _video(self, pipeline: Any, row: SampleRow, folder: Path, step: int) -> Validation:
@@ -103,7 +105,7 @@ class KinemaskTrainer:
         n_frames = settings.n_frames or config.n_frames
         picture = read_video(ClipVideo(self._test.video(row.clip_id)), [0])[0]
         masks = self._test.masks(row.clip_id)[: n_frames if self._stage == "first" else 1]
-        precision = self.phases[0].optimisation.precision
+        precision = self._precision
         text = self._test.text(row.clip_id)[None].to(self._device, getattr(torch, precision))
         with torch.autocast(self._device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             made = pipeline(
@@ -139,21 +141,32 @@ class KinemaskTrainer:
 
     @cached_property
     def _empty_text(self) -> torch.Tensor:
-        n_tokens = len(self._test.text(self._test.samples[0].clip_id))
-        return self._base.empty_text(self._device, self.phases[0].optimisation.precision, n_tokens)
+        family: Any = {"cogvideox": "cogvideox", "wan": "wan22"}[self._config.backbone]
+        return empty_text(family, self._config.weights, self._precision, self._device)
 
     @cached_property
     def _pipeline(self) -> Any:
         from tasks.training.recipes.kinemask import pipeline
 
-        kind = {"cogvideox": "KineMaskPipeline", "wan": "KineMaskWanPipeline"}[self._config.backbone]
-        return self._base.pipeline(
-            getattr(pipeline, kind),
-            self._device,
-            self.phases[0].optimisation.precision,
-            transformer=self._transformer,
-            control_net=self._control_net,
-        )
+        stock = load_base(self._config.weights, self._precision, ("vae", "scheduler"), self._precision)
+        parts = {
+            "tokenizer": None,
+            "text_encoder": None,  # the samples' prompts are encoded
+            "vae": stock.vae,
+            "transformer": self._transformer,
+            "scheduler": stock.scheduler,
+            "control_net": self._control_net,
+        }
+        if self._config.backbone == "wan":
+            made = pipeline.KineMaskWanPipeline(**parts, expand_timesteps=stock.config.expand_timesteps)
+        else:
+            made = pipeline.KineMaskPipeline(**parts)
+        made.set_progress_bar_config(disable=True)
+        return made
+
+    @property
+    def _precision(self) -> Precision:
+        return self.phases[0].optimisation.precision
 
 
 def _stage_of(phase: Phase) -> Literal["first", "second"]:
@@ -182,5 +195,5 @@ RECIPE = Recipe(
     config=KinemaskTraining,
     variants=VARIANTS,
     trainer=KinemaskTrainer,
-    base_model=lambda config: BaseModel.of(config.weights).identity,
+    base_model=lambda config: base_identity(config.weights),
 )
