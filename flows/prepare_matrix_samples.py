@@ -19,15 +19,19 @@ from flows.engine.config import Step
 from flows.engine.pipeline import curation_flow, shard_flow
 from flows.engine.preparation import KeptOut, PreparationConfig, look_ahead, prepare, split_by
 from schemas.config import StageConfig
+from schemas.encoded_sample import EncodedSample
 from schemas.preparation import FittedClip, PlacedRoles
 from schemas.storage import AnyPath, DataPath
 from schemas.training_samples import SnapshotRow
-from tasks import fit_clips, place_roles
+from tasks import encode_samples, fit_clips, place_roles
+from tasks.backends.torch_runtime import TorchConfig
 from tasks.datasets.matrix_samples.dataset import MATRIX_SAMPLES
 from tasks.engine.dataset import Dataset
 from tasks.engine.inputs import Inputs
+from tasks.engine.shards import Row
 from tasks.engine.snapshots import SnapshotError
 from tasks.engine.work import Work
+from tasks.training.models.encoder import EncoderConfig
 
 # What a sample is made from; a source's path and remarks are no part of it.
 CONTENT = {
@@ -48,11 +52,12 @@ class PrepareMatrixSamples(PreparationConfig):
     takes: ClassVar[str] = "curate-matrix11k"
     first_options: ClassVar[Sequence[str]] = (
         *("snapshot", "inputs", "root", "limit", "test_share"),
-        *("place.words", "fit.fps", "fit.n_frames", "fit.width", "fit.height"),
+        *("encoder.model", "place.words", "fit.fps", "fit.n_frames", "fit.width", "fit.height"),
     )
     steps: ClassVar[Sequence[Step]] = (
         Step(SnapshotRow, PlacedRoles, lambda c: place_roles.stage(c.tables, c.place)),
         Step(SnapshotRow, FittedClip, lambda c: fit_clips.stage(c.fit, fit_clips.clip_footage(c.work, c.tables))),
+        Step(SnapshotRow, EncodedSample, lambda c: encode_samples.stage(c.fitted_sample, c.encoder, c.torch)),
     )
 
     dataset: str = Field("matrix-samples", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
@@ -72,6 +77,11 @@ class PrepareMatrixSamples(PreparationConfig):
 
     place: place_roles.PlaceConfig = place_roles.PlaceConfig()
     fit: fit_clips.FitConfig = fit_clips.FitConfig()
+    encoder: EncoderConfig = Field(
+        EncoderConfig(family="cogvideox", model="THUDM/CogVideoX-5b-I2V"),
+        description="The model that will be trained: its autoencoder and text encoder (MATRIX 5)",
+    )
+    torch: TorchConfig = Field(TorchConfig(), description="Where networks run")
 
     @property
     def work(self) -> Work:
@@ -85,6 +95,10 @@ class PrepareMatrixSamples(PreparationConfig):
     @property
     def settings(self) -> dict[str, StageConfig]:
         return super().settings | {"split": KeptOut(test_share=self.test_share)}
+
+    def fitted_sample(self, row: Row[SnapshotRow]) -> fit_clips.FittedSample:
+        placed, fitted = self.work.result(row, PlacedRoles), self.work.result(row, FittedClip)
+        return fit_clips.FittedSample(placed.prompt, fitted)
 
     def read_rows(self) -> list[SnapshotRow]:
         contents = self.tables.contents(CONTENT)

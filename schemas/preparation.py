@@ -43,6 +43,7 @@ class FittedClip(StageResult):
     source_box_xyxy: Box = column("The part of the clip's picture that is shown", unit="px")
     tracks: list[MaskTrack] = column("The instances' masks in the sample's frames and size; none where masks are not")
     id_map: bytes | None = column("The ID map of the first frame, PNG; null without masks", default=None)
+    id_map_sha256: str | None = column("SHA-256 of the ID map", unit="hex", default=None)
     made_by: list[MadeBy] = column("What fitted it")
 
 

@@ -40,7 +40,7 @@ from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.media import video
 from tasks.media.encoding import encode_video
-from tasks.media.id_map import encode_png, id_map
+from tasks.media.id_map import decode_png, encode_png, id_map
 
 
 class FitConfig(StageConfig):
@@ -239,6 +239,7 @@ def fit_clip(footage: Footage, config: FitConfig, made_by: Sequence[MadeBy] = ()
     fitted = [fit_picture(picture, box, config) for picture in footage.frames(moments.frames)]
     stored = encode_video(fitted, Fraction(moments.fps).limit_denominator(60_060), config.crf)
     first_masks = [track.masks(slice(0, 1))[0] for track in fitted_tracks]
+    picture = encode_png(id_map(first_masks)) if first_masks else None
     return FittedClip(
         video=stored,
         video_sha256=hashlib.sha256(stored).hexdigest(),
@@ -250,7 +251,8 @@ def fit_clip(footage: Footage, config: FitConfig, made_by: Sequence[MadeBy] = ()
         source_frames=moments.frames,
         source_box_xyxy=box,
         tracks=fitted_tracks,
-        id_map=encode_png(id_map(first_masks)) if first_masks else None,
+        id_map=picture,
+        id_map_sha256=None if picture is None else hashlib.sha256(picture).hexdigest(),
         made_by=list(made_by),
     )
 
@@ -333,6 +335,25 @@ class ClipFootage:
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         return video.read_frames(self._path, self.clip, indices)
+
+
+@dataclass(frozen=True)
+class FittedSample:
+    """A fitted clip with its prompt, as encode_samples takes it: what is encoded is what is stored."""
+
+    prompt: str
+    fitted: FittedClip
+    wants_first_frame: bool = True
+
+    @property
+    def content(self) -> list[object]:
+        return [self.fitted.video_sha256, self.fitted.id_map_sha256]
+
+    def frames(self) -> np.ndarray:
+        return video.decode_bytes(self.fitted.video)[:, : self.fitted.height, : self.fitted.width]
+
+    def id_map(self) -> np.ndarray | None:
+        return None if self.fitted.id_map is None else decode_png(self.fitted.id_map)
 
 
 FootageOf = Callable[[Row[SnapshotRow]], Footage]

@@ -13,7 +13,7 @@ import pytest
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.outcome import RowRejected
 from tasks.fit_clips import FitConfig, choose_frames, fit_box, fit_clip, nearest
-from tasks.media.id_map import ID_COLOURS
+from tasks.media.id_map import ID_COLOURS, decode_png
 from tasks.media.video import decode_bytes
 
 SQUARES = {"id1": (210, 30, 30), "id2": (30, 60, 220)}
@@ -161,7 +161,7 @@ def test_the_id_map_has_each_instances_colour_and_the_smaller_one_in_front() -> 
     boxes = {"id1": moving(13, 60, 60, 120, 0), "id2": moving(13, 100, 100, 40, 0)}
     fitted = fit_clip(Drawn((320, 240), even(13, 24), boxes), config_of())
     assert fitted.id_map is not None
-    picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(fitted.id_map, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = decode_png(fitted.id_map)
     first, second = (track.masks()[0] for track in fitted.tracks)
     assert (picture[second] == ID_COLOURS[1]).all()
     assert (picture[first & ~second] == ID_COLOURS[0]).all()

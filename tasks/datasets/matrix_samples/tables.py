@@ -5,23 +5,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from schemas.encoded_sample import EncodedSample
 from schemas.preparation import FittedClip, PlacedRoles
 from schemas.record import Record
 from schemas.training_samples import (
+    EncodingRow,
     RoleRow,
     SampleMaskRow,
     SampleOutcomeRow,
     SampleRow,
     SampleVideoRow,
     SnapshotRow,
+    Span,
 )
 from tasks.datasets.samples.ledger import outcome_row
-from tasks.datasets.samples.rows import sample_row
+from tasks.datasets.samples.rows import encoding_row, sample_row
 from tasks.engine.shards import Row
 from tasks.engine.work import Work
 
 SHARD_TABLES: dict[str, type[Record]] = {
     "samples": SampleRow,
+    "encodings": EncodingRow,
     "roles": RoleRow,
     "masks": SampleMaskRow,
     "videos": SampleVideoRow,
@@ -34,14 +40,31 @@ def row_tables(work: Work, row: Row[SnapshotRow]) -> dict[str, list[Record]]:
     clip_id = row.payload.clip_id
     placed, fitted = work.find_result(row, PlacedRoles), work.find_result(row, FittedClip)
     tables: dict[str, list[Record]] = {name: [] for name in SHARD_TABLES}
-    outcome = outcome_row(row)
+    encoded, outcome = work.find_result(row, EncodedSample), outcome_row(row)
     tables["outcomes"].append(outcome)
-    if outcome.status != "accepted" or placed is None or fitted is None:
+    if outcome.status != "accepted" or placed is None or fitted is None or encoded is None:
         return tables
-    tables["samples"].append(sample_row(row.payload, placed.prompt, fitted, [*placed.made_by, *fitted.made_by]))
-    tables["roles"] = [RoleRow(clip_id=clip_id, **role.model_dump(), tokens=[]) for role in placed.roles]
+    made_by = [*placed.made_by, *fitted.made_by, *encoded.made_by]
+    tables["samples"].append(sample_row(row.payload, placed.prompt, fitted, made_by))
+    tables["encodings"].append(encoding_row(clip_id, encoded))
+    tables["roles"] = [
+        RoleRow(clip_id=clip_id, **role.model_dump(), tokens=tokens_in(role.spans, encoded.token_offsets))
+        for role in placed.roles
+    ]
     tables["masks"] = [SampleMaskRow(clip_id=clip_id, **track.model_dump()) for track in fitted.tracks]
     tables["videos"].append(
         SampleVideoRow(clip_id=clip_id, sha256=fitted.video_sha256, video=fitted.video, id_map=fitted.id_map)
     )
     return tables
+
+
+def tokens_in(spans: Sequence[Span], offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """The tokens that hold a character of the spans.
+
+    tokens_in([Span(start=2, end=5)], [(0, 1), (2, 4), (4, 5), (6, 11)]) -> [1, 2]
+    """
+    return [
+        token
+        for token, (start, end) in enumerate(offsets)
+        if any(start < span.end and span.start < end for span in spans)
+    ]

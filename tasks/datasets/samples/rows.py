@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from schemas.encoded_sample import EncodedSample
 from schemas.preparation import FittedClip
 from schemas.provenance import MadeBy
-from schemas.training_samples import SampleRow, SnapshotRow
+from schemas.training_samples import EncodingRow, SampleRow, SnapshotRow
 
 
 def sample_row(row: SnapshotRow, prompt: str, fitted: FittedClip, made_by: Sequence[MadeBy]) -> SampleRow:
@@ -18,4 +19,15 @@ def sample_row(row: SnapshotRow, prompt: str, fitted: FittedClip, made_by: Seque
         prompt=prompt,
         **fitted.model_dump(include=set(of_fitted)),
         made_by=[maker.model_dump() for maker in made_by],
+    )
+
+
+def encoding_row(clip_id: str, encoded: EncodedSample) -> EncodingRow:
+    """The row of the table `encodings`."""
+    return EncodingRow(
+        clip_id=clip_id,
+        latents=encoded.latents,
+        text=encoded.text,
+        image_latents=encoded.image_latents,
+        id_latents=encoded.id_latents,
     )
