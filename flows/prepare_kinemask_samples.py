@@ -1,9 +1,9 @@
-"""prepare-kinemask-samples: kinemask's clips -> latents, prompts, masks and motion of their objects (KineMask, 3.1, 3.2).
+"""prepare-kinemask-samples: kinemask's clips -> latents, prompts, masks and motion of objects (KineMask, 3.1).
 
     triptych prepare kinemask-samples --snapshot data/kinemask --root training/kinemask
     triptych run kinemask-samples --watch    once it is deployed, on its workers
 
-Read downward: take rows, fit clips, encode, publish. Velocity masks are rebuilt from `objects` when they are trained on.
+Read downward: take rows, fit clips, encode, publish. Velocity masks are rebuilt from `objects` in training.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PrepareKinemaskSamples(PreparationConfig):
 
     take: take_rows.TakeScenesConfig = take_rows.TakeScenesConfig()
     fit: fit_clips.FitConfig = Field(
-        fit_clips.FitConfig(fps=24.0, max_fps=24.0, seen_first="any", min_area=0.0),
+        fit_clips.FitConfig(fps=24.0, max_fps=24.0, seen_first="any", min_area=0.0, id_map=False),
         description="The simulator's own frames and size (KineMask 4.1); Wan2.2 takes 704 x 480",
     )
     encoder: EncoderConfig = Field(
@@ -84,10 +84,8 @@ class PrepareKinemaskSamples(PreparationConfig):
         )
 
     def fitted_sample(self, row: Row[SnapshotRow]) -> fit_clips.FittedSample:
-        """Without the ID map, which is MATRIX's."""
         taken, fitted = self.work.result(row, TakenScene), self.work.result(row, FittedClip)
-        plain = fitted.model_copy(update={"id_map": None, "id_map_sha256": None})
-        return fit_clips.FittedSample(taken.prompt, plain, wants_first_frame=self.encoder.family == "cogvideox")
+        return fit_clips.FittedSample(taken.prompt, fitted, wants_first_frame=self.encoder.family == "cogvideox")
 
 
 @curation_flow(PrepareKinemaskSamples)

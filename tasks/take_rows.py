@@ -58,4 +58,6 @@ def scores_stage(tables: ClipTables) -> Stage[SnapshotRow, TakenScores, TakenSco
         (sample,) = tables.rows(SampleRow, row.payload.clip_id)
         return TakenScores(prompt=sample.text, scores=SampleScoreRow(**sample.model_dump()))
 
-    return Stage(version=1, result=TakenScores, config=StageConfig(), made_by=[], read=read, compute=lambda taken: taken)
+    return Stage(
+        version=1, result=TakenScores, config=StageConfig(), made_by=[], read=read, compute=lambda taken: taken
+    )

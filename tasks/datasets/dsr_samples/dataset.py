@@ -19,9 +19,9 @@ DSR_SAMPLES = Dataset(
     write_report=write_report,
     split_of=lambda row: row.split,
     verb="prepare",
-    about="Generated videos as Wan2.1 is trained on them with SpatialAlign (section 3.3): latents of the video and the\n"
-    "prompt's embedding, with all scores.",
-    reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on: it\n"
-    "has one sample a prompt, for the prompt. `scores` has every column of the curated sample; winners and losers are\n"
+    about="Generated videos as Wan2.1 is trained on them with SpatialAlign (section 3.3): latents of the video, the\n"
+    "prompt's embedding, and all scores.",
+    reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on;\n"
+    "it has one sample a prompt, for the prompt. `scores` has every column of the curated sample; winners and losers are\n"
     "chosen from them when a training begins, so that every reward and threshold can be trained with.",
 )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from schemas.kinemask import ObjectRow
 from schemas.encoded_sample import EncodedSample
+from schemas.kinemask import ObjectRow
 from schemas.mask_track import MaskTrack
 from schemas.preparation import FittedClip, TakenScene
 from schemas.record import Record

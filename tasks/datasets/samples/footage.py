@@ -39,4 +39,3 @@ class StoredFootage:
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         return decode_bytes(self._video, indices)
-
