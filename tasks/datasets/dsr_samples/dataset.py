@@ -22,6 +22,6 @@ DSR_SAMPLES = Dataset(
     about="Generated videos as Wan2.1 is trained on them with SpatialAlign (section 3.3): latents of the video, the\n"
     "prompt's embedding, and all scores.",
     reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on;\n"
-    "it has one sample a prompt, for the prompt. `scores` has every column of the curated sample; winners and losers are\n"
-    "chosen from them when a training begins, so that every reward and threshold can be trained with.",
+    "it has one sample a prompt, for the prompt. `scores` has every column of the curated sample; a training chooses\n"
+    "winners and losers by them, so that every reward and threshold can be trained with.",
 )

@@ -23,5 +23,5 @@ KINEMASK_SAMPLES = Dataset(
     "video and of its first frame, the prompt's embedding, and every object's masks and motion.",
     reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on.\n"
     "`scenes` tells the set that a sample belongs to and when its objects collide. Velocity masks (frames, height,\n"
-    "width, 3), in m/s along x, y, z, are rebuilt from `objects` by `velocity_masks_of`, tasks/media/velocity_masks.py.",
+    "width, 3), in m/s along x, y, z, are rebuilt from `objects`: tasks/media/velocity_masks.py.",
 )
