@@ -18,6 +18,8 @@ FLOWS: dict[str, str] = {
     "kinemask": "flows.curate_kinemask",
     "dsr": "flows.curate_dsr",
     "matrix-samples": "flows.prepare_matrix_samples",
+    "kinemask-samples": "flows.prepare_kinemask_samples",
+    "dsr-samples": "flows.prepare_dsr_samples",
 }
 TRAININGS: dict[str, str] = {
     "matrix": "flows.train_matrix",

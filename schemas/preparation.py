@@ -1,4 +1,4 @@
-"""The results of the stages that prepare matrix11k's clips: roles in the prompt, a clip in a model's size.
+"""The results of the stages that prepare published clips: roles in the prompt, what goes along, a model's size.
 
 PlacedRoles(prompt="A boy kicks a red ball.", roles=[PlacedRole("id1", "subject", spans=[(2, 5)]), ...])
 FittedClip(video=b"...", source_frames=[0, 3, 6, ...], tracks=[...], id_map=b"...")
@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from schemas.candidate import Box
+from schemas.kinemask import ObjectRow
 from schemas.mask_track import MaskTrack
 from schemas.provenance import MadeBy
 from schemas.record import StageResult, column
-from schemas.training_samples import PlacedRole
+from schemas.scene import SceneSeed
+from schemas.training_samples import PlacedRole, SampleScoreRow
 
 
 class PlacedRoles(StageResult):
@@ -43,3 +45,25 @@ class FittedClip(StageResult):
     id_map: bytes | None = column("The ID map of the first frame, PNG; null without masks", default=None)
     id_map_sha256: str | None = column("SHA-256 of the ID map", unit="hex", default=None)
     made_by: list[MadeBy] = column("What fitted it")
+
+
+class TakenScene(StageResult):
+    """What goes along with a sample of a simulated clip, as its snapshot tells it."""
+
+    stage_name: ClassVar[str] = "take_rows"
+
+    prompt: str = column("The text that is encoded")
+    scene: SceneSeed = column("Its set, split and seed")
+    video_sha256: str = column("SHA-256 of the clip's video", unit="hex")
+    objects: list[ObjectRow] = column("Its objects in the clip's frames and size")
+    collision_frames: list[int] = column("One a collision: the clip's first frame at or after it")
+    made_by: list[MadeBy] = column("What made the clip and its caption")
+
+
+class TakenScores(StageResult):
+    """What goes along with a sample of a generated video, as its snapshot tells it."""
+
+    stage_name: ClassVar[str] = "take_rows"
+
+    prompt: str = column("The text that is encoded")
+    scores: SampleScoreRow = column("All that is known of the video")

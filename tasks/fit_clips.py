@@ -79,6 +79,9 @@ class FitConfig(StageConfig):
         description="An instance with a smaller share of a sample's picture is not seen there; 0.0002 of 720x480 is a "
         "quarter of a token",
     )
+    id_map: bool = Field(
+        True, title="ID map", description="Draw the ID map of the first frame, which MATRIX's model takes"
+    )
     crf: int = Field(10, ge=0, le=51, description="H.264 quality of the stored video: 0 is the best, 51 the worst")
 
     @property
@@ -239,7 +242,7 @@ def fit_clip(footage: Footage, config: FitConfig, made_by: Sequence[MadeBy] = ()
     fitted = [fit_picture(picture, box, config) for picture in footage.frames(moments.frames)]
     stored = encode_video(fitted, Fraction(moments.fps).limit_denominator(60_060), config.crf)
     first_masks = [track.masks(slice(0, 1))[0] for track in fitted_tracks]
-    picture = encode_png(id_map(first_masks)) if first_masks else None
+    picture = encode_png(id_map(first_masks)) if first_masks and config.id_map else None
     return FittedClip(
         video=stored,
         video_sha256=hashlib.sha256(stored).hexdigest(),

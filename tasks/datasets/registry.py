@@ -18,6 +18,8 @@ DATASETS: dict[str, str] = {
     "kinemask": "tasks.datasets.kinemask.dataset:KINEMASK",
     "dsr": "tasks.datasets.dsr.dataset:DSR",
     "matrix-samples": "tasks.datasets.matrix_samples.dataset:MATRIX_SAMPLES",
+    "kinemask-samples": "tasks.datasets.kinemask_samples.dataset:KINEMASK_SAMPLES",
+    "dsr-samples": "tasks.datasets.dsr_samples.dataset:DSR_SAMPLES",
 }
 
 

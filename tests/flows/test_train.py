@@ -29,7 +29,7 @@ from tests.backends.test_cycles import wait_for
 from tests.support.run_form import posted
 from tests.support.stand_in_job import STAND_IN, STEP_S, write_job
 from tests.support.stand_in_training import FLOW, LIBRARIES, TrainCounting, train_counting
-from tests.support.training_samples import publish_samples
+from tests.support.bare_samples import publish_samples
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN_TRAINING = "tests.support.stand_in_training"

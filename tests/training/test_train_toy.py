@@ -17,7 +17,7 @@ from pydantic import Field
 from flows.engine.training import TrainConfig, TrainingFlow, plan_run, training_flow
 from schemas.training_run import RunManifest
 from tests.backends.test_cycles import wait_for
-from tests.support.training_samples import publish_samples
+from tests.support.bare_samples import publish_samples
 
 toy_recipe = pytest.importorskip("tests.support.toy_recipe", reason="needs torch", exc_type=ImportError)
 pytestmark = pytest.mark.models

@@ -33,7 +33,7 @@ WORDS = (
     "moves rolls slides hits pushes kicks holds picks carries throws touches walks runs jumps stands sits collides "
     "moving rolling sliding hitting pushing kicking holding walking running standing video scene camera"
 )
-PIECES = ("s", "es", "ed", "ing", "er", "ly", "th", "he", "in", "an", "on", "re", "st", "ll")
+PIECES = ("es", "ed", "ing", "er", "ly", "th", "he", "in", "an", "on", "re", "st", "ll")
 
 
 def save_tiny_cogvideox(folder: Path, seed: int = 0) -> Path:

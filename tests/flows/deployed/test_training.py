@@ -14,7 +14,7 @@ from tests.support.deployed import Deployed
 from tests.support.flow_runs import REPOSITORY
 from tests.support.prefect_stack import PrefectStack
 from tests.support.stand_in_job import STEP_S
-from tests.support.training_samples import publish_samples
+from tests.support.bare_samples import publish_samples
 
 pytestmark = pytest.mark.slow
 

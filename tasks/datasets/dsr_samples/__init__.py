@@ -1,0 +1,1 @@
+"""Samples of generated videos, as SpatialAlign's training takes them."""

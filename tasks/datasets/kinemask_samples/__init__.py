@@ -1,0 +1,1 @@
+"""Samples of simulated clips, as KineMask's training takes them."""

@@ -1,0 +1,27 @@
+"""The dataset as the engine knows it."""
+
+from __future__ import annotations
+
+from tasks.datasets.kinemask_samples.report import write_report
+from tasks.datasets.kinemask_samples.tables import SHARD_TABLES, row_tables
+from tasks.datasets.samples.statistics import headline, statistics
+from tasks.datasets.samples.story import STORY
+from tasks.engine.dataset import Dataset
+
+KINEMASK_SAMPLES = Dataset(
+    name="kinemask-samples",
+    shard_tables=SHARD_TABLES,
+    main_table="samples",
+    row_tables=row_tables,
+    statistics=statistics,
+    headline=headline,
+    story=STORY,
+    write_report=write_report,
+    split_of=lambda row: row.split,
+    verb="prepare",
+    about="Simulated clips as a video model is trained on them with KineMask (sections 3.1 to 3.3): latents of the\n"
+    "video and of its first frame, the prompt's embedding, and every object's masks and motion.",
+    reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on.\n"
+    "`scenes` tells the set that a sample belongs to and when its objects collide. Velocity masks (frames, height,\n"
+    "width, 3), in m/s along x, y, z, are rebuilt from `objects`: tasks/media/velocity_masks.py.",
+)
