@@ -17,6 +17,7 @@ DATASETS: dict[str, str] = {
     "matrix11k": "tasks.datasets.matrix11k.dataset:MATRIX11K",
     "kinemask": "tasks.datasets.kinemask.dataset:KINEMASK",
     "dsr": "tasks.datasets.dsr.dataset:DSR",
+    "videos": "tasks.datasets.videos.dataset:VIDEOS",
 }
 
 

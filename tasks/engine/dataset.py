@@ -57,7 +57,7 @@ class Dataset:
     row_unit: str = "clips"  # what the yield calls them
     # A row of a shard, of `outcomes` or of a whole table -> train, test, or None for neither. No file holds two splits
     split_of: Callable[[Any], str | None] | None = None
-    verb: Literal["curate", "prepare"] = "curate"  # prepare: its rows are made of a snapshot, for a training
+    verb: Literal["curate", "prepare", "generate"] = "curate"  # the command that makes it, and its flow's first word
     # (snapshot, folder, most rows) -> what was written
     export: Callable[[Snapshot, Path, int | None], str] | None = None
 
