@@ -16,6 +16,7 @@ FLOWS: dict[str, str] = {
     "kinemask": "flows.curate_kinemask",
     "dsr": "flows.curate_dsr",
     "videos": "flows.generate_videos",
+    "matrix-samples": "flows.prepare_matrix_samples",
 }
 
 

@@ -27,6 +27,8 @@ from flows.commands.deploy import full_name
 from flows.engine.command import _options_of
 from flows.engine.tags import PARENT_TAG
 from flows.registry import FLOWS, load_flow
+from flows.registry import names as names_of
+from tasks.datasets.registry import load_dataset
 from tasks.engine.snapshots import Snapshot
 from tests.unchanged.make_roots import ARCHIVE
 
@@ -123,7 +125,7 @@ def check_command(words: list[str], whole: bool) -> None:
         case ["python", "-m", module, *options]:
             assert importlib.util.find_spec(module) is not None
             if module in FLOWS.values():
-                check_curate(module.removeprefix("flows.curate_"), options, whole)
+                check_curate(next(name for name, file in FLOWS.items() if file == module), options, whole)
         case ["pip", "install", *options]:
             for extra in re.findall(r"\.\[(\w+)\]", " ".join(options)):
                 assert extra in EXTRAS
@@ -141,7 +143,7 @@ def check_command(words: list[str], whole: bool) -> None:
 
 def placeholders_filled(words: list[str]) -> Iterator[tuple[str, list[str]]]:
     """`triptych curate NAME` is that of every dataset, `triptych COMMAND` every command."""
-    names = {"NAME": list(FLOWS), "COMMAND": list(COMMANDS)}
+    names = {"NAME": names_of("curate"), "COMMAND": list(COMMANDS)}
     place = next((word for word in words if word in names), None)
     for name in names[place] if place else [""]:
         filled = [name if word == place else word for word in words]
@@ -151,10 +153,13 @@ def placeholders_filled(words: list[str]) -> Iterator[tuple[str, list[str]]]:
 def check_triptych(command: str, options: list[str], whole: bool) -> None:
     module = importlib.import_module(COMMANDS[command].module)
     match command, options:
-        case "curate", [] | ["--help"]:
+        case "curate" | "prepare", [] | ["--help"]:
             pass
-        case "curate", [name, *rest]:
+        case "curate" | "prepare", [name, *rest]:
+            assert name in names_of(command)
             check_curate(name, rest, whole)
+        case "generate", _:
+            check_curate("videos", ["--root" if option == "--out" else option for option in options], whole)
         case "run", _:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
                 flow, deployment = module.find(asked[0].deployment)
@@ -177,7 +182,9 @@ def check_curate(name: str, options: list[str], whole: bool) -> None:
 
 def required(name: str, given: list[str]) -> list[str]:
     """The options that a mentioned command leaves out."""
-    return ["--manifest", "m.jsonl"] if name == "matrix11k" and "--manifest" not in given else []
+    fields = load_flow(name).config.model_fields
+    named = {option.partition("=")[0] for option in given}
+    return [f"--{field}=here" for field, info in fields.items() if info.is_required() and f"--{field}" not in named]
 
 
 class Parsed(Exception):
@@ -248,7 +255,7 @@ def options_of_flows() -> dict[str, set[str]]:
 def other_options() -> set[str]:
     """Options of the commands that are no flow's, as their --help prints them, and of curate's help."""
     found = {"--help", "--help-all", "--dry-run"}
-    for command in sorted(COMMANDS.keys() - {"curate"}):
+    for command in sorted(COMMANDS.keys() - {"curate", "prepare", "generate"}):
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
             importlib.import_module(COMMANDS[command].module).main(["--help"])
         found |= set(re.findall(r"--[a-z][\w.-]+", out.getvalue()))
@@ -406,7 +413,7 @@ def test_the_reference_is_that_of_the_code() -> None:
     assert {page.name for page in PAGES if page not in WRITTEN} == set(pages)
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", names_of("curate"))
 def test_every_table_and_column_is_listed(name: str, published: Path) -> None:
     snapshot = Snapshot.open(published / "data" / ("" if name == "matrix11k" else name))
     reference = TEXTS[ROOT / "docs" / "reference" / f"tables-{name}.md"]
@@ -416,6 +423,14 @@ def test_every_table_and_column_is_listed(name: str, published: Path) -> None:
         columns = snapshot.scan(table).collect_schema().names()
         assert re.findall(r"^\| `(\w+)` \|", sections[table], re.MULTILINE) == columns
         assert re.search(rf"[` ]{table}/", TEXTS[ROOT / "docs" / f"{name}.md"])
+
+
+@pytest.mark.parametrize("name", sorted({*FLOWS} - {*names_of("curate")}))
+def test_the_tables_of_other_flows_are_listed(name: str) -> None:
+    reference = TEXTS[ROOT / "docs" / "reference" / f"tables-{name}.md"]
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", reference, re.MULTILINE | re.DOTALL))
+    for table, record in load_dataset(name).shard_tables.items():
+        assert re.findall(r"^\| `(\w+)` \|", sections[table], re.MULTILINE) == [*record.model_fields]
 
 
 @pytest.mark.parametrize("name", FLOWS)

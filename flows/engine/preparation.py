@@ -46,6 +46,12 @@ class Lineage(StageConfig):
     flow: str = Field(description="The flow that published it")
 
 
+class KeptOut(StageConfig):
+    """What is never trained on, where the snapshot has no splits of its own: for the manifest."""
+
+    test_share: float = Field(ge=0, le=1, description="Share of the test split")
+
+
 class PreparationConfig(CurationConfig):
     """What every flow can be told that prepares a snapshot."""
 

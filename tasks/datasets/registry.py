@@ -18,6 +18,7 @@ DATASETS: dict[str, str] = {
     "kinemask": "tasks.datasets.kinemask.dataset:KINEMASK",
     "dsr": "tasks.datasets.dsr.dataset:DSR",
     "videos": "tasks.datasets.videos.dataset:VIDEOS",
+    "matrix-samples": "tasks.datasets.matrix_samples.dataset:MATRIX_SAMPLES",
 }
 
 

@@ -84,7 +84,7 @@ class PageContext:
 
 
 def write_page(
-    room: Path,
+    room: Path | Sequence[Path],
     snapshot: Snapshot,
     folder: AnyPath,
     context: PageContext,
@@ -94,6 +94,7 @@ def write_page(
 ) -> AnyPath:
     """Write index.html, last of all, from the room's template, which is given `values`; returns it.
 
+    room:     its folder; those of the templates that it extends come after it
     embedded: backends without weights and servers; the page says what that means
     ended:    rejected and failed rows
     """
@@ -102,7 +103,7 @@ def write_page(
     if usage:  # beside the page
         write_atomic(folder / USAGE_FILE, usage.model_dump_json(indent=1).encode())
     page = (
-        environment(room)
+        environment(*([room] if isinstance(room, Path) else room))
         .get_template(TEMPLATE)
         .render(
             manifest=manifest,

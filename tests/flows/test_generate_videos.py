@@ -73,7 +73,7 @@ def config(run: Path, root: Path, **settings: object) -> GenerateVideos:
 def test_a_dsr_run_makes_the_videos_that_its_inputs_ask_for(dsr_run: Path, tmp_path: Path) -> None:
     snapshot = Snapshot(generate_videos.fn(config(dsr_run, tmp_path)))
     assert str(snapshot.manifest.tally) == "3 inputs = 2 accepted + 0 rejected + 1 failed"
-    assert snapshot.manifest.configs["run"]["run_id"].startswith("dsr-")
+    assert json.loads(snapshot.manifest.configs)["run"]["run_id"].startswith("dsr-")
     lines = [json.loads(line) for line in (tmp_path / "videos.jsonl").read_text().splitlines()]
     assert [line["video"] for line in lines] == ["videos/fox_seed00.mp4", "videos/fox_seed01.mp4"]
     first, second = [(tmp_path / line["video"]).read_bytes() for line in lines]

@@ -4,7 +4,8 @@
         index.html                  the yield, statistics, samples with their prompts
         clips/clip-81b2....mp4      the video that was encoded
 
-A dataset that has more to show than its video gives `views` and a template of its own, which extends `samples.html.j2`.
+A dataset that has more to show than its videos gives `write_sample_report` its views and the folder of a template that
+extends `samples.html.j2`.
 """
 
 from __future__ import annotations
@@ -54,23 +55,25 @@ def _as_it_is(frame: np.ndarray, index: int) -> np.ndarray:
     return frame
 
 
-def write_report(
-    snapshot: Snapshot, folder: AnyPath, context: PageContext, views: Views = sample_views, room: Path = ROOM
-) -> AnyPath:
+def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> AnyPath:
+    """Write the page of a published snapshot that has no more to show than its videos; returns its index.html."""
+    return write_sample_report(snapshot, folder, context, sample_views, ROOM)
+
+
+def write_sample_report(snapshot: Snapshot, folder: AnyPath, context: PageContext, views: Views, room: Path) -> AnyPath:
     """Write the page of a published snapshot and return its index.html, which appears last.
 
-    room: the folder of the template, which is given the views
+    room: the folder of its report.html.j2, which extends samples.html.j2 and is given the views
     """
-    clip_ids = context.choose(snapshot.accepted_ids(), MAX_SAMPLES)
+    clip_ids = context.choose(snapshot.accepted_ids(), context.most(MAX_SAMPLES))
     logger.info("page of %s: %d of %d samples", snapshot.id, len(clip_ids), snapshot.manifest.n_accepted)
-    ended = ended_groups(snapshot, SampleOutcomeRow, ["split"])
     return write_page(
-        room,
+        (room, ROOM),
         snapshot,
         folder,
         context,
         (),
-        ended,
+        ended_groups(snapshot, SampleOutcomeRow, ["split"]),
         views=views(snapshot, clip_ids, folder),
         statistics=snapshot.statistics(SampleStatistics),
     )

@@ -1,0 +1,1 @@
+"""Samples of matrix11k's clips, as MATRIX's training takes them."""
