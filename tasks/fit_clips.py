@@ -71,8 +71,13 @@ class FitConfig(StageConfig):
         "all",
         description="Which instances of interactions the first frame must show; others have no place in the ID map",
     )
-    min_area_px: int = Field(
-        64, ge=1, description="An instance with fewer pixels in a sample's frame is not seen there"
+    min_area: float = Field(
+        0.0002,
+        ge=0,
+        le=1,
+        title="Smallest area",
+        description="An instance with a smaller share of a sample's picture is not seen there; 0.0002 of 720x480 is a "
+        "quarter of a token",
     )
     crf: int = Field(10, ge=0, le=51, description="H.264 quality of the stored video: 0 is the best, 51 the worst")
 
