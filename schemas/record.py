@@ -52,6 +52,7 @@ class Record(BaseModel):
 
     schema_version: ClassVar[int] = 1
     table_name: ClassVar[str | None] = None  # the table of a snapshot that holds such rows
+    rows_per_group: ClassVar[int | None] = None  # of its Parquet files: few, so that one large row is read alone
 
     @classmethod
     def __pydantic_on_complete__(cls) -> None:
@@ -211,7 +212,7 @@ def write_table(record: type[R], rows: Sequence[R | dict[str, Any]], path: AnyPa
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, compression="zstd", compression_level=9) as writer:
         if table.num_rows:  # `datasets` cannot read a row group without rows
-            writer.write_table(table)
+            writer.write_table(table, row_group_size=record.rows_per_group)
     write_atomic(path, sink.getvalue().to_pybytes())
 
 

@@ -1,8 +1,8 @@
 """The tables of samples that a training reads: a curated row, fitted to a model's size and encoded by it.
 
 matrix-samples     samples/ encodings/ roles/ masks/ videos/
-kinemask-samples   samples/ encodings/ objects/ videos/
-dsr-samples        samples/ encodings/ videos/ pairs/
+kinemask-samples   samples/ encodings/ scenes/ objects/ videos/
+dsr-samples        samples/ encodings/ scores/ videos/
 outcomes/          in each: one row for every row of the snapshot that was taken
 
 Networks' inputs are stored as safetensors, one tensor a column, in the layout and precision that the network takes.
@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from schemas.candidate import Box
+from schemas.dsr import SampleRow as DsrSampleRow
 from schemas.kinemask import ObjectRow
 from schemas.mask_track import MaskTrack
 from schemas.outcome import Kind, Outcome, Subject
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
-from schemas.scene import Split
+from schemas.scene import SceneSeed, Split
 from schemas.tables import Named, OfClip
 
 RoleKind = Literal["subject", "object", "verb"]
@@ -59,6 +60,7 @@ class EncodingRow(OfClip):
     """A sample as a network takes it. A table of its own, so that the others are read without it."""
 
     table_name: ClassVar[str | None] = "encodings"
+    rows_per_group: ClassVar[int | None] = 1
 
     latents: bytes = column("safetensors `latents`: CogVideoX (F, C, h, w), Wan (C, F, h, w); scaled as it is trained")
     text: bytes = column("safetensors `text`: (L, D), the prompt's embedding")
@@ -70,6 +72,7 @@ class SampleVideoRow(OfClip):
     """The pictures that were encoded."""
 
     table_name: ClassVar[str | None] = "videos"
+    rows_per_group: ClassVar[int | None] = 1
 
     sha256: str = column("SHA-256 of the video", unit="hex")
     video: bytes = column("H.264 in MP4")
@@ -111,6 +114,20 @@ class SampleObjectRow(ObjectRow):
     """A simulated object: velocity masks are rebuilt from it (KineMask 3.1)."""
 
     table_name: ClassVar[str | None] = "objects"
+
+
+class SampleSceneRow(SceneSeed):
+    """The scene that a sample was simulated from, and when its objects collide: where masks are kept (KineMask 4.1)."""
+
+    table_name: ClassVar[str | None] = "scenes"
+
+    collision_frames: list[int] = column("One a collision: the first of the sample's frames at or after it")
+
+
+class SampleScoreRow(DsrSampleRow):
+    """All that is known of a sample's curated video: pairs are made from it, by any reward (SpatialAlign 3.3, 4.3)."""
+
+    table_name: ClassVar[str | None] = "scores"
 
 
 class SampleOutcomeRow(Outcome):

@@ -18,6 +18,7 @@ from pydantic import Field
 from schemas.config import StageConfig
 from tasks.datasets.dsr.pairs import PairConfig
 from tasks.training.optimisation import Optimisation
+from tasks.training.validation import ValidationConfig
 
 
 class LoraConfig(StageConfig):
@@ -59,6 +60,12 @@ class LossConfig(StageConfig):
     n_sft_samples: int = Field(2, ge=1, description="sft: samples of a prompt, the best by reward (table 4a: top-2)")
 
 
+class WanValidation(ValidationConfig):
+    """Of what videos are made, and how."""
+
+    guidance: float = Field(5.0, ge=1, description="Scale of classifier-free guidance; 1: none. diffusers' for Wan")
+
+
 class DsrTraining(StageConfig):
     """A training of SpatialAlign's LoRA on a text-to-video model."""
 
@@ -89,6 +96,7 @@ class DsrTraining(StageConfig):
     n_frames: int = Field(81, ge=5, description="Frames of a video (4.1): 4k + 1")
     width: int = Field(832, ge=16, multiple_of=16, description="Width in px (4.1)")
     height: int = Field(480, ge=16, multiple_of=16, description="Height in px (4.1)")
+    validation: WanValidation = WanValidation()
     seed: int = Field(0, ge=0, description="Of noise and timesteps")
 
 

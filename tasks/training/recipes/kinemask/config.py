@@ -17,6 +17,7 @@ from schemas.config import StageConfig
 from tasks.datasets.kinemask.condition_clips import ConditioningConfig
 from tasks.media.velocity_masks import V_MAX_MPS, Encoding
 from tasks.training.optimisation import Optimisation
+from tasks.training.validation import ValidationConfig
 
 MODELS = {"cogvideox": "THUDM/CogVideoX-5b-I2V", "wan": "Wan-AI/Wan2.2-TI2V-5B-Diffusers"}
 LATENT_PX = {"cogvideox": 8, "wan": 16}  # edge of a latent's pixel in the video; tokens are 2 x 2 of them
@@ -78,6 +79,7 @@ class KinemaskTraining(StageConfig):
     flow_shift: float = Field(
         5.0, gt=0, description="wan: shift of the training's timesteps towards high noise; not stated, its scheduler's"
     )
+    validation: ValidationConfig = ValidationConfig()
     seed: int = Field(0, ge=0, description="Of noise, timesteps and mask dropout")
 
     @model_validator(mode="after")

@@ -1,0 +1,155 @@
+"""Snapshots of samples as the prepare flows publish them, with random latents; keyword arguments change rows.
+
+kinemask_samples(tmp_path / "kinemask-samples-1", [("clip-a", "interactions", "train", [3])])
+dsr_samples(tmp_path / "dsr-samples-1", [make_sample(seed=0, dsr_score=0.9), make_sample(seed=1)])
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from schemas.dsr import SampleRow as DsrSampleRow
+from schemas.kinemask import ObjectRow
+from schemas.mask_track import MaskTrack, encode_mask
+from schemas.scene import SceneSet, Split
+from schemas.storage import AnyPath
+from schemas.training_samples import (
+    EncodingRow,
+    SampleObjectRow,
+    SampleRow,
+    SampleSceneRow,
+    SampleScoreRow,
+    SampleVideoRow,
+)
+from tasks.engine.snapshots import Snapshot
+from tasks.media.encoding import encode_video
+from tests.support.snapshots import write_snapshot
+
+N_FRAMES, HEIGHT, WIDTH = 9, 64, 96  # of kinemask's
+TEXT_DIM = 16  # of the tiny base models
+
+Scene = tuple[str, SceneSet, Split, list[int]]  # clip_id, set, split, frames of its collisions
+
+
+def stored(name: str, *shape: int, key: str) -> bytes:
+    """safetensors with one tensor, drawn from the key."""
+    import torch
+    from safetensors.torch import save
+
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{name} {key}".encode()))
+    return save({name.partition(".")[2] or name: torch.randn(shape, generator=generator)})
+
+
+def sample_row(clip_id: str, **changes: Any) -> SampleRow:
+    values: dict[str, Any] = {
+        "split": "train",
+        "prompt": f"a red cube of {clip_id}",
+        "fps": 8.0,
+        "n_frames": N_FRAMES,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "made_by": [],
+    } | changes
+    n, width, height = (values[name] for name in ("n_frames", "width", "height"))
+    where = {"source_frames": list(range(n)), "source_box_xyxy": (0, 0, width, height)}
+    return SampleRow(clip_id=clip_id, **where | values)
+
+
+def object_rows(clip_id: str) -> list[ObjectRow]:
+    """A red cube that moves to the right and faster every frame, and a blue one that rests."""
+
+    def row(instance_id: str, left: int, moves: bool) -> ObjectRow:
+        masks = np.zeros((N_FRAMES, HEIGHT, WIDTH), bool)
+        for frame, mask in enumerate(masks):
+            mask[20:40, left + frame * moves : left + 20 + frame * moves] = True
+        track = MaskTrack.of(
+            instance_id, [encode_mask(mask) for mask in masks], height=HEIGHT, width=WIDTH, anchor_frame=0
+        )
+        speeds = [0.5 + 0.1 * frame if moves else 0.0 for frame in range(N_FRAMES)]
+        return ObjectRow(
+            clip_id=clip_id,
+            noun="red cube" if moves else "blue cube",
+            shape="cube",
+            colour="red" if moves else "blue",
+            rgb=(1.0, 0.0, 0.0),
+            size=(0.5, 0.5, 0.5),
+            mass_kg=1.0,
+            controlled=moves,
+            speed_mps=speeds[0],
+            position=[(0.0, 0.0, 0.0)] * N_FRAMES,
+            rotation=[(1.0, 0.0, 0.0, 0.0)] * N_FRAMES,
+            velocity=[(speed, 0.0, 0.0) for speed in speeds],
+            angular_velocity=[(0.0, 0.0, 0.0)] * N_FRAMES,
+            **track.model_dump(include={"instance_id", "height", "width", "counts", "box_xyxy", "area"}),
+        )
+
+    return [row("id1", 4, True), row("id2", 60, False)]
+
+
+def kinemask_samples(
+    folder: AnyPath,
+    scenes: Sequence[Scene],
+    latents: tuple[int, ...] = (3, 4, 8, 12),
+    n_tokens: int = 226,
+    **changes: Any,
+) -> Snapshot:
+    """latents: (F, C, h, w) of CogVideoX, (C, F, h, w) of Wan; changes: of every SampleRow"""
+    video = encode_video(np.full((N_FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8), 8)
+    ids = [clip_id for clip_id, *_ in scenes]
+    encodings = [
+        EncodingRow(
+            clip_id=clip_id,
+            latents=stored("latents", *latents, key=clip_id),
+            text=stored("text", n_tokens, TEXT_DIM, key=clip_id),
+            image_latents=stored("image.latents", 1, *latents[1:], key=clip_id),
+        )
+        for clip_id in ids
+    ]
+    splits = {clip_id: split for clip_id, _, split, _ in scenes}
+    seeds = [
+        SampleSceneRow(clip_id=clip_id, set=set_, split=split, seed=number, collision_frames=frames)
+        for number, (clip_id, set_, split, frames) in enumerate(scenes)
+    ]
+    objects = [SampleObjectRow(**row.model_dump()) for clip_id in ids for row in object_rows(clip_id)]
+    videos = [SampleVideoRow(clip_id=clip_id, sha256="ab" * 32, video=video) for clip_id in ids]
+    samples = [sample_row(clip_id, **{"split": splits[clip_id]} | changes) for clip_id in ids]
+    return write_snapshot(
+        folder,
+        "prepare-kinemask-samples",
+        {
+            "samples": (SampleRow, samples),
+            "encodings": (EncodingRow, encodings),
+            "scenes": (SampleSceneRow, seeds),
+            "objects": (SampleObjectRow, objects),
+            "videos": (SampleVideoRow, videos),
+        },
+    )
+
+
+def dsr_samples(
+    folder: AnyPath, scored: Sequence[DsrSampleRow], latents: tuple[int, ...] = (4, 2, 4, 4), **changes: Any
+) -> Snapshot:
+    """Wan's (C, F, h, w) latents; changes: of every SampleRow"""
+    size = {"n_frames": 5, "width": 32, "height": 32}
+    samples = [sample_row(row.clip_id, **{"split": row.split, "prompt": row.text} | size | changes) for row in scored]
+    encodings = [
+        EncodingRow(
+            clip_id=row.clip_id,
+            latents=stored("latents", *latents, key=row.clip_id),
+            text=stored("text", 512, TEXT_DIM, key=row.text),
+        )
+        for row in scored
+    ]
+    return write_snapshot(
+        folder,
+        "prepare-dsr-samples",
+        {
+            "samples": (SampleRow, samples),
+            "encodings": (EncodingRow, encodings),
+            "scores": (SampleScoreRow, [SampleScoreRow(**row.model_dump()) for row in scored]),
+        },
+    )
