@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -30,10 +31,10 @@ from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.media.video import survey
+from tasks.readers.lines import ManifestError
 from tasks.readers.read_generation_inputs import Needs
 
 GENERATORS: dict[str, str] = {
-    "matrix": "tasks.training.recipes.matrix.generate:load",
     "kinemask": "tasks.training.recipes.kinemask.generate:load",
     "dsr": "tasks.training.recipes.dsr.generate:load",
 }
@@ -45,6 +46,9 @@ class GenerateVideosConfig(StageConfig):
     steps: int = Field(50, ge=1, description="Denoising steps")
     guidance: float = Field(
         6.0, ge=0, description="Scale of classifier-free guidance, 6 in CogVideoX's pipeline, 5 in Wan's; none at <= 1"
+    )
+    fps: int | None = Field(
+        None, ge=1, description="Frames a second; null: the model's own: CogVideoX 8, Wan2.1 16, Wan2.2 24"
     )
     negative_prompt: str = Field("", description="What guidance steers away from; empty: the unconditional prompt")
     precision: Precision = Field("bfloat16", description="Precision of the text encoder and the denoiser")
@@ -83,7 +87,11 @@ class VideoGenerator(Protocol):
 def load_generator(
     recipe: str, run: AnyPath, manifest: RunManifest, config: GenerateVideosConfig, torch: TorchConfig
 ) -> VideoGenerator:
-    """The generator of a recipe's runs; loads no network yet. Raises KeyError."""
+    """The generator of a recipe's runs; loads no network yet. Raises ManifestError."""
+    if recipe not in GENERATORS:
+        raise ManifestError(f"{run} is of {recipe!r}, which makes no videos here; {', '.join(GENERATORS)} do")
+    if not isinstance(run, Path):
+        raise ManifestError(f"{run}: weights are loaded from a disk; copy the run there")
     module, _, name = GENERATORS[recipe].partition(":")
     load: Callable[..., VideoGenerator] = getattr(import_module(module), name)
     return load(run, manifest, config, torch)

@@ -6,6 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
+import polars as pl
 import pytest
 
 from flows.generate_videos import FLOW, GenerateVideos, generate_videos
@@ -111,3 +114,55 @@ def test_a_run_that_is_not_published_is_refused_before_anything_is_read(tmp_path
         FLOW.main(
             ["--run", str(tmp_path / "run"), "--inputs", str(tmp_path / "prompts.jsonl"), "--root", str(tmp_path)]
         )
+
+
+# --- KineMask ----------------------------------------------------------------------------------
+
+KINEMASK = {"n_frames": 9, "width": 96, "height": 64, "control": {"n_layers": 1, "encoded_channels": 4}}
+
+
+@pytest.fixture(scope="module")
+def kinemask_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    from tasks.training.models.base import load_base
+    from tasks.training.models.tiny import save_tiny_cogvideox
+    from tasks.training.recipes.kinemask.config import KinemaskTraining
+    from tasks.training.recipes.kinemask.model import new_control_net
+    from tasks.training.recipes.kinemask.recipe import CONTROL_NET
+
+    folder = tmp_path_factory.mktemp("run")
+    base = folder / "base"
+    save_tiny_cogvideox(base)
+    torch.manual_seed(0)
+    net = new_control_net(load_base(str(base), "float32").transformer, KinemaskTraining.model_validate(KINEMASK))
+    with torch.no_grad():
+        for weight in net.parameters():  # a new one changes nothing
+            weight.add_(0.3 * torch.randn_like(weight))
+    net.save_pretrained(folder / WEIGHTS / CONTROL_NET)
+    return publish_run(folder, "kinemask", base, **KINEMASK)
+
+
+@pytest.mark.models
+def test_arrows_steer_a_kinemask_run_and_a_broken_mask_loses_nothing_else(kinemask_run: Path, tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (128, 240, 3), np.uint8)
+    mask = np.zeros((128, 240), np.uint8)
+    mask[40:90, 90:140] = 255
+    cv2.imwrite(str(tmp_path / "mug.png"), picture)
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    cv2.imwrite(str(tmp_path / "small.png"), mask[:50])
+
+    def line(name: str, arrow: list[int], mask: str = "mask.png") -> str:
+        pushed = {"mask": mask, "arrow_px": arrow, "speed_mps": 1.0}
+        return json.dumps({"name": name, "image": "mug.png", "prompt": "A mug slides.", "instances": [pushed]})
+
+    inputs = tmp_path / "prompts.jsonl"
+    lines = [line("right", [0, 0, 9, 0]), line("left", [9, 0, 0, 0]), line("broken", [0, 0, 9, 0], "small.png")]
+    inputs.write_text("\n".join(lines))
+    snapshot = Snapshot(generate_videos.fn(config(kinemask_run, tmp_path).model_copy(update={"seeds": [0]})))
+    assert str(snapshot.manifest.tally) == "3 inputs = 2 accepted + 0 rejected + 1 failed"
+    (broken,) = snapshot.scan("outcomes").filter(pl.col("status") == "failed").collect().to_dicts()
+    assert (broken["name"], broken["reason"]) == ("broken", "unusable_input")
+    right, left = [decode_bytes((tmp_path / f"videos/{name}_seed00.mp4").read_bytes()) for name in ("right", "left")]
+    assert right.shape == (9, 64, 96, 3)
+    assert (right != left).any()

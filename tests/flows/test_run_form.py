@@ -20,7 +20,9 @@ from tests.support.run_form import Deployment, deployments, posted
 from tests.support.toy.flow import CurateToy
 
 CONFIGS = {name: load_flow(name).config for name in FLOWS}
-INPUT = {name: {o: "here" for o, f in config.model_fields.items() if f.is_required()} for name, config in CONFIGS.items()}
+INPUT = {
+    name: {o: "here" for o, f in config.model_fields.items() if f.is_required()} for name, config in CONFIGS.items()
+}
 DECIDED = [
     (name, section, field)
     for name, config in CONFIGS.items()

@@ -42,6 +42,8 @@ def load(run: AnyPath, manifest: RunManifest, config: GenerateVideosConfig, torc
     """The generator of a run of `train-dsr`."""
     trained = DsrTraining.model_validate_json(manifest.request.config)
     size = {"n_frames": trained.n_frames, "width": trained.width, "height": trained.height, "crf": config.crf}
+    if config.fps is not None:
+        size["fps"] = config.fps
     pipeline = DiffusersConfig(
         model=trained.model,
         lora=str(run / WEIGHTS / LORA_FILE),
