@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from flows.engine.config import CurationConfig
-from flows.registry import FLOWS, load_flow
+from flows.registry import FLOWS, load_flow, names
 from schemas.record import Record
 from schemas.source import ManifestRow
 from tasks.datasets.registry import load_dataset
@@ -59,11 +59,13 @@ def stages_page() -> Iterator[str]:
         config = load_flow(name).config
         about = _cell(_first_lines(import_module(module)).partition(": ")[2])
         yield from ("", f"## {name}", "", f"{_link('The flow', _file_of(module))}: {about}", "")
-        yield f"[Options](options-{name}.md), [tables](tables-{name}.md), [what it is](../{name}.md)."
+        about_page = f"{name}.md" if name in names("curate") else "training.md"
+        yield f"[Options](options-{name}.md), [tables](tables-{name}.md), [what it is](../{about_page})."
         yield ""
         yield from _table(("stage", "its rows", "what it does"), _stage_rows(config))
-        yield ""
-        yield from _table(("stage", "setting", "backends"), _backend_rows(config))
+        if backends := [*_backend_rows(config)]:
+            yield ""
+            yield from _table(("stage", "setting", "backends"), backends)
 
 
 def _stage_rows(config: type[CurationConfig]) -> Iterator[tuple[str, ...]]:
@@ -76,31 +78,31 @@ def _stage_rows(config: type[CurationConfig]) -> Iterator[tuple[str, ...]]:
 def _backend_rows(config: type[CurationConfig]) -> Iterator[tuple[str, ...]]:
     for step in config.steps:
         section = _section_of(config, step.stage)
-        for name, field in _fields(config.model_fields[section].annotation).items():
+        for name, field in _fields(config.model_fields[section].annotation).items() if section else ():
             # A choice between backends always says which one is embedded.
             if typing.get_origin(field.annotation) is Literal and "embedded" in (field.description or ""):
                 text = _cell(field.description or "")
-                if chosen := config.profiles["paper"].get(section, {}).get(name):
+                if chosen := config.profiles.get("paper", {}).get(section, {}).get(name):
                     text = text.replace(f"{chosen}:", f"**{chosen}**:")
                 yield f"`{step.stage}`", f"`{_option(f'{section}.{name}')}`", text
 
 
-def _section_of(config: type[CurationConfig], stage: str) -> str:
-    """The section of a config that is a stage's: its class lies in the stage's file or package."""
+def _section_of(config: type[CurationConfig], stage: str) -> str | None:
+    """The section of a config that is a stage's: its class lies in the stage's file or package. None if it has none."""
     modules = {name: getattr(field.annotation, "__module__", "") for name, field in config.model_fields.items()}
-    return next(name for name, module in modules.items() if f"{module}.".startswith(f"tasks.{stage}."))
+    return next((name for name, module in modules.items() if f"{module}.".startswith(f"tasks.{stage}.")), None)
 
 
 # --- Options -----------------------------------------------------------------------------------
 
 
 def options_page(name: str) -> Iterator[str]:
-    config = load_flow(name).config
-    stage_of = {_section_of(config, step.stage): step.stage for step in config.steps}
-    section, choices = next(iter(config.profiles["paper"].items()))
-    setting, choice = next(iter(choices.items()))
+    flow = load_flow(name)
+    config = flow.config
+    stage_of = {section: step.stage for step in config.steps if (section := _section_of(config, step.stage))}
     yield from (f"# Options of {name}", "", MADE, "")
-    yield f"`triptych curate {name}` takes these on the command line; a deployment takes them as JSON:"
+    yield f"`{flow.command}` takes these on the command line; a deployment takes them as JSON:"
+    section, setting, choice = _example(config)
     yield f"`{_option(f'{section}.{setting}')} {choice}` is `{json.dumps({section: {setting: choice}})}`."
     sections = {n: field for n, field in config.model_fields.items() if _fields(field.annotation)}
     plain = {n: field for n, field in config.model_fields.items() if n not in sections}
@@ -112,6 +114,18 @@ def options_page(name: str) -> Iterator[str]:
         yield from ("", f"## {section}", "", f"{about.rstrip('.')}.{stage}", "")
         by_profile = {f"{section}.{name}": config.by_profile(section, name) for name in _fields(field.annotation)}
         yield from _table(OPTION_COLUMNS, _option_rows(section, field, by_profile=by_profile))
+
+
+def _example(config: type[CurationConfig]) -> tuple[str, str, Any]:
+    """(section, setting, value) of an option to show: the first that a profile sets, or the first of a section."""
+    chosen = config.profiles.get("paper", {}) or {
+        name: {n: inner.default for n, inner in _fields(field.annotation).items() if inner.default is not None}
+        for name, field in config.model_fields.items()
+        if name not in CurationConfig.model_fields and _fields(field.annotation)
+    }
+    section, choices = next((section, choices) for section, choices in chosen.items() if choices)
+    setting, choice = next(iter(choices.items()))
+    return section, setting, choice
 
 
 def _option_rows(
@@ -191,8 +205,7 @@ def _type_name(annotation: Any) -> str:
 
 def tables_page(name: str) -> Iterator[str]:
     dataset = load_dataset(name)
-    records = import_module(f"schemas.{name}")
-    tables: Mapping[str, type[Record]] = {**dataset.shard_tables, **getattr(records, "WHOLE_TABLES", {})}
+    tables: Mapping[str, type[Record]] = {**dataset.shard_tables, **dataset.whole_tables}
     yield from (f"# Tables of {name}", "", MADE, "", dataset.reading.replace("\n", " "), "")
     yield "Types are Arrow's. `a.b` is a field of the struct `a`, `a[]` an item of the list `a`. Each Parquet file has"
     yield "these descriptions and units in its schema."

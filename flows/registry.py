@@ -17,6 +17,7 @@ FLOWS: dict[str, str] = {
     "matrix11k": "flows.curate_matrix11k",
     "kinemask": "flows.curate_kinemask",
     "dsr": "flows.curate_dsr",
+    "videos": "flows.generate_videos",
     "matrix-samples": "flows.prepare_matrix_samples",
     "kinemask-samples": "flows.prepare_kinemask_samples",
     "dsr-samples": "flows.prepare_dsr_samples",
@@ -29,9 +30,13 @@ TRAININGS: dict[str, str] = {
 
 
 def names(verb: str) -> list[str]:
-    """The datasets that are curated, or prepared from others: their flow files say which."""
-    prepare = {name for name, module in FLOWS.items() if module.rpartition(".")[2].startswith("prepare_")}
-    return [name for name in FLOWS if (name in prepare) == (verb == "prepare")]
+    """The datasets that are curated, prepared from others, or generated: their flow files say which."""
+
+    def verb_of(module: str) -> str:
+        first = module.rpartition(".")[2].partition("_")[0]
+        return first if first in ("prepare", "generate") else "curate"
+
+    return [name for name, module in FLOWS.items() if verb_of(module) == verb]
 
 
 def load_flow(name: str) -> CurationFlow:

@@ -21,12 +21,15 @@ from typing import Any, NoReturn
 import datasets
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from flows.commands.cli import COMMANDS
 from flows.commands.deploy import full_name
 from flows.engine.command import _options_of
 from flows.engine.tags import PARENT_TAG
 from flows.registry import FLOWS, TRAININGS, load_flow, load_training
+from flows.registry import names as names_of
+from tasks.datasets.registry import load_dataset
 from tasks.engine.snapshots import Snapshot
 from tests.unchanged.make_roots import ARCHIVE
 
@@ -123,7 +126,7 @@ def check_command(words: list[str], whole: bool) -> None:
         case ["python", "-m", module, *options]:
             assert importlib.util.find_spec(module) is not None
             if module in FLOWS.values():
-                check_curate(module.removeprefix("flows.curate_"), options, whole)
+                check_curate(next(name for name, file in FLOWS.items() if file == module), options, whole)
         case ["pip", "install", *options]:
             for extra in re.findall(r"\.\[(\w+)\]", " ".join(options)):
                 assert extra in EXTRAS
@@ -141,7 +144,7 @@ def check_command(words: list[str], whole: bool) -> None:
 
 def placeholders_filled(words: list[str]) -> Iterator[tuple[str, list[str]]]:
     """`triptych curate NAME` is that of every dataset, `triptych COMMAND` every command."""
-    names = {"NAME": list(FLOWS), "COMMAND": list(COMMANDS)}
+    names = {"NAME": names_of("curate"), "COMMAND": list(COMMANDS)}
     place = next((word for word in words if word in names), None)
     for name in names[place] if place else [""]:
         filled = [name if word == place else word for word in words]
@@ -151,21 +154,24 @@ def placeholders_filled(words: list[str]) -> Iterator[tuple[str, list[str]]]:
 def check_triptych(command: str, options: list[str], whole: bool) -> None:
     module = importlib.import_module(COMMANDS[command].module)
     match command, options:
-        case "curate", [] | ["--help"]:
+        case "curate" | "prepare", [] | ["--help"]:
             pass
-        case "curate", [name, *rest]:
+        case "curate" | "prepare", [name, *rest]:
+            assert name in names_of(command)
             check_curate(name, rest, whole)
         case "train", [recipe, *rest] if recipe in TRAININGS:
             check_train(recipe, rest, whole)
+        case "generate", _:
+            check_curate("videos", ["--root" if option == "--out" else option for option in options], whole)
         case "run", _:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
                 flow, deployment = module.find(asked[0].deployment)
                 assert f"{flow.flow_name}/{deployment}" in DEPLOYMENTS
-                flow.parse([*required(flow.name, asked[1]), *asked[1]])
+                flow.parse([*required(flow.config, asked[1]), *asked[1]])
         case "demo", _:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
                 flow = load_flow(asked[0].dataset)
-                flow.parse([*required(flow.name, []), *asked[1]])
+                flow.parse([*required(flow.config, []), *asked[1]])
         case _:
             parsed_by(module.main, options, "parse_args", whole)
 
@@ -173,21 +179,22 @@ def check_triptych(command: str, options: list[str], whole: bool) -> None:
 def check_curate(name: str, options: list[str], whole: bool) -> None:
     given = [option for option in options if option not in ("--help", "--help-all", "--dry-run")]
     if not whole or "--help" in options or "--help-all" in options:
-        given = [*required(name, given), *given]
+        given = [*required(load_flow(name).config, given), *given]
     load_flow(name).parse(given)
 
 
 def check_train(recipe: str, options: list[str], whole: bool) -> None:
     given = [option for option in options if option not in ("--help", "--help-all", "--dry-run")]
     if not whole or "--help" in options or "--help-all" in options:
-        given = [*required(f"train-{recipe}", given), *given]
+        given = [*required(load_training(recipe).config, given), *given]
     load_training(recipe).parse(given)
 
 
-def required(name: str, given: list[str]) -> list[str]:
+def required(config: type[BaseModel], given: list[str]) -> list[str]:
     """The options that a mentioned command leaves out."""
-    option = "--samples" if name.startswith("train-") else "--manifest" if name == "matrix11k" else ""
-    return [option, "m.jsonl"] if option and option not in given else []
+    fields = config.model_fields
+    named = {option.partition("=")[0] for option in given}
+    return [f"--{field}=here" for field, info in fields.items() if info.is_required() and f"--{field}" not in named]
 
 
 class Parsed(Exception):
@@ -259,7 +266,7 @@ def options_of_flows() -> dict[str, set[str]]:
 def other_options() -> set[str]:
     """Options of the commands that are no flow's, as their --help prints them, and of curate's help."""
     found = {"--help", "--help-all", "--dry-run"}
-    for command in sorted(COMMANDS.keys() - {"curate"}):
+    for command in sorted(COMMANDS.keys() - {"curate", "prepare", "generate"}):
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
             importlib.import_module(COMMANDS[command].module).main(["--help"])
         found |= set(re.findall(r"--[a-z][\w.-]+", out.getvalue()))
@@ -287,7 +294,7 @@ def takes(flow: str, words: list[str]) -> bool:
     try:
         of_training = flow.removeprefix("train-")
         command = load_training(of_training) if of_training != flow else load_flow(flow)
-        command.parse([*required(flow, words), *words])
+        command.parse([*required(command.config, words), *words])
     except (ValueError, SystemExit):
         return False
     return True
@@ -419,7 +426,7 @@ def test_the_reference_is_that_of_the_code() -> None:
     assert {page.name for page in PAGES if page not in WRITTEN} == set(pages)
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", names_of("curate"))
 def test_every_table_and_column_is_listed(name: str, published: Path) -> None:
     snapshot = Snapshot.open(published / "data" / ("" if name == "matrix11k" else name))
     reference = TEXTS[ROOT / "docs" / "reference" / f"tables-{name}.md"]
@@ -429,6 +436,14 @@ def test_every_table_and_column_is_listed(name: str, published: Path) -> None:
         columns = snapshot.scan(table).collect_schema().names()
         assert re.findall(r"^\| `(\w+)` \|", sections[table], re.MULTILINE) == columns
         assert re.search(rf"[` ]{table}/", TEXTS[ROOT / "docs" / f"{name}.md"])
+
+
+@pytest.mark.parametrize("name", sorted({*FLOWS} - {*names_of("curate")}))
+def test_the_tables_of_other_flows_are_listed(name: str) -> None:
+    reference = TEXTS[ROOT / "docs" / "reference" / f"tables-{name}.md"]
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", reference, re.MULTILINE | re.DOTALL))
+    for table, record in load_dataset(name).shard_tables.items():
+        assert re.findall(r"^\| `(\w+)` \|", sections[table], re.MULTILINE) == [*record.model_fields]
 
 
 @pytest.mark.parametrize("name", FLOWS)

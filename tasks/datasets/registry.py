@@ -17,6 +17,7 @@ DATASETS: dict[str, str] = {
     "matrix11k": "tasks.datasets.matrix11k.dataset:MATRIX11K",
     "kinemask": "tasks.datasets.kinemask.dataset:KINEMASK",
     "dsr": "tasks.datasets.dsr.dataset:DSR",
+    "videos": "tasks.datasets.videos.dataset:VIDEOS",
     "matrix-samples": "tasks.datasets.matrix_samples.dataset:MATRIX_SAMPLES",
     "kinemask-samples": "tasks.datasets.kinemask_samples.dataset:KINEMASK_SAMPLES",
     "dsr-samples": "tasks.datasets.dsr_samples.dataset:DSR_SAMPLES",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -53,11 +53,12 @@ class Dataset:
     write_report: Callable[..., AnyPath]  # (snapshot, folder, context: tasks.pages.PageContext) -> the page
     about: str  # for the dataset card: what it is
     reading: str  # for the dataset card: how its tables hang together
+    whole_tables: Mapping[str, type[Record]] = field(default_factory=dict)  # one file each, written at publishing
     row_kind: Kind = "clip"  # of the rows that shards hold
     row_unit: str = "clips"  # what the yield calls them
     # A row of a shard, of `outcomes` or of a whole table -> train, test, or None for neither. No file holds two splits
     split_of: Callable[[Any], str | None] | None = None
-    verb: Literal["curate", "prepare"] = "curate"  # prepare: its rows are made of a snapshot, for a training
+    verb: Literal["curate", "prepare", "generate"] = "curate"  # the command that makes it, and its flow's first word
     # (snapshot, folder, most rows) -> what was written
     export: Callable[[Snapshot, Path, int | None], str] | None = None
 

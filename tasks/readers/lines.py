@@ -171,6 +171,14 @@ def _readable(detail: str) -> str:
     return f"{detail[:300]} [... {len(detail)} characters ...] {detail[-100:]}"
 
 
+def at_line(line: InputLine, end: RowFailed | RowRejected) -> RowFailed | RowRejected:
+    """The same end, which says in which line it is."""
+    detail = f"line {line.number}: {end.detail}"
+    if isinstance(end, RowRejected):
+        return RowRejected(end.reason, detail)
+    return RowFailed(end.reason, detail, retryable=end.retryable)
+
+
 class EndedLines:
     """Outcomes of rejected and unreadable lines."""
 

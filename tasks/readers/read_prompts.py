@@ -31,6 +31,7 @@ from tasks.readers.lines import (
     EndedLines,
     InputLine,
     ManifestError,
+    at_line,
     parse_line,
     problems_of,
     read_lines,
@@ -123,7 +124,7 @@ def read_prompts(path: AnyPath, split: Split = "train", limit: int | None = None
             prompt = _read_line(line, split)
             _reject_repetition(prompt, line_of_id, line_of_text)
         except (RowFailed, RowRejected) as end:
-            ended.add(line, _at_line(line, end))
+            ended.add(line, at_line(line, end))
             continue
         line_of_id[prompt.prompt_id] = line_of_text[_compared(prompt.text)] = line.number
         prompts.append(prompt)
@@ -137,13 +138,6 @@ def _reject_repetition(prompt: DsrPrompt, line_of_id: dict[str, int], line_of_te
     if first := line_of_id.get(prompt.prompt_id):
         detail = f"{prompt.prompt_id!r} is line {first}, which is worded otherwise; give each a prompt_id of its own"
         raise RowRejected("duplicate_id", detail)
-
-
-def _at_line(line: InputLine, end: RowFailed | RowRejected) -> RowFailed | RowRejected:
-    detail = f"line {line.number}: {end.detail}"
-    if isinstance(end, RowRejected):
-        return RowRejected(end.reason, detail)
-    return RowFailed(end.reason, detail, retryable=end.retryable)
 
 
 def _read_line(line: InputLine, split: Split) -> DsrPrompt:

@@ -26,10 +26,10 @@ from tasks.training import identity, launch
 from tasks.training.launch import JobFailed, JobStopped, LaunchConfig, RunRefused, at_work_of
 from tasks.training.recipe import RECIPES
 from tests.backends.test_cycles import wait_for
+from tests.support.bare_samples import publish_samples
 from tests.support.run_form import posted
 from tests.support.stand_in_job import STAND_IN, STEP_S, write_job
 from tests.support.stand_in_training import FLOW, LIBRARIES, TrainCounting, train_counting
-from tests.support.bare_samples import publish_samples
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN_TRAINING = "tests.support.stand_in_training"

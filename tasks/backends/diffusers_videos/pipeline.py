@@ -9,11 +9,10 @@ from __future__ import annotations
 import inspect
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from schemas.dsr import DsrSample
 from schemas.generation import Generation, VideoFormat
 from schemas.outcome import RowFailed, ServiceDown
 from tasks.backends.diffusers_videos import DiffusersConfig
@@ -27,6 +26,15 @@ if TYPE_CHECKING:
     import torch
 
 FRAMES_PER_LATENT = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio")  # differs by pipeline
+
+
+class Asked(Protocol):
+    """What a video is a function of beside the settings: a DsrSample has both."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class DiffusersVideos:
             "frames": f"{config.n_frames} of {config.width}x{config.height}",
         }
 
-    def generate(self, sample: DsrSample) -> Generation:
+    def generate(self, sample: Asked) -> Generation:
         """The model's video of the prompt, from the noise of the seed.
 
         Raises RowFailed("not_finite") for pixels that are not finite, ServiceDown for settings that this pipeline
@@ -83,7 +91,7 @@ class DiffusersVideos:
     def _load(self, device: torch.device) -> Loaded:
         return Loaded(load_pipeline(self._diffusers, self._checkpoint, self._lora, device))
 
-    def _sample(self, pipeline: Any, sample: DsrSample) -> np.ndarray:
+    def _sample(self, pipeline: Any, sample: Asked) -> np.ndarray:
         """(N, H, W, 3) float in 0..1."""
         import torch
 

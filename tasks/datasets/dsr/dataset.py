@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.dsr import SHARD_TABLES, PairRow
+from schemas.dsr import SHARD_TABLES, WHOLE_TABLES, PairRow
 from tasks.datasets.dsr.export import export_snapshot
 from tasks.datasets.dsr.report import write_report
 from tasks.datasets.dsr.statistics import headline, statistics
@@ -13,6 +13,7 @@ from tasks.engine.dataset import Dataset
 DSR = Dataset(
     name="dsr",
     shard_tables=SHARD_TABLES,
+    whole_tables=WHOLE_TABLES,
     main_table="samples",
     row_tables=row_tables,
     statistics=statistics,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.matrix11k import SHARD_TABLES
+from schemas.matrix11k import SHARD_TABLES, WHOLE_TABLES
 from tasks.datasets.matrix11k.report import write_report
 from tasks.datasets.matrix11k.statistics import headline, statistics
 from tasks.datasets.matrix11k.story import STORY
@@ -12,6 +12,7 @@ from tasks.engine.dataset import Dataset
 MATRIX11K = Dataset(
     name="matrix11k",
     shard_tables=SHARD_TABLES,
+    whole_tables=WHOLE_TABLES,
     main_table="clips",
     row_tables=row_tables,
     statistics=statistics,

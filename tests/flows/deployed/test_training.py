@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from tasks.training.launch import LOG
+from tests.support.bare_samples import publish_samples
 from tests.support.deployed import Deployed
 from tests.support.flow_runs import REPOSITORY
 from tests.support.prefect_stack import PrefectStack
 from tests.support.stand_in_job import STEP_S
-from tests.support.bare_samples import publish_samples
 
 pytestmark = pytest.mark.slow
 
