@@ -149,7 +149,7 @@ class Skipped:
             clip_id, reason, detail = self.rows[0]
             raise SnapshotError(f"no clip can be exported ({ways}), such as {clip_id}: {reason}: {detail}")
         left_out = f", {len(self.rows)} left out ({SKIPPED}: {ways})" if self.rows else ""
-        return f"{n_written} clips{left_out}: {first}"
+        return f"{n_written} clip{'' if n_written == 1 else 's'}{left_out}: {first}"
 
     @property
     def csv(self) -> bytes:
