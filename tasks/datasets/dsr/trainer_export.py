@@ -47,10 +47,10 @@ NAME = "spatialalign"
 
 def write_spatialalign(snapshot: Snapshot, folder: Path, options: ExportOptions) -> str:
     """Encode with the model that the options name."""
-    from tasks.training.models.encoder import EncoderConfig, load_encoder
-
     if options.model is None:
         raise SnapshotError("latents are made by Wan2.1's own encoders: give its folder, --model FOLDER")
+    from tasks.training.models.encoder import EncoderConfig, load_encoder
+
     config = EncoderConfig(family="wan", model=options.model)
     return export_tensors(snapshot, folder, load_encoder(config, TorchConfig(device=options.device)))
 
