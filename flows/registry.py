@@ -20,7 +20,8 @@ FLOWS: dict[str, str] = {
 
 def names(verb: str) -> list[str]:
     """The datasets that are curated, or prepared from others: their flow files say which."""
-    return [name for name, module in FLOWS.items() if module.startswith(f"flows.{verb}_")]
+    prepare = {name for name, module in FLOWS.items() if module.rpartition(".")[2].startswith("prepare_")}
+    return [name for name in FLOWS if (name in prepare) == (verb == "prepare")]
 
 
 def load_flow(name: str) -> CurationFlow:

@@ -19,7 +19,7 @@ from schemas.outcome import Kind, Outcome, Subject
 from schemas.provenance import MadeBy
 from schemas.record import Record, column
 from schemas.scene import Split
-from schemas.tables import OfClip
+from schemas.tables import Named, OfClip
 
 RoleKind = Literal["subject", "object", "verb"]
 
@@ -119,3 +119,10 @@ class SampleOutcomeRow(Outcome):
     table_name: ClassVar[str | None] = "outcomes"
 
     split: str | None = column("train or test", default=None)
+
+
+class SampleStatistics(Record):
+    """What the samples are like."""
+
+    splits: list[Named] = column("Samples of each split")
+    sizes: list[Named] = column("Samples by frames, size and rate: '49 frames of 720x480 at 8 frames/s'")

@@ -106,9 +106,10 @@ def shard_flow(config_type: type[CurationConfig]) -> Any:
 
     # Prefect reads parameters and their types from the function: each flow's has its own config.
     curate_shard.__annotations__ |= {"config": config_type, "shard": DataPath, "stages": list[str], "return": Any}
-    curate_shard.__name__ = curate_shard.__qualname__ = f"curate_{config_type.product.name}_shard"
+    name = f"{config_type.product.flow}-shard"
+    curate_shard.__name__ = curate_shard.__qualname__ = name.replace("-", "_")
     curate_shard.__module__ = config_type.__module__
-    return flow(name=f"{config_type.product.flow}-shard", on_completion=[rearm_parent])(curate_shard)
+    return flow(name=name, on_completion=[rearm_parent])(curate_shard)
 
 
 class CalledOff(Exception):

@@ -13,7 +13,6 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from schemas.clip import Clip
 from schemas.outcome import Outcome, Subject
 from schemas.record import content_hash
 from schemas.storage import AnyPath, parse_path, read_whole
@@ -62,13 +61,13 @@ def plan_shards(rows: Sequence[P], size: int) -> list[Shard[P]]:
     return [Shard.of(rows[start : start + size]) for start in range(0, len(rows), size)]
 
 
-def plan_clip_shards(clips: Sequence[Clip], size: int, earlier: Sequence[Sequence[str]] = ()) -> list[Shard[Clip]]:
+def plan_clip_shards(clips: Sequence[P], size: int, earlier: Sequence[Sequence[str]] = ()) -> list[Shard[P]]:
     """Clips in shards; `earlier` holds the clip ids of the latest snapshot's shards.
 
     A shard's id covers its clips' whole records, so a renamed file (same content, new path) is written
     anew, though nothing is computed again.
     """
-    left = {clip.clip_id: clip for clip in clips}
+    left = {clip.row_id: clip for clip in clips}
     shards = []
     for clip_ids in earlier:
         still_there = [left.pop(clip_id) for clip_id in clip_ids if clip_id in left]

@@ -89,6 +89,16 @@ class Snapshot:
         return cls(found.folder, None if inputs is None else parse_path(inputs))
 
     @classmethod
+    def given(cls, place: AnyPath, inputs: AnyPath | None = None) -> Snapshot:
+        """What somebody named: a snapshot's own folder, or a flow's root, whose latest one is taken.
+
+        Raises SnapshotError if there is none, or its manifest cannot be read; ServiceDown.
+        """
+        found = cls(place, inputs) if cls(place).exists else cls.open(place, inputs=inputs)
+        _ = found.manifest  # a damaged one is told here
+        return found
+
+    @classmethod
     def latest(cls, snapshots: AnyPath) -> Snapshot | None:
         """What LATEST names in a folder of snapshots, be it there or not; None if nothing was published there.
 
@@ -179,7 +189,7 @@ class Snapshot:
         frame = pl.scan_parquet(files, glob=False)
         if clip_ids is None:
             return frame
-        return frame.filter(pl.col(_key_of(frame.collect_schema().names())).is_in(list(clip_ids)))
+        return frame.filter(pl.col(key_of(frame.collect_schema().names())).is_in(list(clip_ids)))
 
     def rows(self, record: type[R], clip_ids: Collection[str] | None = None, *, table: str | None = None) -> list[R]:
         """All rows of a record's table, or those of some clips, in the order in which they were published.
@@ -200,7 +210,7 @@ class Snapshot:
         """The rows of some clips, by clip: every asked one, though it may have none."""
         rows: dict[str, list[R]] = {clip_id: [] for clip_id in clip_ids}
         for row in self.rows(record, clip_ids, table=table) if clip_ids else []:
-            rows[getattr(row, _key_of(record.model_fields))].append(row)
+            rows[getattr(row, key_of(record.model_fields))].append(row)
         return rows
 
     @property
@@ -276,6 +286,6 @@ def ids_in(snapshots: AnyPath) -> list[str]:
     return sorted(folder.name for folder in folders if (folder / MANIFEST).is_file())
 
 
-def _key_of(columns: Collection[str]) -> str:
-    """The column that names a row's clip: outcomes are of sources and lines as well."""
+def key_of(columns: Collection[str]) -> str:
+    """The column of a table that names a row's clip: outcomes are of sources and lines as well."""
     return "clip_id" if "clip_id" in columns else "row_id"

@@ -60,6 +60,12 @@ class NounPhrase:
         return [word.lower for word in self.words[:-1] if word.lower != "and"]
 
     @property
+    def span(self) -> tuple[int, int] | None:
+        """Its characters in the caption, without determiners; None for "another" alone."""
+        first, last = (self.words[0].span, self.words[-1].span) if self.words else (None, None)
+        return (first[0], last[1]) if first and last else None
+
+    @property
     def indefinite(self) -> bool:
         return not self.possessor and not DEFINITE & set(self.determiners)
 

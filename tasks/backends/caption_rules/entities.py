@@ -82,6 +82,7 @@ class Entity:
     several: bool = False  # individuals that the caption does not tell apart: no id
     salience: tuple[int, int] = (0, 0)
     members: list[Entity] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)  # its noun phrases in the caption; no pronouns
 
     @property
     def modifiers(self) -> set[str]:
@@ -184,7 +185,10 @@ class Discourse:
             return []
         if base.head in BALL_GAMES and not (base.determiners or base.possessor or base.plural):
             return []
-        return [self._earlier(mention, subjects) or self._introduce(mention)]
+        entity = self._earlier(mention, subjects) or self._introduce(mention)
+        if base.span and base.span not in entity.spans:
+            entity.spans.append(base.span)
+        return [entity]
 
     def _measured(self, whole: Described, subjects: Sequence[Entity]) -> list[Entity]:
         """ "a group of boys" is several boys; "a piece of cake" is a cake."""

@@ -57,7 +57,9 @@ class NounPhraseReader:
         """Add the noun phrase at word i; returns the index after it, or i if there is none."""
         word = self.scan.lower(i)
         if word in {"someone", "somebody"}:
-            self.scan.chunks.append(NounPhrase(("a",), (Word("person", "person"),), "person", False))
+            self.scan.chunks.append(
+                NounPhrase(("a",), (Word("person", "person", self.scan.words[i].span),), "person", False)
+            )
             return i + 1
         if word in {"each", "one"} and self.scan.lower(i + 1) in {"other", "another"}:
             self._add_pronoun(i, "each other")
@@ -94,7 +96,9 @@ class NounPhraseReader:
             elif not content and self._stands_alone(i, determiners):
                 break
             elif word.endswith("'s"):
-                owner = Word(self.scan.words[i].text[:-2], word[:-2])
+                owned = self.scan.words[i]
+                place = owned.span and (owned.span[0], owned.span[1] - 2)
+                owner = Word(owned.text[:-2], word[:-2], place)
                 possessor = noun_phrase(determiners, [*content, owner], number, None)
                 content, determiners, number = [], [], None
             elif self._joins_adjectives(i, content):

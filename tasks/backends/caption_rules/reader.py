@@ -139,6 +139,7 @@ class Reading:
     mentions: list[Mention]
     entities: dict[str, Entity]  # by instance id
     drafts: dict[tuple[str, str, str], Draft]  # by (subject id, verb, object id)
+    mentioned: list[Entity]  # in the caption's order, also those that take part in no relation
 
 
 @lru_cache(maxsize=256)
@@ -198,4 +199,4 @@ def _number(drafts: Sequence[Draft], entities: Sequence[Entity]) -> Reading:
         Mention(instance_id=instance_id, class_name=entity.class_name, living=entity.living)
         for instance_id, entity in numbered.items()
     ]
-    return Reading(list(relations.values()), mentions, numbered, read)
+    return Reading(list(relations.values()), mentions, numbered, read, list(entities))

@@ -10,7 +10,7 @@ A word class is a set of lower-case words. PREPOSITIONS also has entries of seve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
@@ -126,6 +126,7 @@ class Word:
 
     text: str
     lower: str
+    span: tuple[int, int] | None = field(default=None, compare=False)  # its characters in the caption, the end excluded
 
 
 def sentences(caption: str) -> list[tuple[str, list[Word]]]:
@@ -134,7 +135,7 @@ def sentences(caption: str) -> list[tuple[str, list[Word]]]:
     found, start = [], 0
     ends = [match.end() for match in _SENTENCE_END.finditer(readable) if not _ends_in_title(readable, match.start())]
     for end in [*ends, len(readable)]:
-        words = _words(readable[start:end])
+        words = _words(readable[start:end], start)
         if words:
             found.append((caption[start:end].strip(), words))
         start = end
@@ -145,18 +146,21 @@ def _ends_in_title(text: str, end: int) -> bool:
     return text[max(0, end - 4) : end].split(" ")[-1].lower() in _TITLES
 
 
-def _words(sentence: str) -> list[Word]:
+def _words(sentence: str, offset: int) -> list[Word]:
+    """offset: of the sentence in its caption"""
     words: list[Word] = []
     for match in _TOKEN.finditer(sentence):
         text = match.group().replace("’", "'")
         lower = text.lower()
+        start, end = offset + match.start(), offset + match.end()
         stem, _, ending = lower.rpartition("'")
         if lower in {"five", "fives"} and words and words[-1].lower == "high":
-            words[-1] = Word(f"{words[-1].text}-{text}", f"high-{lower}")
+            high = words[-1].span or (start, start)
+            words[-1] = Word(f"{words[-1].text}-{text}", f"high-{lower}", (high[0], end))
         elif lower.endswith("n't"):
-            words += [Word(text[:-3], lower[:-3]), Word("not", "not")]
+            words += [Word(text[:-3], lower[:-3], (start, end - 3)), Word("not", "not", (end - 3, end))]
         elif ending == "s" and stem in _BEFORE_IS:
-            words += [Word(text[:-2], stem), Word("is", "is")]
+            words += [Word(text[:-2], stem, (start, end - 2)), Word("is", "is", (end - 2, end))]
         else:
-            words.append(Word(text, lower))
+            words.append(Word(text, lower, (start, end)))
     return words

@@ -1,0 +1,1 @@
+"""What the datasets of samples share: ledger, outcomes, statistics, story, page."""
