@@ -31,7 +31,7 @@ from tasks.backends.caption_rules.entities import Entity
 from tasks.backends.caption_rules.nouns import COLOURS, WIDER, is_adjective, noun_form
 from tasks.backends.caption_rules.reader import read_caption
 from tasks.backends.caption_rules.verbs import verb_form
-from tasks.backends.caption_rules.words import AUXILIARIES, BE, NEGATIONS, Word, is_adverb, lemmas_of, sentences
+from tasks.backends.caption_rules.words import AUXILIARIES, NEGATIONS, Word, is_adverb, lemmas_of, sentences
 from tasks.engine.clip_tables import ClipTables
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage

@@ -8,11 +8,9 @@ for clip in TRACKED.read(snapshot, clip_ids):
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -87,22 +85,13 @@ def read_planned(
 
 def frames_of(clip: TrackedClip) -> Iterator[np.ndarray]:
     """(H, W, 3) uint8 RGB of each frame, one at a time. Raises RowFailed, after the last one for a wrong number."""
-    return chosen_frames_of(clip.find_video(), range(clip.n_frames), clip.n_frames)
-
-
-def chosen_frames_of(video: ClipVideo, indices: Sequence[int], n_frames: int) -> Iterator[np.ndarray]:
-    """(H, W, 3) uint8 RGB of the asked frames, one at a time.
-
-    indices: never decreasing; a repeated one gives its frame again
-    Raises RowFailed if the video cannot be read, or has other than n_frames.
-    """
-    wanted, n_seen = Counter(indices), 0
+    video, n_seen = clip.find_video(), 0
     for _, frame in iter_frames(video.source, video.start, video.end, size=video.size):
-        yield from repeat(frame, wanted[n_seen])
+        yield frame
         n_seen += 1
-    if n_seen != n_frames:
+    if n_seen != clip.n_frames:
         raise RowFailed(
             "frame_count_changed",
-            f"{n_seen} frames in its span, {n_frames} when it was curated; is it the same file?",
+            f"{n_seen} frames in its span, {clip.n_frames} when it was curated; is it the same file?",
             retryable=False,
         )

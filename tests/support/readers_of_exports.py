@@ -80,7 +80,7 @@ def _matrix_sample(folder: Path, video: str, prompt: str) -> MatrixSample:
     numbers = [n for n in range(1, 6) if (masks_of / f"<id{n}>").is_dir()]
     assert numbers == [*range(1, len(numbers) + 1)], "ids are contiguous"
     assert {path.name for path in masks_of.iterdir()} == {*(f"<id{n}>" for n in numbers), "merged"}
-    assert sorted(re.findall(r"<id(\d+)>", prompt)) == [str(n) for n in numbers], "each id is named once"
+    assert sorted({*re.findall(r"<id(\d+)>", prompt)}) == [str(n) for n in numbers], "each id is named, and no other"
     masks = {}
     for number in numbers:
         files = sorted(path.name for path in (masks_of / f"<id{number}>").iterdir())

@@ -79,7 +79,9 @@ def test_ids_that_the_loader_takes_for_numbers_are_refused(tmp_path: Path) -> No
 def test_without_a_model_it_says_what_is_missing(tmp_path: Path) -> None:
     publish(tmp_path)
     arguments = ["--root", str(tmp_path), "--folder", str(tmp_path / "out"), "--format", "spatialalign"]
-    with pytest.raises(SystemExit, match=r"latents are made by Wan2\.1's own encoders: give its folder, --model FOLDER"):
+    with pytest.raises(
+        SystemExit, match=r"latents are made by Wan2\.1's own encoders: give its folder, --model FOLDER"
+    ):
         main(arguments)
     assert not (tmp_path / "out").exists()
 

@@ -14,15 +14,16 @@ import pytest
 
 from flows.commands.export import export
 from schemas.clip import Clip
+from schemas.interaction import Interaction
 from schemas.mask_track import MaskTrack, encode_mask
-from schemas.matrix11k import ClipRow, InstanceRow, MaskTrackRow, OutcomeRow
+from schemas.matrix11k import ClipRow, InstanceRow, InteractionRow, MaskTrackRow, OutcomeRow
 from schemas.outcome import RowRejected
 from schemas.record import Rational
 from schemas.source import Source
-from tasks.datasets.matrix11k.trainer_export import id_map, most_tokens, require_tokens, tagged_prompt
+from tasks.datasets.matrix11k.trainer_export import FIT, most_tokens, require_tokens
 from tasks.engine.export import ExportOptions
 from tasks.engine.snapshots import Snapshot, SnapshotError
-from tasks.pages.colours import colour_of
+from tasks.media.id_map import ID_COLOURS
 from tests.support.builders import make_clip as make_matrix_clip
 from tests.support.builders import make_instance, make_source
 from tests.support.flow_runs import files_of
@@ -31,7 +32,7 @@ from tests.support.snapshots import write_snapshot
 
 CAPTION = "A boy kicks a red ball."
 FEW = ExportOptions(n_frames=49)
-WIDTH, HEIGHT, N_FRAMES, FPS = 160, 80, 80, 24  # 49 frames at 16 frames/s are frames 0, 1, 3, ..., 72 and so on
+WIDTH, HEIGHT, N_FRAMES, FPS = 640, 320, 80, 24
 
 
 def make_instance_row(instance_id: str, noun: str, **changes: Any) -> InstanceRow:
@@ -41,57 +42,6 @@ def make_instance_row(instance_id: str, noun: str, **changes: Any) -> InstanceRo
 
 
 # --- The prompt ------------------------------------------------------------------------------
-
-
-def tagged(caption: str, *nouns: str, ids: str = "12345678") -> str:
-    instances = [make_instance_row(f"id{id_}", noun) for id_, noun in zip(ids, nouns, strict=False)]
-    return tagged_prompt(caption, instances)[0]
-
-
-@pytest.mark.parametrize(
-    ("caption", "nouns", "prompt"),
-    [
-        (CAPTION, ["a boy", "a red ball"], "A <id1> boy kicks a <id2> red ball."),
-        (CAPTION, ["a red ball", "a boy"], "A <id2> boy kicks a <id1> red ball."),
-        ("Boys kick balls.", ["boys", "balls"], "<id1> Boys kick <id2> balls."),
-        (
-            "A boy sees a boy in red; a boy in red runs.",
-            ["a boy in red"],
-            "A boy sees a <id1> boy in red; a boy in red runs.",
-        ),
-    ],
-)
-def test_an_id_stands_behind_the_article_of_the_first_words_that_name_it(
-    caption: str, nouns: list[str], prompt: str
-) -> None:
-    assert tagged(caption, *nouns) == prompt
-
-
-def test_ids_are_contiguous_in_the_snapshots_order() -> None:
-    instances = [make_instance_row("id10", "a boy"), make_instance_row("id3", "a red ball")]
-    prompt, number_of = tagged_prompt(CAPTION, instances)
-    assert prompt == "A <id2> boy kicks a <id1> red ball."
-    assert number_of == {"id3": 1, "id10": 2}
-
-
-def test_two_of_the_same_words_are_two_places() -> None:
-    assert tagged("A man greets a man.", "a man", "a man") == "A <id1> man greets a <id2> man."
-    with pytest.raises(RowRejected, match="noun_not_found: id3: the caption does not say 'a man'"):
-        tagged("A man greets a man.", "a man", "a man", "a man")
-
-
-@pytest.mark.parametrize(
-    ("caption", "nouns", "reason"),
-    [
-        (CAPTION, ["a boy", "a green cup"], "noun_not_found"),
-        ("A <id2> boy kicks a red ball.", ["a boy"], "ids_in_caption"),
-        ("a b c d e f", ["a", "b", "c", "d", "e", "f"], "too_many_instances"),
-    ],
-)
-def test_what_cannot_be_placed_is_refused_by_name(caption: str, nouns: list[str], reason: str) -> None:
-    with pytest.raises(RowRejected) as caught:
-        tagged(caption, *nouns)
-    assert caught.value.reason == reason
 
 
 def test_tokens_are_counted_by_a_stated_rule() -> None:
@@ -111,34 +61,25 @@ def test_a_tokenizer_that_is_not_there_is_told(tmp_path: Path) -> None:
 # --- The pictures ----------------------------------------------------------------------------
 
 
-def test_the_smaller_instance_is_on_top_of_the_id_map() -> None:
-    large, small = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
-    large[:3], small[1, 1] = True, True
-    picture = id_map({1: small, 2: large})
-    assert tuple(picture[1, 1]) == colour_of("id1")
-    assert tuple(picture[0, 0]) == colour_of("id2")
-    assert not picture[3].any()
-
-
 def ball_at(t: int) -> tuple[int, int]:
     """The left edge of each square in frame t, px."""
-    return 60 + t // 8, 100 - t // 8
+    return 240 + t // 2, 400 - t // 2
 
 
 def frame_at(t: int) -> np.ndarray:
-    """Two squares of 20 px that move: red on the left, blue on the right; the frame's number is its grey."""
+    """Two squares of 80 px that move: red on the left, blue on the right; the frame's number is its grey."""
     picture = np.full((HEIGHT, WIDTH, 3), 60 + t, np.uint8)
     for left, colour in zip(ball_at(t), ((230, 20, 20), (20, 20, 230)), strict=True):
-        picture[30:50, left : left + 20] = colour
+        picture[120:200, left : left + 80] = colour
     return picture
 
 
 def track_of(instance_id: str, which: int, at_edge: bool) -> MaskTrack:
-    """A square's masks; at_edge: of something else, in the five columns at the left edge."""
+    """A square's masks; at_edge: of something else, in the twenty columns at the left edge."""
     counts = []
     for t in range(N_FRAMES):
         mask, left = np.zeros((HEIGHT, WIDTH), bool), ball_at(t)[which]
-        mask[30:50, slice(5) if at_edge else slice(left, left + 20)] = True
+        mask[120:200, slice(20) if at_edge else slice(left, left + 80)] = True
         counts.append(encode_mask(mask))
     return MaskTrack.of(instance_id, counts, height=HEIGHT, width=WIDTH, anchor_frame=0)
 
@@ -173,6 +114,19 @@ def publish(root: Path, *captions: str, n_frames: int = N_FRAMES, edge: bool = F
         for clip in clips
         for id_, noun in (("id1", "a boy"), ("id3", "a red ball"))
     ]
+    interaction = Interaction(
+        subject_id="id1",
+        verb="kick",
+        object_id="id3",
+        type="functional_action",
+        source_sentence="",
+        contactness=5,
+        dynamism=5,
+        explanation="",
+        confidence=1,
+        kept=True,
+    )
+    interactions = [InteractionRow(clip_id=clip.clip_id, **interaction.model_dump()) for clip in clips]
     outcomes = [
         OutcomeRow(row_id=clip.clip_id, kind="clip", status="accepted", stage="check_tracks", retryable=False)
         for clip in clips
@@ -180,6 +134,7 @@ def publish(root: Path, *captions: str, n_frames: int = N_FRAMES, edge: bool = F
     tables = {
         "clips": (ClipRow, [ClipRow(**clip.model_dump(), review_frames=[], made_by=[]) for clip in clips]),
         "instances": (InstanceRow, instances),
+        "interactions": (InteractionRow, interactions),
         "mask_tracks": (MaskTrackRow, tracks),
         "outcomes": (OutcomeRow, outcomes),
         "sources": (Source, sources),
@@ -203,17 +158,16 @@ def test_the_trainer_reads_video_masks_and_prompt(exported: Path) -> None:
     assert (sample.video, sample.prompt) == ("000001.mp4", "A <id1> boy kicks a <id2> red ball.")
     assert sample.film.frames.shape == (49, 480, 832, 3)
     assert list(sample.masks) == [1, 2]
-    # Frame k is the one at k / 16 s of the middle 49 of 16 a second: 73 of 80 frames, from the fourth on.
-    shown = [3 + int(k * Fraction(24, 16)) for k in range(49)]
-    greys = sample.film.frames[:, 20:60, 400:440].mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(greys, [60 + t for t in shown], atol=2.5)
-    # 160x80 -> 139x80 -> 832x480: six times as large, from the 11th column on.
+    # Each frame's grey tells which frame of the clip it is: three of 24 a second for two of 16.
+    shown = sample.film.frames[:, 20:60, 400:440].mean(axis=(1, 2, 3)) - 60
+    np.testing.assert_allclose(np.diff(shown[::2]), 3, atol=1)
+    assert -1 <= shown[0] <= shown[-1] <= N_FRAMES
+    # 640x320 -> 555x320 -> 832x480: 1.5 times as large, from the 43rd column on.
     for k in (0, 20, 48):
-        for number, left in enumerate(ball_at(shown[k]), start=1):
+        for number, left in enumerate(ball_at(round(shown[k])), start=1):
             ys, xs = np.nonzero(sample.masks[number][k])
             edges = (ys.min(), ys.max() + 1, xs.min(), xs.max() + 1)
-            expected = (180, 300, (left - 10) * 832 / 139, (left + 10) * 832 / 139)
-            np.testing.assert_allclose(edges, expected, atol=1.5)
+            np.testing.assert_allclose(edges, (180, 300, (left - 42) * 1.5, (left + 38) * 1.5), atol=3)
 
 
 def test_masks_lie_on_what_is_seen_and_the_id_map_is_the_first_frames(exported: Path) -> None:
@@ -225,7 +179,7 @@ def test_masks_lie_on_what_is_seen_and_the_id_map_is_the_first_frames(exported: 
             both, either = (mask[k] & seen[number]).sum(), (mask[k] | seen[number]).sum()
             assert both / either > 0.95, (k, number)
     for number, mask in sample.masks.items():
-        assert {tuple(colour) for colour in sample.id_map[mask[0]]} == {colour_of(f"id{number}")}
+        assert {tuple(colour) for colour in sample.id_map[mask[0]]} == {ID_COLOURS[number - 1]}
     assert not sample.id_map[~(sample.masks[1][0] | sample.masks[2][0])].any()
 
 
@@ -235,8 +189,9 @@ def test_masks_lie_on_what_is_seen_and_the_id_map_is_the_first_frames(exported: 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of a tenth of the size: what is tested is which are there."""
-    monkeypatch.setattr("tasks.datasets.matrix11k.trainer_export.WIDTH", 80)
-    monkeypatch.setattr("tasks.datasets.matrix11k.trainer_export.HEIGHT", 48)
+    monkeypatch.setattr(
+        "tasks.datasets.matrix11k.trainer_export.FIT", FIT.model_copy(update={"width": 80, "height": 48})
+    )
 
 
 def skipped(folder: Path) -> dict[str, tuple[str, str]]:
@@ -247,14 +202,18 @@ def skipped(folder: Path) -> dict[str, tuple[str, str]]:
 @pytest.mark.usefixtures("small")
 def test_a_clip_that_cannot_be_used_is_named_and_keeps_its_number(tmp_path: Path) -> None:
     long = f"A boy kicks a red ball. {'Wind blows. ' * 100}"
-    snapshot = publish(tmp_path, "A girl waits.", CAPTION, long, "A boy has a red ball.", edge=True)
+    tagged = "A <id3> boy kicks a red ball."
+    snapshot = publish(tmp_path, "A girl waits.", CAPTION, long, tagged, "A boy kicks a big red ball.", edge=True)
     ids = snapshot.accepted_ids()
     told = export(snapshot, tmp_path / "out", "matrix", FEW)
-    assert told.startswith("1 clip, 3 left out (skipped.csv: 1 instance_cut_off, 1 noun_not_found, 1 prompt_too_long)")
+    assert told.startswith(
+        "1 clip, 4 left out (skipped.csv: 1 ids_in_caption, 1 not_seen, 1 prompt_too_long, 1 words_not_found)"
+    )
     assert {clip_id: reason for clip_id, (reason, _) in skipped(tmp_path / "out").items()} == {
-        ids[0]: "noun_not_found",
+        ids[0]: "words_not_found",
         ids[2]: "prompt_too_long",
-        ids[3]: "instance_cut_off",
+        ids[3]: "ids_in_caption",
+        ids[4]: "not_seen",
     }
     (sample,) = read_matrix(tmp_path / "out")
     assert sample.video == "000002.mp4"
@@ -265,7 +224,9 @@ def test_a_clip_that_cannot_be_used_is_named_and_keeps_its_number(tmp_path: Path
 @pytest.mark.usefixtures("small")
 def test_a_clip_is_as_long_as_is_asked_for_or_left_out(tmp_path: Path) -> None:
     snapshot = publish(tmp_path)
-    with pytest.raises(SnapshotError, match=r"too_short: 80 frames at 24 frames/s; 81 at 16 need 121"):
+    with pytest.raises(
+        SnapshotError, match=r"too_short: 80 frames over 3\.292 s; 81 at up to 16 frames/s take 5\.000 s"
+    ):
         export(snapshot, tmp_path / "out", "matrix")
     export(snapshot, tmp_path / "out", "matrix", FEW)
     assert len(read_matrix(tmp_path / "out")[0].film.frames) == 49
@@ -273,7 +234,7 @@ def test_a_clip_is_as_long_as_is_asked_for_or_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_exporting_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    snapshot = publish(tmp_path, CAPTION, "A boy has a red ball.")
+    snapshot = publish(tmp_path, CAPTION, "A boy kicks a big red ball.")
     export(snapshot, tmp_path / "out", "matrix", FEW)
     before = files_of(tmp_path / "out")
     assert len(before) == 2 * (1 + 2 * 49 + 1) + 3
