@@ -115,7 +115,7 @@ def test_tar_files_are_bounded_and_hold_no_time_and_no_owner(
 
 # --- Again ---------------------------------------------------------------------------------------
 
-LAYOUTS = ("youtube-vis", "webdataset", "kinemask")
+LAYOUTS = ("webdataset", "kinemask")
 
 
 @pytest.fixture
@@ -143,8 +143,10 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, n_renames: int) -> None:
 
 
 @pytest.mark.usefixtures("small_tars")
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("n_renames", [0, 1, 4])
+@pytest.mark.parametrize(
+    ("layout", "n_renames"),
+    [("youtube-vis", 2), ("webdataset", 1), ("webdataset", 2), ("kinemask", 0), ("kinemask", 4)],
+)
 def test_stopped_anywhere_and_run_again_it_ends_in_the_same_bytes(
     simulated: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, n_renames: int
 ) -> None:
@@ -259,7 +261,7 @@ def test_the_command_refuses_what_a_layout_has_not(roots: Path, tmp_path: Path) 
         main([*arguments, "--format", "matrix"])
     with pytest.raises(SystemExit, match="the layout youtube-vis does not take --n-frames, --shard-mb"):
         main([*arguments, "--format", "youtube-vis", "--n-frames", "49", "--shard-mb", "3"])
-    with pytest.raises(SystemExit, match="the layout pairs does not take --limit"):
+    with pytest.raises(SystemExit, match="a snapshot of dsr is exported whole"):
         main([*arguments, "--limit", "1"])
     assert not (tmp_path / "out").exists()
 

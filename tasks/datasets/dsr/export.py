@@ -55,8 +55,15 @@ class Preferences:
 
 def write_pairs(snapshot: Snapshot, folder: Path, options: ExportOptions) -> str:
     """Write everything and say what was written."""
+    require_whole(options)
     metadata = export_pairs(snapshot, folder)
     return f"{metadata} lists the training prompts of {snapshot.id}; its pairs: {metadata.parent / 'pairs.jsonl'}"
+
+
+def require_whole(options: ExportOptions) -> None:
+    """Raises SnapshotError if only some clips are asked for."""
+    if options.limit is not None:
+        raise SnapshotError("a snapshot of dsr is exported whole: pairs need all samples of their prompts")
 
 
 def export_pairs(snapshot: Snapshot, folder: Path) -> Path:
@@ -215,4 +222,4 @@ def class_names(snapshot: Snapshot) -> set[str]:
 
 
 TRACKED = Tracked(read_tracked, class_names)
-PAIRS = Layout("the authors' metadata.csv, one row a prompt; pairs.jsonl; videos", write_pairs, frozenset())
+PAIRS = Layout("the authors' metadata.csv, one row a prompt; pairs.jsonl; videos", write_pairs)

@@ -29,6 +29,7 @@ from tasks.datasets.dsr.export import (
     metadata_csv,
     pairs_jsonl,
     read_preferences,
+    require_whole,
     video_names,
     warn_of_pairs,
 )
@@ -47,6 +48,7 @@ NAME = "spatialalign"
 
 def write_spatialalign(snapshot: Snapshot, folder: Path, options: ExportOptions) -> str:
     """Encode with the model that the options name."""
+    require_whole(options)
     if options.model is None:
         raise SnapshotError("latents are made by Wan2.1's own encoders: give its folder, --model FOLDER")
     from tasks.training.models.encoder import EncoderConfig, load_encoder
@@ -146,5 +148,5 @@ def tensors(prompt: PromptRow, samples: Sequence[SampleRow], videos: Any, encode
 SPATIALALIGN = Layout(
     "what SpatialAlign's own training reads: metadata.csv and each prompt's latents",
     write_spatialalign,
-    frozenset({"model", "device"}),
+    frozenset({"limit", "model", "device"}),
 )

@@ -6,11 +6,11 @@
     out/metadata.csv                            video,prompt: 000001.mp4,"A <id1> boy kicks a <id2> red ball."
     out/skipped.csv                             clips that are left out, and why
 
-A clip's number is its place among the snapshot's accepted clips. Ids are contiguous, in the order of the snapshot's, and
-name the instances that take part in an interaction; `<idN>` stands in front of each of its nouns. place_roles writes
-them into the prompt, fit_clips chooses the frames and cuts the picture: what they reject is left out, and so is a prompt
-that may exceed 255 tokens, behind which the trainer finds no id. Layout and limits are those that the public code
-reads, which was not run on it; the rules, and the colours of `merged`, are ours.
+A clip's number is its place among the snapshot's accepted clips. Ids are contiguous, in the order of the snapshot's,
+and name the instances that take part in an interaction; `<idN>` stands in front of each of its nouns. place_roles
+writes them into the prompt, fit_clips chooses the frames and cuts the picture: what they reject is left out, and so is
+a prompt that may exceed 255 tokens, behind which the trainer finds no id. Layout and limits are those that the public
+code reads, which was not run on it; the rules, and the colours of `merged`, are ours.
 """
 
 from __future__ import annotations
