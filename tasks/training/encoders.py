@@ -7,7 +7,7 @@ encoder.encode_text("A red ball ...")    EncodedText(embedding (226, 4096), offs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +21,21 @@ class EncodedText:
     """A prompt as the network takes it."""
 
     embedding: torch.Tensor  # (L, D)
-    offsets: tuple[tuple[int, int], ...]  # one a token, padding excluded: its characters start, end; (n, n) for none
+    # One a token, padding excluded: start and end of its characters in the prompt, white space around them excluded;
+    # (n, n) for none.
+    offsets: tuple[tuple[int, int], ...]
+
+
+def tokens_of(offsets: Sequence[tuple[int, int]], spans: Collection[tuple[int, int]]) -> list[int]:
+    """Which tokens, from 0, hold a character of a span.
+
+    tokens_of([(0, 1), (2, 5), (6, 10), (10, 11), (11, 11)], [(6, 10)]) -> [2]      "a red ball."
+    """
+    return [
+        token
+        for token, (start, end) in enumerate(offsets)
+        if any(max(start, first) < min(end, last) for first, last in spans)
+    ]
 
 
 class Encoder(Protocol):
@@ -37,6 +51,9 @@ class Encoder(Protocol):
         CogVideoX (1 + (F - 1) / 4, 16, H / 8, W / 8); Wan (16, 1 + (F - 1) / 4, H / 8, W / 8). The distribution's mode:
         the same frames give the same latents. Raises RowFailed for frames that do not divide.
         """
+
+    def encode_image(self, picture: np.ndarray) -> torch.Tensor:
+        """(H, W, 3) uint8 RGB -> latents of a video's first frame as the network is given them, F = 1; as above."""
 
     def encode_text(self, prompt: str) -> EncodedText:
         """Raises RowRejected("prompt_too_long") for a prompt that would be cut off."""

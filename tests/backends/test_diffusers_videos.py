@@ -328,7 +328,7 @@ FETCH_PIPELINE = """
 import time
 time.sleep = lambda s: None  # the pauses between tries, 23 s in all
 from schemas.outcome import ServiceDown
-from tasks.backends.diffusers_videos.weights import pipeline_folder
+from tasks.backends.diffusers_models import pipeline_folder
 from tasks.backends.torch_runtime import Checkpoint, loading
 checkpoint = Checkpoint.of("owner/name")
 try:
