@@ -9,7 +9,8 @@
 
 The authors' train.py takes out/tensors as its dataset path and out/metadata.csv as its metadata. Names and shapes are
 those that this public code reads; it was not run here. Only prompts that it trains on have tensors: those with a winner
-and a loser, split at 0.7. Latents are normalised as Wan's network is trained on them.
+and a loser, split at 0.7. Latents are normalised as Wan's network is trained on them, and in bfloat16, which that
+training computes in.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from schemas.dsr import PromptRow, SampleRow, VideoRow
 from schemas.outcome import RowRejected
@@ -120,8 +121,8 @@ def require_names(prompts: Sequence[PromptRow]) -> None:
         )
 
 
-def tensors(prompt: PromptRow, samples: Sequence[SampleRow], videos: Any, encoder: Encoder) -> bytes:
-    """A prompt's file. samples: its valid ones; videos: {clip_id: bytes}
+def tensors(prompt: PromptRow, samples: Sequence[SampleRow], videos: _Videos, encoder: Encoder) -> bytes:
+    """A prompt's file. samples: its valid ones
 
     Raises RowRejected if its videos differ in size or length, what the encoder raises of one.
     """
@@ -137,7 +138,7 @@ def tensors(prompt: PromptRow, samples: Sequence[SampleRow], videos: Any, encode
     invalid = torch.zeros_like(next(iter(latents.values())))
     kept = {
         "prompt_id": prompt.prompt_id,
-        "latents_data": torch.stack([latents.get(seed, invalid) for seed in prompt.seeds]),
+        "latents_data": torch.stack([latents.get(seed, invalid) for seed in prompt.seeds]).to(torch.bfloat16),
         "prompt_emb": {"context": encoder.encode_text(prompt.text).embedding[None]},
     }
     sink = io.BytesIO()

@@ -101,7 +101,7 @@ class Greys:
 
         self.n_videos += 1
         n_frames, height, width, _ = frames.shape
-        return torch.full((16, 1 + (n_frames - 1) // 4, height // 8, width // 8), frames.mean(), dtype=torch.bfloat16)
+        return torch.full((16, 1 + (n_frames - 1) // 4, height // 8, width // 8), frames.mean(), dtype=torch.float32)
 
     def encode_text(self, prompt: str) -> EncodedText:
         import torch
@@ -113,11 +113,14 @@ class Greys:
 
 @pytest.mark.models
 def test_latents_lie_in_the_order_of_the_rewards_and_invalid_seeds_keep_their_place(tmp_path: Path) -> None:
+    import torch
+
     told = export_tensors(publish(tmp_path), tmp_path / "out", Greys())
     assert told == f"{tmp_path}/out/metadata.csv lists 2 training prompts; 1 have tensors"
     (sample,) = read_spatialalign(tmp_path / "out")
     assert (sample.prompt_id, sample.rewards) == ("1099_RL", [0, -100, 1])
     assert sample.latents.shape == (3, 16, 2, 4, 4)
+    assert sample.latents.dtype == sample.context.dtype == torch.bfloat16
     means = [read_film(video_of(SAMPLES[i])).frames.mean() for i in (0, 1)]
     assert sample.latents[:, 0, 0, 0, 0].tolist() == pytest.approx([means[0], 0, means[1]], rel=0.01)
     assert sample.context.shape == (1, 512, 8)
@@ -149,3 +152,25 @@ def test_a_prompt_whose_videos_cannot_be_stacked_is_named(tmp_path: Path) -> Non
     assert told.endswith("0 have tensors, 1 left out (skipped.csv)")
     assert "1099_RL,shapes_differ," in (tmp_path / "out" / "skipped.csv").read_text()
     assert not (tmp_path / "out" / "tensors").exists()
+
+
+@pytest.mark.models
+def test_the_command_encodes_with_wans_own_networks(tmp_path: Path) -> None:
+    """A tiny Wan2.1 of random weights, through the code that loads the published one."""
+    import torch
+
+    from tasks.backends.torch_runtime import TorchConfig
+    from tasks.training.models.encoder import EncoderConfig, load_encoder
+    from tasks.training.models.tiny import save_tiny_wan
+
+    model = save_tiny_wan(tmp_path / "wan")
+    publish(tmp_path)
+    arguments = ["--root", str(tmp_path), "--folder", str(tmp_path / "out"), "--format", "spatialalign"]
+    main([*arguments, "--model", str(model), "--device", "cpu"])
+    (sample,) = read_spatialalign(tmp_path / "out")
+    encoder = load_encoder(EncoderConfig(family="wan", model=str(model)), TorchConfig(device="cpu"))
+    for place, which in ((0, 0), (2, 1)):
+        expected = encoder.encode_video(read_film(video_of(SAMPLES[which])).frames)
+        torch.testing.assert_close(sample.latents[place], expected.to(torch.bfloat16), rtol=0.02, atol=0.05)
+    assert not sample.latents[1].any()
+    torch.testing.assert_close(sample.context[0], encoder.encode_text(PAIRED.text).embedding)

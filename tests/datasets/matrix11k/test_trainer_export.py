@@ -20,7 +20,7 @@ from schemas.matrix11k import ClipRow, InstanceRow, InteractionRow, MaskTrackRow
 from schemas.outcome import RowRejected
 from schemas.record import Rational
 from schemas.source import Source
-from tasks.datasets.matrix11k.trainer_export import FIT, most_tokens, require_tokens
+from tasks.datasets.matrix11k.trainer_export import FIT, load_counter, most_tokens, require_tokens
 from tasks.engine.export import ExportOptions
 from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.media.id_map import ID_COLOURS
@@ -49,6 +49,16 @@ def test_tokens_are_counted_by_a_stated_rule() -> None:
     require_tokens(" ".join(["<id1>"] * 254), most_tokens)
     with pytest.raises(RowRejected, match="prompt_too_long: 256 tokens, the most are 255"):
         require_tokens(" ".join(["<id1>"] * 255), most_tokens)
+
+
+@pytest.mark.models
+def test_a_tokenizer_counts_exactly_and_knows_ids(tmp_path: Path) -> None:
+    from tasks.training.models.tiny import draw_tokenizer
+
+    draw_tokenizer().save_pretrained(tmp_path)
+    count = load_counter(str(tmp_path))
+    assert count("a <id1> boy") == count("a boy") + 1
+    assert count("<id5>" * 7) == 7 + count("")
 
 
 def test_a_tokenizer_that_is_not_there_is_told(tmp_path: Path) -> None:
