@@ -35,6 +35,7 @@ from schemas.preparation import FittedClip
 from schemas.provenance import MadeBy
 from schemas.training_samples import SnapshotRow
 from tasks.engine.clip_tables import ClipTables
+from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
@@ -315,7 +316,7 @@ def psnr_db(frames: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> float
 class ClipFootage:
     """A clip of matrix11k: a span of an input video, and the masks of its instances."""
 
-    work: Work
+    inputs: Inputs
     clip: ClipRow
     tracks: Sequence[MaskTrack] = field(default_factory=list)
 
@@ -329,7 +330,7 @@ class ClipFootage:
 
     @cached_property
     def _path(self) -> Path:
-        return self.work.inputs.verified(self.clip.video, self.clip.video_sha256)
+        return self.inputs.verified(self.clip.video, self.clip.video_sha256)
 
     def times_s(self) -> Sequence[Fraction]:
         times = video.frame_times(self._path, self.clip.start.fraction, self.clip.end.fraction)
@@ -371,7 +372,9 @@ def clip_footage(work: Work, tables: ClipTables) -> FootageOf:
         interactions = tables.rows(InteractionRow, clip_id)
         taking_part = {one for it in interactions for one in (it.subject_id, it.object_id)}
         tracks = [row for row in tables.rows(MaskTrackRow, clip_id) if row.instance_id in taking_part]
-        return ClipFootage(work, clip, sorted(tracks, key=lambda track: int(track.instance_id.removeprefix("id"))))
+        return ClipFootage(
+            work.inputs, clip, sorted(tracks, key=lambda track: int(track.instance_id.removeprefix("id")))
+        )
 
     return footage
 

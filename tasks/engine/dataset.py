@@ -21,6 +21,7 @@ from schemas.record import Record
 from schemas.snapshot import FunnelStep
 from schemas.storage import AnyPath
 from schemas.tables import Named
+from tasks.engine.export import Layout
 from tasks.engine.shards import Row
 from tasks.engine.snapshots import Snapshot
 from tasks.engine.work import Work
@@ -59,8 +60,7 @@ class Dataset:
     # A row of a shard, of `outcomes` or of a whole table -> train, test, or None for neither. No file holds two splits
     split_of: Callable[[Any], str | None] | None = None
     verb: Literal["curate", "prepare", "generate"] = "curate"  # the command that makes it, and its flow's first word
-    # (snapshot, folder, most rows) -> what was written
-    export: Callable[[Snapshot, Path, int | None], str] | None = None
+    layouts: Mapping[str, Layout] = field(default_factory=dict)  # of `triptych export`; the first is the default
 
     @property
     def flow(self) -> str:

@@ -252,12 +252,15 @@ class Snapshot:
             if stored:
                 return ClipVideo(stored[0])
         elif clips := self.rows(Clip, [clip_id]):
-            if self.inputs is None:
-                raise SnapshotError(f"{self.id} holds no videos: open it with inputs=, the folder of its manifest")
-            clip = clips[0]
-            path = Inputs(folder=self.inputs, allow_outside=True).verified(clip.video, clip.video_sha256)
-            return ClipVideo(path, clip.start.fraction, clip.end.fraction, (clip.width, clip.height))
+            return self.cut(clips[0])
         raise SnapshotError(f"{self.id} has no video of {clip_id!r}; is it a clip of this snapshot?")
+
+    def cut(self, clip: Clip) -> ClipVideo:
+        """The span of the input video that a clip is. Raises as `video` does."""
+        if self.inputs is None:
+            raise SnapshotError(f"{self.id} holds no videos: open it with inputs=, the folder of its manifest")
+        path = Inputs(folder=self.inputs, allow_outside=True).verified(clip.video, clip.video_sha256)
+        return ClipVideo(path, clip.start.fraction, clip.end.fraction, (clip.width, clip.height))
 
     # --- Where rows lie ----------------------------------------------------------------------
 

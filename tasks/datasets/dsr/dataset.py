@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from schemas.dsr import SHARD_TABLES, WHOLE_TABLES, PairRow
-from tasks.datasets.dsr.export import export_snapshot
+from tasks.datasets.dsr.export import PAIRS, TRACKED
 from tasks.datasets.dsr.report import write_report
 from tasks.datasets.dsr.statistics import headline, statistics
 from tasks.datasets.dsr.story import STORY
 from tasks.datasets.dsr.tables import row_tables
+from tasks.datasets.dsr.trainer_export import SPATIALALIGN
 from tasks.engine.dataset import Dataset
+from tasks.exports.webdataset import webdataset
+from tasks.exports.youtube_vis import youtube_vis
 
 DSR = Dataset(
     name="dsr",
@@ -20,7 +23,12 @@ DSR = Dataset(
     headline=headline,
     story=STORY,
     write_report=write_report,
-    export=export_snapshot,
+    layouts={
+        "pairs": PAIRS,
+        "spatialalign": SPATIALALIGN,
+        "youtube-vis": youtube_vis(TRACKED),
+        "webdataset": webdataset(TRACKED),
+    },
     split_of=lambda row: "train" if isinstance(row, PairRow) else row.split,
     about="Prompts in which an animal changes its place relative to a thing, videos generated for them, how well each\n"
     "video shows the change (DSR-Score), and winner and loser pairs for DPO: curated with Triptych after SpatialAlign\n"

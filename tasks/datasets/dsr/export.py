@@ -17,15 +17,20 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from schemas.dsr import DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow, VideoRow
+from schemas.dsr import ANIMAL, OBJECT, DsrPrompt, DsrSample, PairRow, PromptRow, SampleRow, TrackRow, VideoRow
 from schemas.relation import RELATIONS
 from schemas.storage import write_atomic
-from tasks.engine.snapshots import Snapshot, SnapshotError
+from tasks.engine.export import ExportOptions, Layout
+from tasks.engine.progress import counted
+from tasks.engine.snapshots import ClipVideo, Snapshot, SnapshotError
+from tasks.exports.clips import Tracked, TrackedClip, TrackedInstance
 from tasks.metrics.correctness import reaches, rounded_scores
 
 logger = logging.getLogger(__name__)
@@ -48,12 +53,17 @@ class Preferences:
     pairs: Sequence[PairRow]
 
 
-def export_snapshot(snapshot: Snapshot, folder: Path, max_rows: int | None = None) -> str:
-    """Write everything and say what was written. max_rows: prompts are exported whole, so that it has to be None."""
-    if max_rows is not None:
-        raise SnapshotError("a snapshot of dsr is exported whole: pairs need all samples of their prompts")
+def write_pairs(snapshot: Snapshot, folder: Path, options: ExportOptions) -> str:
+    """Write everything and say what was written."""
+    require_whole(options)
     metadata = export_pairs(snapshot, folder)
     return f"{metadata} lists the training prompts of {snapshot.id}; its pairs: {metadata.parent / 'pairs.jsonl'}"
+
+
+def require_whole(options: ExportOptions) -> None:
+    """Raises SnapshotError if only some clips are asked for."""
+    if options.limit is not None:
+        raise SnapshotError("a snapshot of dsr is exported whole: pairs need all samples of their prompts")
 
 
 def export_pairs(snapshot: Snapshot, folder: Path) -> Path:
@@ -63,10 +73,10 @@ def export_pairs(snapshot: Snapshot, folder: Path) -> Path:
     SchemaError if its tables are of another version.
     """
     preferences = read_preferences(snapshot)
-    _warn(preferences.pairs)
+    warn_of_pairs(preferences.pairs)
     name_of = video_names(preferences.samples)
     train = {sample.clip_id for sample in preferences.samples if sample.split == "train"}
-    for shard in snapshot.manifest.shards:  # a shard's videos at a time
+    for shard in counted(snapshot.manifest.shards, "shards"):  # a shard's videos at a time
         for row in snapshot.rows(VideoRow, [clip_id for clip_id in shard.clip_ids if clip_id in train]):
             write_new(folder / "videos" / name_of[row.clip_id], row.video)
     write_atomic(folder / "pairs.jsonl", pairs_jsonl(preferences.pairs, name_of).encode())
@@ -82,7 +92,8 @@ def read_preferences(snapshot: Snapshot) -> Preferences:
     return Preferences(snapshot.rows(PromptRow), snapshot.rows(SampleRow), snapshot.rows(PairRow))
 
 
-def _warn(pairs: Sequence[PairRow]) -> None:
+def warn_of_pairs(pairs: Sequence[PairRow]) -> None:
+    """Log what the authors' loader would make of them otherwise."""
     if not pairs:
         logger.warning("there is no pair: no training prompt has both a winner and a loser")
         return
@@ -179,3 +190,36 @@ def _csv(columns: Sequence[str], rows: Iterable[dict[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return sink.getvalue()
+
+
+# --- For trainers of other tasks -----------------------------------------------------------------
+
+
+def read_tracked(snapshot: Snapshot, clip_ids: Sequence[str]) -> Iterator[TrackedClip]:
+    """Valid samples with the tracks of the animal and the thing."""
+    videos, tracks = snapshot.rows_by_clip(VideoRow, clip_ids), snapshot.rows_by_clip(TrackRow, clip_ids)
+    for sample in snapshot.rows(SampleRow, clip_ids):
+        (video,) = videos[sample.clip_id]
+        name_of = {"animal": sample.animal, "object": sample.object}
+        moves = {"subject_id": ANIMAL, "verb": sample.verb, "object_id": OBJECT}
+        yield TrackedClip(
+            clip_id=sample.clip_id,
+            caption=sample.text,
+            fps=Fraction(sample.fps).limit_denominator(1001),
+            n_frames=sample.n_frames,
+            width=sample.width,
+            height=sample.height,
+            instances=[TrackedInstance(name_of[t.role], name_of[t.role], t) for t in tracks[sample.clip_id]],
+            interactions=[moves | {"initial": sample.initial, "final": sample.final, "dsr_score": sample.dsr_score}],
+            find_video=partial(ClipVideo, video.video),
+            file=video.video,
+        )
+
+
+def class_names(snapshot: Snapshot) -> set[str]:
+    named = snapshot.scan("samples").select("animal", "object").unique().collect()
+    return {*named["animal"], *named["object"]}
+
+
+TRACKED = Tracked(read_tracked, class_names)
+PAIRS = Layout("the authors' metadata.csv, one row a prompt; pairs.jsonl; videos", write_pairs)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from schemas.kinemask import SHARD_TABLES
-from tasks.datasets.kinemask.export import export_snapshot
+from tasks.datasets.kinemask.export import MANIFEST, TRACKED
 from tasks.datasets.kinemask.report import write_report
 from tasks.datasets.kinemask.statistics import headline, statistics
 from tasks.datasets.kinemask.story import STORY
 from tasks.datasets.kinemask.tables import row_tables
+from tasks.datasets.kinemask.trainer_export import KINEMASK_TRAINER
 from tasks.engine.dataset import Dataset
+from tasks.exports.webdataset import webdataset
+from tasks.exports.youtube_vis import youtube_vis
 
 KINEMASK = Dataset(
     name="kinemask",
@@ -19,7 +22,12 @@ KINEMASK = Dataset(
     headline=headline,
     story=STORY,
     write_report=write_report,
-    export=export_snapshot,
+    layouts={
+        "manifest": MANIFEST,
+        "kinemask": KINEMASK_TRAINER,
+        "youtube-vis": youtube_vis(TRACKED),
+        "webdataset": webdataset(TRACKED),
+    },
     split_of=lambda seed: seed.split,
     about="Rigid bodies that are pushed across textured floors and what they hit: rendered clips with exact masks\n"
     "and velocities of every object in every frame, simulated with Triptych after KineMask (sections 3.2, 3.3, 4.1).",

@@ -14,16 +14,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 from schemas.kinemask import CollisionRow, ObjectRow, SceneClipRow, VideoRow
 from schemas.mask_track import MaskTrack
 from schemas.record import Rational
-from schemas.scene import Body, Collision, Scene
+from schemas.scene import Body, Collision, Scene, Shape
 from schemas.storage import write_atomic
 from schemas.truth import Expectation, TrueInstance, TrueTriplet, Truth
-from tasks.engine.snapshots import Snapshot
+from tasks.engine.export import ExportOptions, Layout
+from tasks.engine.progress import counted
+from tasks.engine.snapshots import ClipVideo, Snapshot
+from tasks.exports.clips import Tracked, TrackedClip, TrackedInstance
 
 COLLIDE, PUSH = "collide with", "push"
 # What a caption may call the same event, by the verb's head.
@@ -47,9 +53,10 @@ class SimulatedClip:
         return any(track.present[max(0, frame - 1) : frame + 1])
 
 
-def export_snapshot(snapshot: Snapshot, folder: Path, max_rows: int | None = None) -> str:
-    """Write the clips, or the first max_rows of them, and say what was written."""
-    manifest = export_clips(read_clips(snapshot, max_rows), folder)
+def write_manifest(snapshot: Snapshot, folder: Path, options: ExportOptions) -> str:
+    """Write the clips and say what was written."""
+    total = min(snapshot.manifest.n_accepted, options.limit or snapshot.manifest.n_accepted)
+    manifest = export_clips(counted(read_clips(snapshot, options.limit), "clips", total), folder)
     return f"{manifest} lists the clips of {snapshot.id}"
 
 
@@ -63,7 +70,8 @@ def export_clips(clips: Iterable[SimulatedClip], folder: Path) -> Path:
         truth = truth_of(clip, line)
         write_atomic(folder / truth.video, clip.video)
         write_atomic(folder / "truth" / f"{clip.clip_id}.json", truth.to_json())
-        lines.append(json.dumps({"video": truth.video, "caption": clip.caption, "id": clip.clip_id}) + "\n")
+        line_of = {"video": truth.video, "caption": clip.caption, "id": clip.clip_id, "split": clip.scene.split}
+        lines.append(json.dumps(line_of) + "\n")
         names.add(clip.clip_id)
     manifest = folder / "manifest.jsonl"
     write_atomic(manifest, "".join(lines).encode())
@@ -165,3 +173,39 @@ def _expectations(triplets: Sequence[TrueTriplet]) -> list[Expectation]:
         return [Expectation(shot=0, status="rejected", stage="extract_triplets", reason="no_interaction")]
     required = any(not triplet.optional for triplet in triplets)
     return [Expectation(shot=0, status="accepted")] if required else []
+
+
+# --- For trainers ----------------------------------------------------------------------------
+
+
+def read_tracked(snapshot: Snapshot, clip_ids: Sequence[str]) -> Iterator[TrackedClip]:
+    """Clips with their objects' visible pixels; an interaction is a collision, in order of time."""
+    for clip in _read_clips(snapshot, clip_ids):
+        yield TrackedClip(
+            clip_id=clip.clip_id,
+            caption=clip.caption,
+            fps=Fraction(clip.scene.fps),
+            n_frames=clip.scene.n_frames,
+            width=clip.scene.camera.width,
+            height=clip.scene.camera.height,
+            instances=[
+                TrackedInstance(body.shape, body.noun, track)
+                for body, track in zip(clip.scene.bodies, clip.tracks, strict=True)
+            ],
+            interactions=[
+                {
+                    "subject_id": c.first_id,
+                    "verb": COLLIDE,
+                    "object_id": c.second_id,
+                    "frame": c.frame,
+                    "time_s": c.time_s,
+                }
+                for c in clip.collisions
+            ],
+            find_video=partial(ClipVideo, clip.video),
+            file=clip.video,
+        )
+
+
+TRACKED = Tracked(read_tracked, lambda _: set(get_args(Shape)))
+MANIFEST = Layout("videos, a manifest and their truth, for curate-matrix11k", write_manifest)

@@ -20,7 +20,7 @@ from schemas.generated_videos import (
 from schemas.record import Record
 from tasks.datasets.story import maker_lines, one_line
 from tasks.datasets.videos.report import write_report
-from tasks.datasets.videos.video_folder import export_snapshot
+from tasks.datasets.videos.video_folder import PLAIN
 from tasks.engine.dataset import Dataset, Story, outcome_of, ranked, read_columns
 from tasks.engine.shards import Row
 from tasks.engine.snapshots import Snapshot
@@ -85,7 +85,7 @@ VIDEOS = Dataset(
     headline=headline,
     story=Story(find, tell, name_of),
     write_report=write_report,
-    export=export_snapshot,
+    layouts={"folder": PLAIN},
     row_unit="videos",
     about="Videos that a model made from prompts, pictures, masks and arrows, with the weights of a training run.",
     reading="`clips` and `videos` join on `clip_id`; `outcomes` has one row for every input.",

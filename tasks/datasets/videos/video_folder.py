@@ -12,15 +12,18 @@ from pathlib import Path
 
 from schemas.generated_videos import GeneratedBytesRow, GeneratedVideoRow
 from schemas.storage import AnyPath, write_atomic
+from tasks.engine.export import ExportOptions, Layout
 from tasks.engine.snapshots import Snapshot
 
 FOLDER, LISTING = "videos", "videos.jsonl"
 
 
-def export_snapshot(snapshot: Snapshot, folder: Path, max_rows: int | None = None) -> str:
-    """Write the videos, or the first max_rows of them, and say what was written."""
-    listing = write_folder(snapshot, folder, max_rows)
+def _export(snapshot: Snapshot, folder: Path, options: ExportOptions) -> str:
+    listing = write_folder(snapshot, folder, options.limit)
     return f"{listing} lists the videos of {snapshot.id}"
+
+
+PLAIN = Layout("the videos as files, and videos.jsonl, which names them: as `triptych generate` leaves them", _export)
 
 
 def write_folder(snapshot: Snapshot, folder: AnyPath, max_rows: int | None = None) -> AnyPath:

@@ -1,0 +1,1 @@
+"""Layouts that any dataset with tracks can be exported in."""

@@ -1,0 +1,1 @@
+"""Tests of the layouts that a snapshot is exported in."""
