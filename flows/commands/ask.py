@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -126,6 +127,8 @@ def run_lines(asked: argparse.Namespace) -> Iterator[str]:
         case [run]:
             yield from tell(run)
             if asked.verify:
+                if not isinstance(run.folder, Path):
+                    raise RunError(f"{run.folder} lies in a store; copy it to a disk to verify it")
                 faults = verify(run.folder)
                 yield from (f"  verified   {line}" for line in faults or ["every file is as it was published"])
         case [one, other]:

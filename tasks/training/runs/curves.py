@@ -27,6 +27,7 @@ WIDTH, HEIGHT = 420, 220
 MOST_POINTS = 400  # of a line: about one a pixel
 SMOOTHED_SHARE = 0.05  # of all values: the width of the running mean
 SPIKE = 3.0  # what lies so many times the usual range above it is cut off, so that the rest can be seen
+EXACT = ("learning_rate",)  # has no noise: its mean would only blur it
 FIRST = ("loss", "learning_rate", "gradient_norm", "samples_per_s")
 
 # Also in files of their own, where the page's colours are not known.
@@ -77,15 +78,13 @@ def metric_curve(name: str, metrics: pl.DataFrame, phases: Mapping[int, str]) ->
     last_step = float(metrics["step"][-1])
     plot = _plot((float(metrics["step"][0]), last_step), (low, high))
     raw = np.stack([*_thinned(steps, np.clip(values, low, high))], axis=1)
-    smooth = np.stack([*_sampled(steps, np.clip(running_mean(values), low, high))], axis=1)
+    mean = values if name in EXACT else running_mean(values)
+    smooth = np.stack([*_sampled(steps, np.clip(mean, low, high))], axis=1)
     drawing = plot.svg(
         f"{name} over steps",
         *_axes(plot),
         *(plot.upright(step, "phase") for step in phases),
-        *(
-            tag("text", phase, class_="phase-name", x=plot.x_of(step) + 4, y=plot.top + 10)
-            for step, phase in phases.items()
-        ),
+        *(tag("text", phase, class_="phase-name", x=plot.x_of(step), y=plot.top - 7) for step, phase in phases.items()),
         plot.line(raw, "raw"),
         plot.line(smooth, "smooth"),
     )
@@ -172,20 +171,28 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 
 
 def _plot(x: tuple[float, float], y: tuple[float, float]) -> Plot:
-    return Plot(WIDTH, HEIGHT, (x[0], max(x[1], x[0] + 1)), y, left=52, right=12, top=10, bottom=24)
+    return Plot(WIDTH, HEIGHT, (x[0], max(x[1], x[0] + 1)), y, left=52, right=12, top=20, bottom=24)
 
 
 def _axes(plot: Plot) -> list[Markup]:
     ticks = {value: f"{value:,.0f}" for value in nice(*plot.x, 5) if value == int(value)}
-    labels = {value: f"{value:.4g}" for value in nice(*plot.y, 4)}
+    labels = {value: _label(value) for value in nice(*plot.y, 4)}
     return [plot.grid(labels), plot.rule(), plot.ticks(ticks)]
+
+
+def _label(value: float) -> str:
+    """Short enough for the margin: 0.15, 8e-5."""
+    if value and abs(value) < 0.01:
+        digits, power = f"{value:e}".split("e")
+        return f"{float(digits):.3g}e{int(power)}"
+    return f"{value:,.4g}"
 
 
 def nice(low: float, high: float, about: int) -> list[float]:
     """Round values within a range: nice(0, 1, 4) -> [0, 0.2, 0.4, 0.6, 0.8, 1]."""
     rough = (high - low) / about
     unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.75)
+    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.7)
     return [
         round(i * step, 12 - math.floor(math.log10(step)))
         for i in range(math.ceil(low / step), math.floor(high / step + 1e-9) + 1)

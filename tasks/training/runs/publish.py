@@ -33,7 +33,7 @@ from schemas.training_run import (
 )
 from tasks.media.video import survey
 from tasks.training.runs.page import write_page, write_runs_page
-from tasks.training.runs.reading import Run, RunError, is_within, lineage_of
+from tasks.training.runs.reading import Run, RunError, is_within, lineage_of, seconds_at_work
 
 VIDEOS = (".mp4", ".webm", ".mov")
 
@@ -53,7 +53,7 @@ def publish_run(folder: Path) -> RunManifest:
         request=run.request,
         lineage=lineage,
         n_steps=last["step"],
-        seconds=last.get("seconds") or 0.0,
+        seconds=seconds_at_work(metrics) or 0.0,
         environment=environment,
         final_metrics=json.dumps(last),
         files=[],
@@ -117,10 +117,10 @@ def _file_of(folder: Path, name: PurePosixPath) -> RunFile:
 
 
 def _metrics_faults(run: Run, metrics: pl.DataFrame) -> Iterator[str]:
-    last = metrics["step"].max() if len(metrics) else 0
+    last = int(metrics["step"][-1]) if len(metrics) else 0
     if not len(metrics) or (run.n_steps is not None and last != run.n_steps):
         yield f"{METRICS} ends at step {last} of {run.n_steps or '?'}"
-    elif (missing := int(metrics["step"][-1]) - len(metrics)) or metrics["step"][0] != 1:
+    elif (missing := last - len(metrics)) or metrics["step"][0] != 1:
         yield f"{METRICS} lacks {missing} of its steps"
 
 

@@ -262,6 +262,11 @@ def measured_by_step(validations: Sequence[Validation]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def seconds_at_work(metrics: pl.DataFrame) -> float | None:
+    """Over all starts of a run; None before its first step."""
+    return float(metrics["seconds"][-1] or 0) if len(metrics) and "seconds" in metrics.columns else None
+
+
 def final_numbers(metrics: pl.DataFrame, validations: Sequence[Validation]) -> dict[str, float]:
     """What a run ended with: the last line's metrics, and the means of the last validation's numbers."""
     last = metrics.tail(1).to_dicts()

@@ -14,15 +14,19 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import polars as pl
+
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath, parse_path
 from schemas.training_run import WEIGHTS
 from tasks.datasets.story import one_line
 from tasks.engine.snapshots import SnapshotError
+from tasks.pages.views import evenly_spaced
 from tasks.training.runs.curves import number
-from tasks.training.runs.page import choice_of
+from tasks.training.runs.page import choice_of, hours_of
 from tasks.training.runs.reading import Choice, Run, RunError, final_numbers, measured_by_step, runs_in
 
+MOST_STEPS = 6  # whose validation is told
 SHOWN = ("loss", "validation ")  # of the final numbers, in a line of many runs
 
 
@@ -44,8 +48,8 @@ def tell(run: Run) -> Iterator[str]:
     """What a run was made from, where it stands, what to do next."""
     metrics, validations = run.metrics(), run.validations()
     state, choice, request = run.state(metrics), choice_of(run), run.request
-    seconds = metrics["seconds"].max() if "seconds" in metrics.columns else None
-    yield f"{run.id}: {state}" + ("" if seconds is None else f", {seconds / 3600:.3g} h")  # type: ignore[operator]
+    hours = hours_of(metrics)
+    yield f"{run.id}: {state}" + ("" if hours is None else f", {hours:.3g} h")
     yield f"  variant    {choice}" if choice.variant else "  variant    unknown: this version does not know the recipe"
     for name, (value, default) in choice.defaults.items():
         yield f"  setting    {one_line(name)} {_value(value)} (default {_value(default)})"
@@ -64,8 +68,9 @@ def tell(run: Run) -> Iterator[str]:
         yield f"  last       {one_line(name)} {number(value)}"
     measured = measured_by_step(validations)
     for (name,), rows in measured.group_by("name", maintain_order=True):
-        by_step = {step: of_step["value"].mean() for (step,), of_step in rows.group_by("step", maintain_order=True)}
-        told = ", ".join(f"{value:.4g} at step {step:,}" for step, value in sorted(by_step.items()))  # type: ignore
+        by_step = list(rows.group_by("step").agg(pl.col("value").mean()).sort("step").iter_rows())
+        shown = [*evenly_spaced(by_step[:-1], MOST_STEPS - 1), by_step[-1]]
+        told = ", ".join(f"{number(value)} at step {step:,}" for step, value in shown)
         yield f"  validated  {one_line(str(name))}: {told}"
     yield from _next(run, choice)
 

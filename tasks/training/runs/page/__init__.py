@@ -30,7 +30,16 @@ from tasks.engine.snapshots import SnapshotError
 from tasks.pages.page import RELOAD_S, environment
 from tasks.pages.views import evenly_spaced
 from tasks.training.runs.curves import STYLE, Curve, as_file, curves_of, number, span_of, spark
-from tasks.training.runs.reading import Choice, Run, RunError, State, final_numbers, is_within, runs_in
+from tasks.training.runs.reading import (
+    Choice,
+    Run,
+    RunError,
+    State,
+    final_numbers,
+    is_within,
+    runs_in,
+    seconds_at_work,
+)
 
 PAGE = "index.html"
 CURVES = "curves"
@@ -65,11 +74,12 @@ def write_page(folder: Path, manifest: RunManifest | None = None) -> Path:
     run = Run.open(folder)
     metrics, validations = run.metrics(), run.validations()
     curves = curves_of(metrics, validations)
+    for stale in set((folder / CURVES).glob("*.svg")) - {folder / CURVES / file_of(curve) for curve in curves}:
+        stale.unlink()
     for curve in curves:
         write_atomic(folder / CURVES / file_of(curve), as_file(curve.svg))
     state = run.state(metrics) if manifest is None else State("published", manifest.n_steps, run.n_steps)
     finals = final_numbers(metrics, validations)
-    seconds = metrics["seconds"].max() if "seconds" in metrics.columns else None
     shown = progress_of(validations)
     html = (
         _templates()
@@ -82,7 +92,7 @@ def write_page(folder: Path, manifest: RunManifest | None = None) -> Path:
             reload_s=RELOAD_S,
             choice=choice_of(run),
             finals=finals,
-            hours=None if seconds is None else seconds / 3600,  # type: ignore[operator]
+            hours=hours_of(metrics),
             curves=curves,
             file_of=file_of,
             samples=shown,
@@ -101,6 +111,11 @@ def write_page(folder: Path, manifest: RunManifest | None = None) -> Path:
 def file_of(curve: Curve) -> str:
     """ "AAS (mean)" -> "AAS__mean_.svg": a metric's name is a recipe's, and no path."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in curve.name) + ".svg"
+
+
+def hours_of(metrics: pl.DataFrame) -> float | None:
+    seconds = seconds_at_work(metrics)
+    return None if seconds is None else seconds / 3600
 
 
 def choice_of(run: Run) -> Choice:
@@ -219,9 +234,9 @@ def _line(run: Run) -> Line:
         validations = run.validations()
     except RunError:
         validations = []
-    seconds = metrics["seconds"].max() if "seconds" in metrics.columns else None
-    hours = None if seconds is None else seconds / 3600  # type: ignore[operator]
-    return Line(run, run.state(metrics), choice_of(run), final_numbers(metrics, validations), hours, metrics)
+    return Line(
+        run, run.state(metrics), choice_of(run), final_numbers(metrics, validations), hours_of(metrics), metrics
+    )
 
 
 def _table(recipe: str, lines: Sequence[Line]) -> Table:
