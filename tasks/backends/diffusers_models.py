@@ -22,14 +22,11 @@ INDEX = "model_index.json"
 HUB_TIMEOUT_S = 10
 
 
-def load_parts(
-    checkpoint: Checkpoint, dtypes: Mapping[str, torch.dtype], parts: Collection[str] | None = None, **given: Any
-) -> Any:
+def load_parts(checkpoint: Checkpoint, dtypes: Mapping[str, torch.dtype], parts: Collection[str] | None = None) -> Any:
     """A diffusers pipeline of the class that its index names.
 
     dtypes: of its networks by name, and "default"
     parts:  which are loaded, None for all; the others are None, as are parts that the pipeline does not have
-    given:  parts that are there already
     Raises ServiceDown, with what to do, if they cannot be loaded or a weight is missing.
     """
     from diffusers import DiffusionPipeline
@@ -39,7 +36,7 @@ def load_parts(
         absent = {} if parts is None else dict.fromkeys(set(_parts(folder)) - set(parts))
         # Safetensors only: other formats are pickles, which execute code.
         pipeline = DiffusionPipeline.from_pretrained(
-            folder, torch_dtype=dict(dtypes), local_files_only=True, use_safetensors=True, **absent | given
+            folder, torch_dtype=dict(dtypes), local_files_only=True, use_safetensors=True, **absent
         )
         _check_whole(pipeline, folder, checkpoint)
     return pipeline

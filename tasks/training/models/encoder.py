@@ -186,14 +186,14 @@ class PipelineEncoder(ABC):
         dtypes = {
             "default": getattr(torch, self._config.precision), "vae": getattr(torch, self._config.vae_precision)
         }  # fmt: skip
-        parts = ("vae", "text_encoder", "tokenizer")
         with loading(self._checkpoint), quiet_diffusers():
             # The fast one, whatever the index names: only it tells which characters a token is.
-            folder = pipeline_folder(self._checkpoint, parts) / "tokenizer"
+            folder = pipeline_folder(self._checkpoint, ("vae", "text_encoder", "tokenizer")) / "tokenizer"
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
             if not tokenizer.is_fast:
                 raise ValueError("the tokenizer has no fast form")
-        pipeline = load_parts(self._checkpoint, dtypes, parts, tokenizer=tokenizer)
+        pipeline = load_parts(self._checkpoint, dtypes, ("vae", "text_encoder"))
+        pipeline.register_modules(tokenizer=tokenizer)
         with loading(self._checkpoint):
             if type(pipeline).__name__ not in self.pipelines:
                 raise ValueError(f"it is a {type(pipeline).__name__}, no {self._config.family} (encoder.family)")
@@ -219,11 +219,14 @@ def original_places(original: str, cleaned: str) -> list[tuple[int, int]]:
         return [(i, i + 1) for i in range(len(original))]
     places: list[tuple[int, int]] = []
     for kind, start, end, first, last in SequenceMatcher(None, original, cleaned, autojunk=False).get_opcodes():
+        shown = original[start:end]
+        if kind != "equal" and shown.strip():
+            start, end = start + len(shown) - len(shown.lstrip()), start + len(shown.rstrip())
         if kind == "equal":
             places += [(i, i + 1) for i in range(start, end)]
         elif kind == "delete":
-            if places and (dropped := original[start:end].rstrip()):
-                places[-1] = places[-1][0], start + len(dropped)
+            if places and shown.strip():
+                places[-1] = places[-1][0], end
         else:
             places += [(start, end)] * (last - first)
     return places

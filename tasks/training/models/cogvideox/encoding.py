@@ -25,8 +25,8 @@ class CogVideoXEncoder(PipelineEncoder):
     pixels_per_token = 16
 
     def scale(self, latents: torch.Tensor, vae: Any) -> torch.Tensor:
-        return vae.config.scaling_factor * latents[0].transpose(0, 1)  # type: ignore[no-any-return]
+        return vae.config.scaling_factor * latents[0].transpose(0, 1)
 
     def scale_image(self, latents: torch.Tensor, vae: Any) -> torch.Tensor:
         factor = vae.config.scaling_factor
-        return (1 / factor if vae.config.invert_scale_latents else factor) * latents[0].transpose(0, 1)  # type: ignore[no-any-return]
+        return (1 / factor if vae.config.invert_scale_latents else factor) * latents[0].transpose(0, 1)
