@@ -8,10 +8,11 @@ PIP := -m pip --quiet --disable-pip-version-check
 DEMO ?= demo
 DEMO_KINEMASK ?= demo-kinemask
 DEMO_DSR ?= demo-dsr
+DEMO_TRAIN ?= demo-training
 BLENDER_LIBRARIES := libgl1 libice6 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1
 BLENDER_PYTHON := $(abspath $(BLENDER_VENV))/bin/python
 
-.PHONY: demo demo-kinemask demo-dsr test models test-models blender test-blender test-all check docs bench bench-render clean
+.PHONY: demo demo-kinemask demo-dsr demo-train test models test-models blender test-blender test-all check docs bench bench-render clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
@@ -22,6 +23,9 @@ demo-kinemask: $(VENV)/.kinemask $(BLENDER_VENV)/.blender  ## simulate and rende
 
 demo-dsr: $(VENV)/.run  ## prompts, drawn samples, scores, preference pairs
 	$(BIN)/triptych demo dsr --folder $(DEMO_DSR)
+
+demo-train: $(MODELS_VENV)/.models  ## the first demo's clips, and a tiny random model that learns from them
+	$(MODELS_VENV)/bin/triptych demo training --folder $(DEMO_TRAIN)
 
 test: $(VENV)/.dev  ## the fast tests, a file to a core at a time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -62,7 +66,7 @@ bench-render: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## Blender's: about ten min
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m benchmarks.bench_render
 
 clean:
-	rm -rf $(VENV) $(MODELS_VENV) $(BLENDER_VENV) $(DEMO) $(DEMO_KINEMASK) $(DEMO_DSR)
+	rm -rf $(VENV) $(MODELS_VENV) $(BLENDER_VENV) $(DEMO) $(DEMO_KINEMASK) $(DEMO_DSR) $(DEMO_TRAIN)
 
 %/bin/python:
 	$(PYTHON) -m venv $*

@@ -4,6 +4,8 @@ triptych demo                                     captioned videos, drawn, with 
 triptych demo kinemask --render.renderer raster   simulated clips (extra `kinemask`); without that option Blender
                                                   renders them (`make demo-kinemask` installs both)
 triptych demo dsr --folder demo-dsr               prompts, drawn samples, preference pairs
+triptych demo training                            the first one's clips, and a tiny model that learns from them (extra
+                                                  `models`; `make demo-train` installs it)
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from importlib import import_module
 from pathlib import Path
 
 from flows.registry import load_flow, names
@@ -18,16 +21,20 @@ from flows.registry import load_flow, names
 
 def main(arguments: list[str] | None = None) -> None:
     datasets = names("curate")
+    others: dict[str, str] = {"training": "flows.commands.demo_training"}
     parser = argparse.ArgumentParser(
         prog="triptych demo",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Other options are those of `triptych curate DATASET`.",
     )
-    parser.add_argument("dataset", nargs="?", choices=datasets, default=datasets[0])
+    parser.add_argument("dataset", nargs="?", choices=[*datasets, *others], default=datasets[0])
     parser.add_argument("--folder", type=Path, help="where everything is put (default: demo, or demo-DATASET)")
     asked, options = parser.parse_known_args(arguments)
     folder: Path = asked.folder or Path("demo" if asked.dataset == datasets[0] else f"demo-{asked.dataset}")
+    if asked.dataset in others:
+        import_module(others[asked.dataset]).main(folder, options)
+        return
     from flows.engine.command import (  # not for --help: it imports Prefect, which takes seconds
         errors_in_one_line,
         look_before,
