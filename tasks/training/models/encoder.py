@@ -6,8 +6,10 @@
     cogvideox/encoding.py    CogVideoX 1.0      wan/encoding.py    Wan2.1 and Wan2.2
 
 Only the autoencoder, the text encoder and its tokenizer are fetched and loaded. Texts are embedded by the pipeline's
-own method, so they are what the pipeline makes of them. The autoencoders take videos in chunks of frames and carry over
-what the next one needs, as diffusers does by default: at 480x720, memory is that of nine frames, and nothing changes.
+own method, so they are what the pipeline makes of them. The autoencoders take a video in chunks of frames and carry
+over what the next one needs, as diffusers does by default: memory hardly grows with the length, and the latents are the
+stock ones. Tiling (`tiling`) bounds it by the size too, and gives other latents. CogVideoX's tokenizer needs
+sentencepiece.
 """
 
 from __future__ import annotations
