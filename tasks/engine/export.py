@@ -11,7 +11,7 @@
             with export.lists(["train/instances.json"]) as aside:
                 ...                                            # what names the others comes last
 
-A killed export is run again: it keeps the units that it had finished, and ends in the same bytes. `.triptych-export/`
+A killed export is run again: it keeps the units that it had finished, and ends in the same bytes. `.triptych/`
 in the folder notes which files are the export's, so that nobody else's is ever overwritten or removed.
 """
 
@@ -39,7 +39,7 @@ from schemas.record import content_hash
 from schemas.storage import write_atomic
 from tasks.engine.snapshots import Snapshot, SnapshotError
 
-STATE = ".triptych-export"
+STATE = ".triptych"
 SKIPPED = "skipped.csv"
 _LISTS = ""  # the unit of the files that name all others
 
@@ -305,7 +305,7 @@ class ExportFolder:
         """The same units, the same bytes."""
         begun = [{"begin": name, "paths": unit.paths} for name, unit in sorted(self._units.items()) if unit.key is None]
         done = [self._done_line(name) for name, unit in sorted(self._units.items()) if unit.key is not None]
-        write_atomic(self._journal, b"".join(map(_line, [{"layout": self._layout}, *begun, *done])))
+        write_atomic(self._journal, b"".join(_line(line) for line in [{"layout": self._layout}, *begun, *done]))
 
     def _done_line(self, name: str) -> dict[str, Any]:
         unit = self._units[name]

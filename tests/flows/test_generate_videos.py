@@ -15,7 +15,8 @@ from flows.generate_videos import FLOW, GenerateVideos, generate_videos
 from schemas.training_run import MANIFEST, WEIGHTS, RunFile, RunManifest, RunRequest
 from tasks.engine.snapshots import Snapshot
 from tasks.media.video import decode_bytes
-from tests.support.tiny_wan import N_FRAMES, SIDE, save_lora, save_wan
+from tasks.training.models.tiny import save_tiny_wan
+from tests.support.tiny_wan import N_FRAMES, SIDE, save_lora
 
 
 def publish_run(folder: Path, recipe: str, base: Path, **config: object) -> Path:
@@ -58,7 +59,7 @@ def dsr_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     save_lora(folder / WEIGHTS)
     size = {"n_frames": N_FRAMES, "width": SIDE, "height": SIDE}
-    return publish_run(folder, "dsr", save_wan(folder / "wan"), **size)
+    return publish_run(folder, "dsr", save_tiny_wan(folder / "wan"), **size)
 
 
 def config(run: Path, root: Path, **settings: object) -> GenerateVideos:

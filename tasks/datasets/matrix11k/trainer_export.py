@@ -95,12 +95,12 @@ def require_tokens(prompt: str, count: CountTokens) -> None:
 def most_tokens(prompt: str) -> int:
     """How many tokens a prompt has at most, its end included, by a rule that asks no tokenizer.
 
-    One a `<idN>`, one for each three letters of a word begun, one for each other character, by its bytes in UTF-8;
-    spaces belong to the words behind them. It is an estimate on the safe side for English, not a bound for any text.
+    Two a `<idN>`, one of them for a space beside it; one for each three letters of a word begun; one for each byte of
+    any other character in UTF-8. It is an estimate on the safe side for English, not a bound for any text.
     """
     pieces = (piece for piece in _PIECES.findall(prompt) if not piece.isspace())
     return 1 + sum(
-        1
+        2
         if piece.startswith("<id")
         else -(-len(piece) // LETTERS_PER_TOKEN)
         if piece.isascii()
