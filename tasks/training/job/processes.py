@@ -7,8 +7,7 @@ processes.average_gradients(parameters)
 
 Gradients are averaged here, once an update, and not by DistributedDataParallel: that sorts its buckets anew after the
 first update of every start, and the order in which more than two processes add up then differs after a resume: with
-three gloo processes, resumed weights were others. Here they are the same. It also waits for a whole wrapped forward
-pass, and MATRIX's loss reaches parameters by attention maps as well.
+three gloo processes, resumed weights were others. Here they are the same.
 """
 
 from __future__ import annotations
