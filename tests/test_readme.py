@@ -161,7 +161,7 @@ def check_triptych(command: str, options: list[str], whole: bool) -> None:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
                 flow, deployment = module.find(asked[0].deployment)
                 assert f"{flow.flow_name}/{deployment}" in DEPLOYMENTS
-                flow.parse([*required(flow.name, asked[1]), *asked[1]])
+                flow.parse([*required(flow.flow_name.removeprefix("curate-"), asked[1]), *asked[1]])
         case "demo", _:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
                 flow = load_flow(asked[0].dataset)
