@@ -40,7 +40,7 @@ WRITTEN = [page for page in PAGES if page.parent.name != "reference"]  # by hand
 TEXTS = {page: page.read_text() for page in PAGES}
 
 PROGRAMS = ("triptych", "python -m", "make", "prefect", "docker compose", "pip install")
-OTHER_PROGRAMS = ("cp", "source", "vllm")
+OTHER_PROGRAMS = ("cp", "sbatch", "source", "torchrun", "vllm")
 PLACES = r"(?<![\w/.-])(?:flows|tasks|schemas|tests|docker|docs|benchmarks)/[\w./-]*"
 UNTRACKED = ("docker/.env", "docker/certificate/")  # what a user makes
 REGISTRIES = r"pypi|pythonhosted|huggingface\.co|ghcr\.io|quay\.io|docker\.io|download\.pytorch"
