@@ -26,7 +26,7 @@ from flows.commands.cli import COMMANDS
 from flows.commands.deploy import full_name
 from flows.engine.command import _options_of
 from flows.engine.tags import PARENT_TAG
-from flows.registry import FLOWS, load_flow
+from flows.registry import FLOWS, TRAININGS, load_flow, load_training
 from tasks.engine.snapshots import Snapshot
 from tests.unchanged.make_roots import ARCHIVE
 
@@ -155,10 +155,12 @@ def check_triptych(command: str, options: list[str], whole: bool) -> None:
             pass
         case "curate", [name, *rest]:
             check_curate(name, rest, whole)
+        case "train", [recipe, *rest] if recipe in TRAININGS:
+            check_train(recipe, rest, whole)
         case "run", _:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
                 flow, deployment = module.find(asked[0].deployment)
-                assert f"{flow.config.product.flow}/{deployment}" in DEPLOYMENTS
+                assert f"{flow.flow_name}/{deployment}" in DEPLOYMENTS
                 flow.parse([*required(flow.name, asked[1]), *asked[1]])
         case "demo", _:
             if asked := parsed_by(module.main, options, "parse_known_args", whole):
@@ -175,9 +177,17 @@ def check_curate(name: str, options: list[str], whole: bool) -> None:
     load_flow(name).parse(given)
 
 
+def check_train(recipe: str, options: list[str], whole: bool) -> None:
+    given = [option for option in options if option not in ("--help", "--help-all", "--dry-run")]
+    if not whole or "--help" in options or "--help-all" in options:
+        given = [*required(f"train-{recipe}", given), *given]
+    load_training(recipe).parse(given)
+
+
 def required(name: str, given: list[str]) -> list[str]:
     """The options that a mentioned command leaves out."""
-    return ["--manifest", "m.jsonl"] if name == "matrix11k" and "--manifest" not in given else []
+    option = "--samples" if name.startswith("train-") else "--manifest" if name == "matrix11k" else ""
+    return [option, "m.jsonl"] if option and option not in given else []
 
 
 class Parsed(Exception):
@@ -222,7 +232,7 @@ def check_prefect(words: list[str]) -> None:
             assert bound.arguments["name"] in DEPLOYMENTS
         case ["work-pool", "create", *_]:
             assert bound.arguments["name"] in pools
-            assert bound.arguments["type"] in ("process", "resident")
+            assert bound.arguments["type"] in ("process", "resident", "kubernetes")
         case ["worker", "start", *_]:
             assert bound.arguments["work_pool_name"] in pools
 
@@ -241,7 +251,8 @@ def check_compose(words: list[str], whole: bool) -> None:
 
 @cache
 def options_of_flows() -> dict[str, set[str]]:
-    return {name: {*_options_of(load_flow(name).config)} for name in FLOWS}
+    of_trainings = {f"train-{recipe}": {*_options_of(load_training(recipe).config)} for recipe in TRAININGS}
+    return {name: {*_options_of(load_flow(name).config)} for name in FLOWS} | of_trainings
 
 
 @cache
@@ -274,7 +285,9 @@ def test_every_mentioned_option_is_real(page: Path) -> None:
 def takes(flow: str, words: list[str]) -> bool:
     """Does a flow take these values?"""
     try:
-        load_flow(flow).parse([*required(flow, words), *words])
+        of_training = flow.removeprefix("train-")
+        command = load_training(of_training) if of_training != flow else load_flow(flow)
+        command.parse([*required(flow, words), *words])
     except (ValueError, SystemExit):
         return False
     return True
@@ -291,7 +304,7 @@ def test_every_variable_is_read_somewhere(page: Path) -> None:
 
 def test_every_deployment_and_pool_is_there_and_named() -> None:
     text = "".join(TEXTS.values())
-    named = set(re.findall(r"curate-[a-z0-9-]+/\w+", text))
+    named = set(re.findall(r"(?:curate|train)-[a-z0-9-]+/\w+", text))
     parents = {name for name in DEPLOYMENTS if "-shard/" not in name}
     assert parents <= named <= DEPLOYMENTS
     pools = {deployment["work_pool"]["name"] for deployment in PROJECT["deployments"]}

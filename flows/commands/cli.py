@@ -23,6 +23,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "curate": Command("flows.commands.curate", "videos, prompts or seeds -> a published dataset"),
     "prepare": Command("flows.commands.prepare", "a published dataset -> samples that a model is trained on"),
+    "train": Command("flows.commands.train", "such samples -> a trained model, on one GPU or several"),
     "deploy": Command("flows.commands.deploy", "the flows and their work pools -> a Prefect server"),
     "run": Command("flows.commands.run", "start a deployed flow on its workers, and watch it"),
     "ask": Command("flows.commands.ask", "what happened to a clip, what failed and how to rerun it; training runs"),

@@ -3,7 +3,8 @@
     triptych deploy
 
 It makes the pools that are missing, does what `prefect deploy --all` does, and asks nothing. TRIPTYCH_MANIFEST and
-the roots (TRIPTYCH_ROOT, TRIPTYCH_KINEMASK_ROOT, TRIPTYCH_DSR_ROOT) become the deployments' parameters, and
+the roots (TRIPTYCH_ROOT, TRIPTYCH_KINEMASK_ROOT, TRIPTYCH_DSR_ROOT; of trainings TRIPTYCH_MATRIX_SAMPLES,
+TRIPTYCH_KINEMASK_SAMPLES, TRIPTYCH_DSR_SAMPLES and TRIPTYCH_RUNS) become the deployments' parameters, and
 TRIPTYCH_TIMEZONE the time zone of the nightly run. Run it again after any of them has changed.
 """
 
@@ -93,7 +94,10 @@ def make_pools(client: SyncPrefectClient, types: Mapping[str, str], deployments:
             client.create_work_pool(WorkPoolCreate(name=name, type=types[name], base_job_template=template))
             yield f"work pool {name} ({types[name]}): made"
         elif there[name] != types.get(name, there[name]):
-            yield f"work pool {name} is of type {there[name]}, not {types[name]}: delete it, then deploy again"
+            yield (
+                f"work pool {name} is of type {there[name]}, not {types[name]}: unless that is meant, delete it and "
+                "deploy again"
+            )
         else:
             yield f"work pool {name} ({there[name]}): is there"
 

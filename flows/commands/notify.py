@@ -35,7 +35,7 @@ from pydantic import SecretStr
 
 from flows.engine.command import errors_in_one_line
 from flows.engine.prefect_api import prefect_server
-from flows.registry import FLOWS
+from flows.registry import FLOWS, TRAININGS
 
 BLOCK = "triptych-notify"
 FAILED, NOT_STARTED = "triptych: a run failed", "triptych: a run did not start"
@@ -129,7 +129,7 @@ def block_of(address: str) -> Webhook | SlackWebhook:
 
 def automations(block: Webhook | SlackWebhook, block_id: UUID, late_after_s: float) -> list[AutomationCore]:
     """What the server is to do."""
-    flows = [module.rpartition(".")[2].replace("_", "-") for module in FLOWS.values()]
+    flows = [module.rpartition(".")[2].replace("_", "-") for module in (*FLOWS.values(), *TRAININGS.values())]
     each: dict[str, Any] = {
         "match": {"prefect.resource.id": f"{EVENT}*"},
         "match_related": {"prefect.resource.role": "flow", "prefect.resource.name": flows},

@@ -38,15 +38,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.urls import url_for
 
-from flows.engine.command import NO_PAGE, NOT_LATEST, CurationFlow, errors_in_one_line
-from flows.engine.config import CurationConfig
+from flows.engine.command import NO_PAGE, NOT_LATEST, FlowCommand, errors_in_one_line
 from flows.engine.dispatch import UNFINISHED
 from flows.engine.pipeline import ReportFailed
 from flows.engine.prefect_api import is_outage, prefect_server
 from flows.engine.process import at_stop, leave
 from flows.engine.shard_list import PREFECTS_WORDS
 from flows.engine.tags import shards_of
-from flows.registry import FLOWS, load_flow
+from flows.registry import FLOWS, TRAININGS, load_flow, load_training
 from schemas.outcome import printable
 from tasks.engine.publish import YieldTooLow
 
@@ -71,21 +70,22 @@ def main(arguments: list[str]) -> None:
         prog="triptych run",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Other options are those of `triptych curate DATASET`.",
+        epilog="Other options are those of `triptych curate DATASET` or `triptych train RECIPE`.",
         allow_abbrev=False,
     )
-    parser.add_argument("deployment", help=f"DATASET or DATASET/NAME, where DATASET is one of {', '.join(FLOWS)}")
+    names = f"DATASET is one of {', '.join(FLOWS)}, RECIPE of {', '.join(TRAININGS)}"
+    parser.add_argument("deployment", help=f"DATASET, DATASET/NAME or train-RECIPE, where {names}")
     parser.add_argument("--watch", action="store_true", help="follow the run to its end")
     asked, overrides = parser.parse_known_args(arguments)
     flow, deployment_name = find(asked.deployment)
     with errors_in_one_line(flow.name), prefect_server() as client:
-        deployment = read_deployment(client, f"{flow.config.product.flow}/{deployment_name}")
+        deployment = read_deployment(client, f"{flow.flow_name}/{deployment_name}")
         config = flow.parse(overrides, deployment.parameters.get("config", {}))
         # The whole config: Prefect merges parameters at the top only, so that a part of one would lose the rest.
         parameters = {"config": config.model_dump(mode="json")} if overrides else None
-        idle = list(pools_without_workers(client, deployment, config))
+        idle = list(pools_without_workers(client, deployment, flow.deployments_of(config)))
         run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-        print(f"{flow.config.product.flow}/{deployment_name}: run {run.name}, id {run.id}", url_for(run), sep="\n")
+        print(f"{flow.flow_name}/{deployment_name}: run {run.name}, id {run.id}", url_for(run), sep="\n")
         for pool in idle:
             print(f"no worker is online for the pool {pool}: prefect worker start --pool {pool}")
         sys.stdout.flush()
@@ -93,14 +93,18 @@ def main(arguments: list[str]) -> None:
             watch(client, run)
 
 
-def find(name: str) -> tuple[CurationFlow, str]:
-    """The flow and the deployment that are meant: "matrix11k", "curate-matrix11k", "matrix11k/paper"."""
+def find(name: str) -> tuple[FlowCommand, str]:
+    """The flow and the deployment that are meant: "matrix11k", "curate-matrix11k", "matrix11k/paper", "train-dsr"."""
     flow_name, _, deployment = name.partition("/")
-    dataset = flow_name.removeprefix("curate-").removeprefix("prepare-")
-    if dataset not in FLOWS:
-        close = difflib.get_close_matches(dataset, FLOWS, 1)
-        sys.exit(f"there is no flow {flow_name}; {f'did you mean {close[0]}?' if close else ', '.join(FLOWS)}")
-    return load_flow(dataset), deployment or MAIN
+    flow = flow_name.removeprefix("curate-").removeprefix("prepare-")
+    trainings = {f"train-{recipe}": recipe for recipe in TRAININGS}
+    if flow in FLOWS:
+        return load_flow(flow), deployment or MAIN
+    if flow in trainings:
+        return load_training(trainings[flow]), deployment or MAIN
+    known = [*FLOWS, *trainings]
+    close = difflib.get_close_matches(flow, known, 1)
+    sys.exit(f"there is no flow {flow_name}; {f'did you mean {close[0]}?' if close else ', '.join(known)}")
 
 
 def read_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
@@ -118,10 +122,9 @@ def read_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
 
 
 def pools_without_workers(
-    client: SyncPrefectClient, deployment: DeploymentResponse, config: CurationConfig
+    client: SyncPrefectClient, deployment: DeploymentResponse, shards: Iterable[str]
 ) -> Iterator[str]:
-    """The work pools of the run and its shards in which nobody works."""
-    shards = sorted({name for name in (config.dispatch.deployment, *config.dispatch.routes.values()) if name})
+    """The work pools of the run and its shards' deployments in which nobody works."""
     pools = [deployment.work_pool_name, *(read_deployment(client, name).work_pool_name for name in shards)]
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
     for pool in dict.fromkeys(pools):

@@ -15,8 +15,16 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import httpx
+from prefect import get_client
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
+from prefect.runtime import flow_run as current_run
 
 from schemas.snapshot import Count
 from tasks.engine.publish import ask_command
@@ -35,6 +43,47 @@ def create_artifacts(snapshot: Snapshot, has_report: bool) -> None:
     about = f"Yield of {manifest.snapshot_id}, stage by stage"
     create_table_artifact(steps, key=artifact_key("yield", manifest.dataset), description=about)
     create_markdown_artifact(as_markdown(snapshot, has_report), key=artifact_key("snapshot", manifest.dataset))
+
+
+class OwnArtifact:
+    """An artifact of the current flow run, made once and then changed. The server may be away: it is told later."""
+
+    def __init__(self, key: str, kind: str, description: str) -> None:
+        """kind: one of Prefect's, such as markdown and progress"""
+        self.key, self.kind, self.description = key, kind, description
+        self.shown: Any = None
+        self._id: UUID | None = None
+
+    def show(self, data: Any) -> None:
+        if data == self.shown:
+            return
+        try:
+            with get_client(sync_client=True) as client:
+                self._write(client, data)
+        except httpx.HTTPError:
+            return
+        self.shown = data
+
+    def _write(self, client: SyncPrefectClient, data: Any) -> None:
+        run_id = UUID(str(current_run.id))
+        if self._id is None:  # an earlier try of this run may have made it
+            found = client.read_artifacts(
+                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[self.key])),
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])),
+            )
+            self._id = found[0].id if found else None
+        if self._id is None:
+            new = ArtifactCreate(
+                key=self.key, type=self.kind, flow_run_id=run_id, description=self.description, data=data
+            )
+            self._id = client.create_artifact(new).id
+        else:
+            change(client, self._id, data)
+
+
+def change(client: SyncPrefectClient, artifact_id: UUID, data: Any) -> None:
+    # Not client.update_artifact: that stores every version in the server's events as well.
+    client.request("PATCH", "/artifacts/{id}", path_params={"id": artifact_id}, json={"data": data})
 
 
 def artifact_key(kind: str, dataset: str) -> str:

@@ -1,4 +1,4 @@
-"""A curation flow as a command: its config as options, a short help, a look ahead, errors in one line.
+"""A flow as a command: its config as options, a short help, a look ahead, errors in one line.
 
 triptych curate matrix11k --manifest videos/captions.jsonl
 triptych curate matrix11k --help          the options that a newcomer needs first
@@ -12,6 +12,7 @@ import difflib
 import logging
 import sys
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,10 +27,10 @@ from pydantic_settings import CliApp, SettingsError
 from flows.engine.config import CurationConfig
 from flows.engine.dispatch import ShardsFailed
 from flows.engine.display import terminal
+from flows.engine.options import FlowConfig
 from flows.engine.pipeline import Preview, ReportFailed
 from flows.engine.prefect_api import Api, configured_api
 from flows.engine.process import cut_off
-from flows.engine.run_form import told_by_profile
 from flows.engine.steps import log_plainly
 from schemas.outcome import ServiceDown
 from schemas.storage import AnyPath
@@ -37,28 +38,47 @@ from tasks.engine.publish import LedgerError, YieldTooLow
 from tasks.engine.snapshots import SnapshotError
 from tasks.engine.work import require_writable
 from tasks.readers.lines import ManifestError
+from tasks.training.launch import GO_ON_LATER, JobFailed, JobStopped, RunRefused
 
 WIDTH = 100
 NOT_LATEST, NO_PAGE = 3, 4  # exit statuses of runs that published a snapshot; all other errors end with 1
-ENDS = (YieldTooLow, ReportFailed, ManifestError, ShardsFailed, LedgerError, SnapshotError)  # the last line tells them
+ENDS = (  # the last line tells them
+    *(YieldTooLow, ReportFailed, ManifestError, ShardsFailed, LedgerError, SnapshotError),
+    *(RunRefused, JobFailed, JobStopped),
+)
 
 
 @dataclass(frozen=True)
-class CurationFlow:
-    """What a flow file gives to the commands."""
+class FlowCommand(ABC):
+    """A flow as a command of `triptych`."""
 
-    config: type[CurationConfig]
-    curate: Any  # the Prefect flow: config -> the snapshot's folder
-    look_ahead: Callable[[Any], list[Preview]]  # what a run would do, stage by stage
-    demo: Callable[[Path], list[str]] | None = None  # makes a small input in a folder; the options of a run over it
+    config: type[Any]  # a FlowConfig
+
+    @property
+    @abstractmethod
+    def flow_name(self) -> str:
+        """Its name in Prefect: "curate-matrix11k"."""
 
     @property
     def name(self) -> str:
-        return self.config.product.name
+        """What is curated, prepared or trained: "matrix11k"."""
+        return self.flow_name.partition("-")[2]
 
     @property
     def command(self) -> str:
-        return f"triptych {self.config.product.verb} {self.name}"
+        return f"triptych {self.flow_name.replace('-', ' ', 1)}"
+
+    @abstractmethod
+    def look(self, config: Any) -> Iterator[str]:
+        """What a run would do, line by line; it does nothing. Raises what a run would raise before it begins."""
+
+    @abstractmethod
+    def run(self, config: Any) -> AnyPath:
+        """Run the flow, plainly or, where an API is configured, as a run that Prefect shows; the published folder."""
+
+    def deployments_of(self, config: Any) -> list[str]:
+        """The other deployments that a deployed run starts, as FLOW/NAME."""
+        return []
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Run the command. Exits with one line about what a user can mend."""
@@ -67,34 +87,18 @@ class CurationFlow:
             print(*short_help(self), sep="\n")
             return
         if "--help-all" in asked:
-            print(f"{self.command}: every setting, and --dry-run, which tells what would be computed\n")
+            print(f"{self.command}: every setting, and --dry-run, which tells what would be done\n")
             asked = ["--help"]
         is_dry = "--dry-run" in asked
         with errors_in_one_line(self.name):
             config = self.parse([option for option in asked if option != "--dry-run"])
             config.require_inputs()
             if is_dry:
-                print(*preview_lines(self.look_ahead(config)), sep="\n")
+                print(*self.look(config), sep="\n")
             else:
                 self.run(config)
 
-    def run(self, config: CurationConfig) -> AnyPath:
-        """Run the flow, plainly or, where an API is configured, as a run that Prefect shows; the snapshot's folder.
-
-        Raises ServiceDown before anything is computed if that API does not answer or the root cannot be written to.
-        """
-        api = look_before(config.root)
-        if api is None and config.dispatch.deployment:
-            raise ServiceDown(
-                f"--dispatch.deployment {config.dispatch.deployment}: a Prefect server sends shards there, and none is "
-                "configured: set PREFECT_API_URL, or leave the option out"
-            )
-        curate = self.curate if api else self.curate.fn
-        with api.followed() if api else nullcontext():
-            folder: AnyPath = curate(config)
-        return folder
-
-    def parse(self, arguments: list[str], given: Mapping[str, Any] | None = None) -> CurationConfig:
+    def parse(self, arguments: list[str], given: Mapping[str, Any] | None = None) -> Any:
         """The config that options make. Exits with one line about an option that there is not.
 
         given: a config's values; options go on top of them
@@ -123,9 +127,48 @@ class CurationFlow:
         return f"`{self.command} --help` lists the first options, --help-all every one"
 
 
-def look_before(root: AnyPath) -> Api | None:
-    """The configured API, after a look at what every run needs. Raises ServiceDown if it is not there."""
-    require_writable(root)
+@dataclass(frozen=True)
+class CurationFlow(FlowCommand):
+    """What a curation's flow file gives to the commands."""
+
+    curate: Any  # the Prefect flow: config -> the snapshot's folder
+    look_ahead: Callable[[Any], list[Preview]]  # what a run would do, stage by stage
+    demo: Callable[[Path], list[str]] | None = None  # makes a small input in a folder; the options of a run over it
+
+    @property
+    def flow_name(self) -> str:
+        name: str = self.config.product.flow
+        return name
+
+    def look(self, config: CurationConfig) -> Iterator[str]:
+        return preview_lines(self.look_ahead(config))
+
+    def run(self, config: CurationConfig) -> AnyPath:
+        """Run the flow.
+
+        Raises ServiceDown before anything is computed if that API does not answer or the root cannot be written to.
+        """
+        api = look_before(config.root)
+        if api is None and config.dispatch.deployment:
+            raise ServiceDown(
+                f"--dispatch.deployment {config.dispatch.deployment}: a Prefect server sends shards there, and none is "
+                "configured: set PREFECT_API_URL, or leave the option out"
+            )
+        curate = self.curate if api else self.curate.fn
+        with api.followed() if api else nullcontext():
+            folder: AnyPath = curate(config)
+        return folder
+
+    def deployments_of(self, config: CurationConfig) -> list[str]:
+        return sorted({name for name in (config.dispatch.deployment, *config.dispatch.routes.values()) if name})
+
+
+def look_before(root: AnyPath, option: str = "--root") -> Api | None:
+    """The configured API, after a look at what every run needs. Raises ServiceDown if it is not there.
+
+    option: what names the root
+    """
+    require_writable(root, option)
     if api := configured_api():
         api.require()
     return api
@@ -145,6 +188,9 @@ def errors_in_one_line(name: str) -> Iterator[None]:
     except (YieldTooLow, ReportFailed) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(NOT_LATEST if isinstance(error, YieldTooLow) else NO_PAGE)
+    except JobStopped as error:
+        print(f"JobStopped: {error}", file=sys.stderr)
+        sys.exit(GO_ON_LATER)
     except (*ENDS, ServiceDown) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except httpx.TransportError as error:  # only Prefect's: model servers' and stores' are ServiceDown
@@ -190,23 +236,23 @@ def fault_lines(error: ValidationError) -> Iterator[str]:
 # --- Help ------------------------------------------------------------------------------------
 
 
-def short_help(flow: CurationFlow) -> Iterator[str]:
+def short_help(flow: FlowCommand) -> Iterator[str]:
     """The options that a newcomer needs first, with their defaults."""
     command = flow.command
-    required = [_option(n) for n in flow.config.first_options if _field(flow.config, n).is_required()]
+    required = [_option(n) for n in flow.config.first_options if "." not in n and _field(flow.config, n).is_required()]
     yield " ".join(["usage:", command, *(f"{option} {option[2:].upper()}" for option in required), "[options]"])
     yield ""
     yield (sys.modules[flow.config.__module__].__doc__ or "").partition("\n")[0].partition(": ")[2]
     yield ""
     options = [(_option(name), *_told(flow.config, name)) for name in flow.config.first_options]
-    options.append(("--dry-run", "Tell what would be computed and what is known already; compute nothing", ""))
+    options.append(("--dry-run", "Tell what would be done and what is done already; do nothing", ""))
     left = max(len(option) for option, *_ in options) + 2
     for option, text, default in options:
         first, *others = textwrap.wrap(text + default, WIDTH - left - 2)
         yield f"  {option:<{left}}{first}"
         yield from (" " * (left + 2) + line for line in others)
     yield ""
-    yield f"{command} --help-all lists every setting of every stage."
+    yield f"{command} --help-all lists every setting."
 
 
 def _field(config: type[BaseModel], name: str) -> FieldInfo:
@@ -234,13 +280,14 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _told(config: type[CurationConfig], name: str) -> tuple[str, str]:
+def _told(config: type[FlowConfig], name: str) -> tuple[str, str]:
     """What a field is for, and its choices and default."""
     field, (section, _, rest) = _field(config, name), name.partition(".")
     choices = f" [{', '.join(get_args(field.annotation))}]" if get_origin(field.annotation) is Literal else ""
-    default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
-    if by_profile := config.by_profile(section, rest):
-        default = f" (by profile: {told_by_profile(by_profile)})"
+    known = None if not rest and field.is_required() else config.default_of(name)
+    default = "" if known is None else f" (default: {known})"
+    if by_choice := config.told_by_choice(section, rest):
+        default = f" ({by_choice})"
     return field.description or "", choices + default
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, get_args
 
-from pydantic import BaseModel, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
-from pydantic_settings import SettingsConfigDict
 
+from flows.engine.options import FlowConfig
+from flows.engine.options import Profiles as Profiles
 from flows.engine.run_form import FORM_HELP, field_a_key, in_order, section_field
 from schemas.config import Settings, StageConfig
 from schemas.outcome import Subject
@@ -34,8 +35,6 @@ from tasks.engine.work import Work
 from tasks.metrics.compare_truth import TruthReport
 
 WRITE = "write_shard"  # the last step of a shard, which may be routed as stages are
-
-Profiles = Mapping[str, Mapping[str, Mapping[str, Any]]]  # profile -> section of the config -> its values
 
 
 class Step(NamedTuple):
@@ -73,17 +72,12 @@ class DispatchConfig(Settings):
     crash_retries: int = Field(2, ge=0, description="How often a shard whose process died is queued again by itself")
 
 
-class CurationConfig(Settings):
+class CurationConfig(FlowConfig):
     """What every curation flow can be told."""
-
-    # `null` on the command line is what descriptions call null; CliApp's own word for it is None.
-    model_config = SettingsConfigDict(cli_parse_none_str="null")
 
     product: ClassVar[Dataset]
     steps: ClassVar[Sequence[Step]]  # in order; those whose rows are not the last one's come before the shards
-    profiles: ClassVar[Profiles] = {}  # what each profile sets where nothing else is asked for
     profile_meanings: ClassVar[Mapping[str, str]] = {}  # what to expect of what each profile makes, in a sentence
-    first_options: ClassVar[Sequence[str]]  # those that a newcomer needs, for the short help
 
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name of the dataset")
     root: DataPath = Field(
@@ -115,31 +109,15 @@ class CurationConfig(Settings):
         Null says that nothing is asked for.
         """
         super().__pydantic_init_subclass__(**kwargs)
-        # CliApp derives a class that names all defaults of a section as soon as one of its options is given.
-        cls.model_config = SettingsConfigDict(**{**cls.model_config, "nested_model_default_partial_update": False})
         sections = cls.sections()
         for section, choices in (choice for profile in cls.profiles.values() for choice in profile.items()):
             for name in choices:
                 field = sections[section].model_fields.get(name) if section in sections else None
-                default = getattr(cls._default(section), name) if field else None
+                default = getattr(cls.default_of(section), name) if field else None
                 if field is None or (type(None) in get_args(field.annotation) and default is not None):
                     raise TypeError(
                         f"{cls.__name__}: a profile sets {section}.{name}: no setting, or one that may be null"
                     )
-
-    @classmethod
-    def sections(cls) -> dict[str, type[BaseModel]]:
-        """The fields that are groups of settings with defaults, by name."""
-        kinds = {name: field.annotation for name, field in cls.model_fields.items() if not field.is_required()}
-        return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
-
-    @classmethod
-    def by_profile(cls, section: str, name: str) -> dict[str, Any]:
-        """What a setting is in each profile where nothing else is asked for; empty if no profile sets it."""
-        if not any(name in choices.get(section, {}) for choices in cls.profiles.values()):
-            return {}
-        default = getattr(cls._default(section), name)
-        return {profile: choices.get(section, {}).get(name, default) for profile, choices in cls.profiles.items()}
 
     @property
     def made_with(self) -> str:
@@ -161,29 +139,6 @@ class CurationConfig(Settings):
         return f"made with profile {profile}{but}: {self.profile_meanings.get(profile, 'not told')}"
 
     @classmethod
-    def _default(cls, section: str) -> Any:
-        return cls.model_fields[section].get_default(call_default_factory=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, values: Any) -> Any:
-        """The raw values; where nothing is asked for in a section, what the profile chooses, else its defaults.
-
-        Nothing is asked for by null: it stands for a whole section, or for a setting that profiles decide on.
-        """
-        if not isinstance(values, dict):
-            return values
-        profile = values.get("profile", cls.model_fields["profile"].default if "profile" in cls.model_fields else None)
-        choices = cls.profiles.get(profile, {}) if isinstance(profile, str) else {}
-        filled = dict(values)
-        for section in cls.sections():
-            given = values.get(section)
-            if (section in values or section in choices) and isinstance(given, dict | BaseModel | None):
-                asked = {n: v for n, v in _given(given).items() if v is not None or not cls.by_profile(section, n)}
-                filled[section] = {**_given(cls._default(section)), **choices.get(section, {}), **asked}
-        return filled
-
-    @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The schema that Prefect's run form is drawn from: flows/engine/run_form.py."""
         schema = handler(core_schema)
@@ -191,7 +146,7 @@ class CurationConfig(Settings):
         properties, sections = form["properties"], cls.sections()
         for section, kind in sections.items():
             decided = {name: told for name in kind.model_fields if (told := cls.by_profile(section, name))}
-            referred, default = handler.resolve_ref_schema(properties[section]), cls._default(section)
+            referred, default = handler.resolve_ref_schema(properties[section]), cls.default_of(section)
             if section == "dispatch":
                 routes = field_a_key(referred["properties"]["routes"], cls._routed(), "Deployment, as FLOW/NAME")
                 referred = {**referred, "properties": {**referred["properties"], "routes": routes}}
@@ -290,10 +245,3 @@ class CurationConfig(Settings):
     def compare_truth(self, snapshot: Snapshot) -> TruthReport | None:
         """How a snapshot compares with the truth of its input, where that is known."""
         return None
-
-
-def _given(section: BaseModel | dict[str, Any] | None) -> dict[str, Any]:
-    """What was asked for in a section of the config."""
-    if isinstance(section, BaseModel):
-        return section.model_dump(exclude_unset=True)
-    return section or {}

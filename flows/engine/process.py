@@ -2,6 +2,7 @@
 
     begin_command()              first of all, before the imports that take seconds
     with at_stop(report): ...    what else is to be done when the process is told to end, within LAST_WORDS_S
+    with at_stop(save, 600): ... the same, within ten minutes; a second signal ends the waiting
 
 Ctrl-C, SIGTERM (systemd, Slurm, containers) and SIGHUP (the terminal was closed) end the process at once, with one line
 and the exit status 128 + the signal's number. Results appear whole, so that nothing is lost; the threads in the midst
@@ -23,9 +24,10 @@ from typing import NoReturn
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAST_WORDS_S = 1.5  # how long all that is to be done at a stop may take
+POLL_S = 0.05
 SHOW_CURSOR = "\x1b[?25h"  # a progress bar has hidden it
 
-_at_stop: list[Callable[[signal.Signals], None]] = []
+_at_stop: list[tuple[Callable[[signal.Signals], None], float]] = []
 _begun = threading.Lock()
 
 
@@ -43,13 +45,14 @@ def begin_command() -> None:
 
 
 @contextmanager
-def at_stop(act: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """If a signal ends the process in here, act first: in a thread of its own, which is not waited for long."""
-    _at_stop.append(act)
+def at_stop(act: Callable[[signal.Signals], None], within_s: float = LAST_WORDS_S) -> Iterator[None]:
+    """If a signal ends the process in here, act first: in a thread of its own, which is not waited for any longer."""
+    entry = act, within_s
+    _at_stop.append(entry)
     try:
         yield
     finally:
-        _at_stop.remove(act)
+        _at_stop.remove(entry)
 
 
 @contextmanager
@@ -81,10 +84,12 @@ def leave(line: str, status: int) -> NoReturn:
 
 
 def _stop(stop: signal.Signals) -> NoReturn:
-    acts = [threading.Thread(target=act, args=(stop,), daemon=True) for act in _at_stop]
-    for act in acts:
+    acts = [(threading.Thread(target=act, args=(stop,), daemon=True), within_s) for act, within_s in _at_stop]
+    for act, _ in acts:
         act.start()
-    ends_s = time.monotonic() + LAST_WORDS_S
-    for act in acts:
-        act.join(max(0.0, ends_s - time.monotonic()))
+    began_s = time.monotonic()
+    while any(act.is_alive() and time.monotonic() - began_s < within_s for act, within_s in acts):
+        # Whoever asks a second time has no patience; one that follows at once is the same asking.
+        if signal.sigtimedwait(STOPS, POLL_S) and time.monotonic() - began_s > LAST_WORDS_S:
+            break
     leave("stopped; the same command goes on from here", 128 + stop)

@@ -48,10 +48,17 @@ def section_field(
     decided: its fields that profiles decide on
     """
     fields = {
-        name: _decided_field(field, decided[name]) if name in decided else {**field, "default": default[name]}
+        name: decided_field(field, f"By profile: {told_by_profile(decided[name])}", "By profile")
+        if name in decided
+        else {**field, "default": default[name]}
         for name, field in deepcopy(section["properties"]).items()
     }
-    opened = {**section, "properties": in_order(fields, fields), "title": "Own settings", "description": ""}
+    return closed_section(shown, {**section, "properties": in_order(fields, fields)})
+
+
+def closed_section(shown: Schema, section: Schema) -> Schema:
+    """A section that is `Defaults` until it is opened. section: as it is then"""
+    opened = {**section, "title": "Own settings", "description": ""}
     opened.pop("required", None)  # everything has a default
     return {
         "title": shown["title"],
@@ -64,17 +71,24 @@ def section_field(
     }
 
 
-def _decided_field(field: Schema, by_profile: ByProfile) -> Schema:
+def decided_field(field: Schema, told: str, by_choice: str) -> Schema:
+    """A field that is null until somebody chooses. told: what null stands for; by_choice: the title of null"""
     choice = {key: value for key, value in field.items() if key not in ("default", "description")}
-    if {"type": "null"} in choice.get("anyOf", []):  # by profile says it already
+    if {"type": "null"} in choice.get("anyOf", []):  # the other null says it already
         (choice,) = [{**choice, **kind} for kind in choice.pop("anyOf") if kind != {"type": "null"}]
     help_text = [field["description"]] if field.get("description") else []
     return {
-        "anyOf": [{"title": "By profile", "type": "null"}, {**choice, "title": "Own choice"}],
+        "anyOf": [{"title": by_choice, "type": "null"}, {**choice, "title": "Own choice"}],
         "default": None,
         "title": field["title"],
-        "description": ". ".join([*help_text, f"By profile: {told_by_profile(by_profile)}"]),
+        "description": ". ".join([*help_text, told]),
     }
+
+
+def unstated_field(field: Schema, told: str) -> Schema:
+    """A field for which null is an answer: empty, and then not posted, until somebody chooses."""
+    shown = {key: value for key, value in field.items() if key != "default"}
+    return {**shown, "description": ". ".join([*filter(None, [field.get("description")]), told])}
 
 
 def told_by_profile(by_profile: ByProfile) -> str:

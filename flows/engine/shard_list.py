@@ -16,20 +16,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import httpx
-from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.runtime import flow_run as current_run
 
-from flows.engine.artifacts import artifact_key, escape
+from flows.engine.artifacts import OwnArtifact, artifact_key, change, escape
 
 # Relative to wherever the UI shows an artifact. Prefect guesses the UI's address from the API's, which is another one
 # in a browser than in a container; and the second UI lies below /v2.
@@ -55,39 +49,16 @@ RUN_WAS_CANCELLED = (
 
 
 class ShardList:
-    """The artifact, made once for a run and then changed. The server may be away: it is told the next time."""
+    """The artifact."""
 
     def __init__(self, kind: str, dataset: str, n_before: int) -> None:
         """n_before: shards of the plan that were done before"""
-        self.key, self.n_before = artifact_key(kind, dataset), n_before
-        self.shown = ""
-        self._id: UUID | None = None
+        self.n_before = n_before
+        self._artifact = OwnArtifact(artifact_key(kind, dataset), "markdown", DESCRIPTION)
 
     def show(self, shards: Sequence[tuple[str, FlowRun]]) -> None:
         """shards: their ids and their runs as they were last seen, in the order of the plan"""
-        text = draw(shards, self.n_before)
-        if text == self.shown:
-            return
-        try:
-            with get_client(sync_client=True) as client:
-                self._write(client, text)
-        except httpx.HTTPError:
-            return
-        self.shown = text
-
-    def _write(self, client: SyncPrefectClient, text: str) -> None:
-        run_id = UUID(str(current_run.id))
-        if self._id is None:  # an earlier try of this run may have made it
-            found = client.read_artifacts(
-                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[self.key])),
-                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])),
-            )
-            self._id = found[0].id if found else None
-        if self._id is None:
-            new = ArtifactCreate(key=self.key, type="markdown", flow_run_id=run_id, description=DESCRIPTION, data=text)
-            self._id = client.create_artifact(new).id
-        else:
-            change(client, self._id, text)
+        self._artifact.show(draw(shards, self.n_before))
 
 
 def note_cancelled(client: SyncPrefectClient, run_id: UUID) -> None:
@@ -95,11 +66,6 @@ def note_cancelled(client: SyncPrefectClient, run_id: UUID) -> None:
     for artifact in client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))):
         if artifact.description == DESCRIPTION and not str(artifact.data).startswith(RUN_WAS_CANCELLED):
             change(client, artifact.id, f"{RUN_WAS_CANCELLED}\n\n{artifact.data}")
-
-
-def change(client: SyncPrefectClient, artifact_id: UUID, text: str) -> None:
-    # Not client.update_artifact: that stores every version in the server's events as well.
-    client.request("PATCH", "/artifacts/{id}", path_params={"id": artifact_id}, json={"data": text})
 
 
 def draw(shards: Sequence[tuple[str, FlowRun]], n_before: int = 0) -> str:

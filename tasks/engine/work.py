@@ -225,14 +225,15 @@ def unwritable_is_a_service_down(stage: str, root: AnyPath) -> Iterator[None]:
         raise ServiceDown(f"{stage}: cannot write to {place}: {error.strerror}. {remedy}") from error
 
 
-def require_writable(root: AnyPath) -> None:
+def require_writable(root: AnyPath, option: str = "--root") -> None:
     """Look before a run starts whether it can write below its root; makes the root. Raises ServiceDown.
 
+    option: what names it
     A store is not asked: the first row is.
     """
     if not isinstance(root, Path):
         return
-    with unwritable_is_a_service_down("--root", root):
+    with unwritable_is_a_service_down(option, root):
         root.mkdir(parents=True, exist_ok=True)
         for pattern in (".", "snapshots", "reports", "work", "work/*", "work/rows/*"):
             for folder in root.glob(pattern) if "*" in pattern else [root / pattern]:

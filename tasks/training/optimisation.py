@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -32,9 +33,25 @@ class Optimisation(StageConfig):
     max_grad_norm: float | None = Field(1.0, gt=0, description="Gradients are clipped to this norm; null: never")
     precision: Precision = Field("bfloat16", description="Of forward passes; trained weights are kept in float32")
     checkpoint_every: int = Field(250, ge=1, description="Steps between checkpoints")
+    validate_every: int | None = Field(
+        None, ge=1, description="Steps between validations, the first before all updates; null: at the end alone"
+    )
 
     @model_validator(mode="after")
     def _schedule_lasts(self) -> Optimisation:
         if self.n_schedule_steps is not None and self.n_schedule_steps < self.n_steps:
             raise ValueError(f"n_schedule_steps {self.n_schedule_steps} ends before n_steps {self.n_steps}")
         return self
+
+    def learning_rate_at(self, step: int) -> float:
+        """Of the update after `step` others, within the phase: with the definitions of diffusers' schedules."""
+        if step < self.n_warmup_steps:
+            return self.learning_rate * step / self.n_warmup_steps
+        if self.schedule == "constant":
+            return self.learning_rate
+        n_schedule_steps = self.n_schedule_steps or self.n_steps
+        progress = (step - self.n_warmup_steps) / max(1, n_schedule_steps - self.n_warmup_steps)
+        if progress >= 1:
+            return 0.0
+        n_cosines = self.n_restarts if self.schedule == "cosine_with_restarts" else 1
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (n_cosines * progress % 1.0)))

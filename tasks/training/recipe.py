@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from schemas.config import StageConfig
 from schemas.training_run import Validation
+from tasks.training.identity import code_digest
 from tasks.training.optimisation import Optimisation
 
 if TYPE_CHECKING:
@@ -66,30 +67,40 @@ class Trainer(Protocol):
     def build(self, device: torch.device) -> torch.nn.Module:
         """Load the base model and add what is trained, drawn from torch's global generator, which the job has seeded.
 
-        Returns the module that is called with gradients, for the job to wrap (DDP, FSDP). Parameters that require a
-        gradient are what is trained, and nothing else is saved in a checkpoint. Raises ServiceDown.
+        Returns the module that holds all that is trained: its parameters that require a gradient, in float32. Nothing
+        else is saved in a checkpoint, so nothing else may change (no running statistics). What is frozen is in the
+        precision of Optimisation; `loss` is called under autocast of it. Raises ServiceDown.
         """
 
     def begin_phase(self, phase: Phase, module: torch.nn.Module) -> None:
-        """Called before the phase's first step, and on every resume within it."""
+        """Called before the phase's first step, and on every resume within it, when the weights are loaded.
+
+        The module is in training mode; parts may be set to `eval`. Changes no weights, and not what is trained.
+        """
 
     @property
     def n_samples(self) -> int:
         """Samples that an epoch goes through."""
 
     def collate(self, indices: Sequence[int], epoch: int) -> Any:
-        """Read and stack samples, on the CPU. Called in loader processes: no CUDA, no networks."""
+        """Read and stack samples, on the CPU. Called in several threads while the networks run, after `begin_phase`.
+
+        No CUDA, no networks, no global randomness: what it draws is keyed by seed, epoch and sample.
+        """
 
     def loss(self, module: torch.nn.Module, batch: Any, randomness: Randomness, phase: Phase) -> Loss:
-        """module: what `build` gave, maybe wrapped; batch: `collate`'s, on the device (`to_device`)."""
+        """module: what `build` gave; batch: `collate`'s, on the device (`to_device`)."""
 
     def to_device(self, batch: Any, device: torch.device) -> Any: ...
 
     def save(self, module: torch.nn.Module, folder: Path) -> None:
-        """The trained weights as others load them: safetensors. module: unwrapped"""
+        """The trained weights as others load them: safetensors."""
 
     def validate(self, module: torch.nn.Module, folder: Path, step: int) -> list[Validation]:
-        """Videos with fixed seeds at a step, below folder / "validation"; module: unwrapped. No global randomness."""
+        """Videos with fixed seeds at a step, below folder / "validation" / f"step-{step:06d}". In the first process.
+
+        Paths are within folder. No global randomness.
+        """
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,16 @@ class Recipe:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Raises KeyError."""
-    module, _, attribute = RECIPES[name].partition(":")
+    """By its name in RECIPES, or MODULE:NAME of another's. Raises KeyError."""
+    module, _, attribute = _place_of(name).partition(":")
     recipe: Recipe = getattr(import_module(module), attribute)
     return recipe
+
+
+def code_version(name: str) -> str:
+    """SHA-256 of the code that trains with a recipe: the job, the recipe, and all of ours that they import."""
+    return code_digest("tasks.training.job", _place_of(name).partition(":")[0])
+
+
+def _place_of(name: str) -> str:
+    return name if ":" in name else RECIPES[name]

@@ -79,6 +79,10 @@ def test_paths_become_absolute_and_stores_stay(monkeypatch: pytest.MonkeyPatch, 
         "TRIPTYCH_ROOT": "s3://bucket/data",
         "TRIPTYCH_DSR_ROOT": "/dsr",
         "TRIPTYCH_KINEMASK_ROOT": "",
+        "TRIPTYCH_MATRIX_SAMPLES": "",
+        "TRIPTYCH_KINEMASK_SAMPLES": "",
+        "TRIPTYCH_DSR_SAMPLES": "",
+        "TRIPTYCH_RUNS": "",
         "TRIPTYCH_TIMEZONE": "UTC",
     }
 
@@ -116,6 +120,7 @@ def test_missing_pools_are_made_with_their_types() -> None:
     assert {pool.name: pool.type for pool in client.made} == {
         "triptych-shards": "process",
         "triptych-blender": "process",
+        "triptych-train": "process",
     }
     assert all(pool.base_job_template["variables"] for pool in client.made)
     assert "work pool triptych-plan (process): is there" in lines
@@ -124,7 +129,9 @@ def test_missing_pools_are_made_with_their_types() -> None:
 
 
 def test_a_resident_pool_is_made_with_its_own_template() -> None:
-    client: Any = Pools(triptych_plan="process", triptych_shards="process", triptych_blender="process")
+    client: Any = Pools(
+        triptych_plan="process", triptych_shards="process", triptych_blender="process", triptych_train="process"
+    )
     list(make_pools(client, TYPES, DEPLOYMENTS))
     (gpu,) = client.made
     assert gpu.base_job_template == ResidentWorker.get_default_base_job_template()

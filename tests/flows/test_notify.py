@@ -14,7 +14,7 @@ from prefect.server.utilities.user_templates import render_user_template_sync
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.commands.notify import ask_for_address, automations, block_of, main
-from flows.registry import FLOWS, load_flow
+from flows.registry import FLOWS, TRAININGS, load_flow, load_training
 from tests.support.prefect_stack import free_port
 
 HOOK = "https://hooks.example/services/secret"
@@ -55,7 +55,8 @@ def test_a_run_of_no_deployment_is_told_too() -> None:
 def test_runs_of_every_dataset_are_watched_and_no_shards() -> None:
     for automation in automations(block_of(HOOK), uuid4(), 600):
         watched = automation.trigger.model_dump()["match_related"]["prefect.resource.name"]
-        assert watched == [load_flow(name).curate.name for name in FLOWS]
+        trained = [load_training(recipe).train.name for recipe in TRAININGS]
+        assert watched == [load_flow(name).curate.name for name in FLOWS] + trained
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,13 @@ class Deployment(NamedTuple):
 
 
 def deployments() -> Iterator[Deployment]:
-    """All that start a whole flow, by the names and parameters of prefect.yaml."""
+    """All that curate or prepare a whole dataset, by the names and parameters of prefect.yaml."""
     text = re.sub(
         r"{{ \$(\w+) }}", lambda found: f"/given/{found[1].lower()}", (REPOSITORY / "prefect.yaml").read_text()
     )
     for entry in yaml.safe_load(text)["deployments"]:
         flow = import_object(entry["entrypoint"])
-        if entry.get("parameters"):
+        if entry.get("parameters") and not flow.name.startswith("train-"):
             yield Deployment(f"{flow.name}/{entry['name']}", flow, entry["parameters"])
 
 
