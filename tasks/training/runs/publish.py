@@ -125,9 +125,8 @@ def _metrics_faults(run: Run, metrics: pl.DataFrame) -> Iterator[str]:
 
 
 def _validation_faults(folder: Path, validations: list[Validation]) -> Iterator[str]:
-    named = {one.video: True for one in validations}
-    named = {condition.path: False for one in validations for condition in one.conditions} | named
-    for name, is_video in sorted(named.items()):
+    named = {one.video for one in validations} | {c.path for one in validations for c in one.conditions}
+    for name in sorted(named):
         path = folder / name
         if not is_within(VALIDATION, name):
             yield f"{name!r} is named by a validation and lies outside of {VALIDATION}/"
@@ -135,7 +134,7 @@ def _validation_faults(folder: Path, validations: list[Validation]) -> Iterator[
             yield f"{name} is missing"
         elif not path.stat().st_size:
             yield f"{name} is empty"
-        elif is_video or path.suffix in VIDEOS:
+        elif path.suffix in VIDEOS:
             try:
                 survey(path)
             except RowFailed as error:

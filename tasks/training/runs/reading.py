@@ -156,10 +156,12 @@ class Run:
 
     def samples(self) -> Snapshot:
         """The snapshot that it is trained on. Raises SnapshotError, ServiceDown if it is not where it was."""
-        place = parse_path(self.request.samples)
-        if place.name == self.request.snapshot_id:  # the snapshot's own folder
-            place = place.parent.parent
-        return Snapshot.open(place, self.request.snapshot_id)
+        return Snapshot.open(self.samples_root, self.request.snapshot_id)
+
+    @property
+    def samples_root(self) -> AnyPath:
+        """The root of the flow that prepared its samples."""
+        return parse_path(self.request.samples).parent.parent
 
     def lineage(self) -> list[Ancestor]:
         """As its manifest says; of an unpublished run, as its samples' does. Raises SnapshotError, ServiceDown."""

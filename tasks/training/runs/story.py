@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from schemas.outcome import ServiceDown
-from schemas.storage import AnyPath, parse_path
+from schemas.storage import AnyPath
 from schemas.training_run import WEIGHTS
 from tasks.datasets.story import one_line
 from tasks.engine.snapshots import SnapshotError
@@ -53,7 +53,7 @@ def tell(run: Run) -> Iterator[str]:
     yield f"  variant    {choice}" if choice.variant else "  variant    unknown: this version does not know the recipe"
     for name, (value, default) in choice.defaults.items():
         yield f"  setting    {one_line(name)} {_value(value)} (default {_value(default)})"
-    yield f"  samples    {one_line(request.snapshot_id)} in {one_line(_samples_root(run))}"
+    yield f"  samples    {one_line(request.snapshot_id)} in {one_line(str(run.samples_root))}"
     try:
         for ancestor in run.lineage()[1:]:
             yield f"  made from  {one_line(ancestor.snapshot_id)}, by {one_line(ancestor.flow)}"
@@ -106,7 +106,7 @@ def _next(run: Run, choice: Choice) -> Iterator[str]:
             yield f"     {command}"
         return
     yield f"  weights    {run.folder / WEIGHTS}; its page says how to load them: {run.folder / 'index.html'}"
-    root = shlex.quote(_samples_root(run))
+    root = shlex.quote(str(run.samples_root))
     yield f"  -> triptych ask --root {root} --snapshot {shlex.quote(run.request.snapshot_id)} clip CLIP_ID"
     yield "     tells what became of a clip on its way to a sample."
 
@@ -115,7 +115,7 @@ def command_of(run: Run, choice: Choice) -> str | None:
     """The command that a run was started with, as far as its options are plain values; None if some are not."""
     if choice.variant is None or not all(_is_plain(value) for value, _ in choice.changed.values()):
         return None
-    options: dict[str, Any] = {"samples": _samples_root(run), "snapshot": run.request.snapshot_id}
+    options: dict[str, Any] = {"samples": str(run.samples_root), "snapshot": run.request.snapshot_id}
     options |= {"runs": str(run.folder.parent), "variant": choice.variant}
     options |= {f"training.{name}": value for name, (value, _) in choice.changed.items()}
     options |= {"launch.n_processes": run.request.n_processes, "launch.micro_batch": run.request.micro_batch}
@@ -125,11 +125,6 @@ def command_of(run: Run, choice: Choice) -> str | None:
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, int | float | str)
-
-
-def _samples_root(run: Run) -> str:
-    samples = parse_path(run.request.samples)
-    return str(samples.parent.parent if samples.name == run.request.snapshot_id else samples)
 
 
 def _value(value: object) -> str:

@@ -78,8 +78,6 @@ def test_one_phase_alone_has_its_own_steps(tmp_path: Path) -> None:
 def test_lineage_goes_on_behind_the_samples(tmp_path: Path) -> None:
     run = Run.open(write_run(tmp_path, done=2))
     assert [one.snapshot_id for one in run.lineage()][1] == CURATED
-    in_root = run.request.model_copy(update={"samples": str(tmp_path / "training")})
-    assert Run(run.folder, in_root).samples().folder == run.samples().folder
 
 
 def test_foreign_folders_are_no_runs(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import polars as pl
 from markupsafe import Markup
 
 from schemas.outcome import ServiceDown
-from schemas.storage import AnyPath, ObjectPath, parse_path, sweep, write_atomic
+from schemas.storage import AnyPath, ObjectPath, sweep, write_atomic
 from schemas.training_run import VALIDATION, WEIGHTS, Ancestor, Condition, RunManifest, Validation
 from tasks.engine.snapshots import SnapshotError
 from tasks.pages.page import RELOAD_S, environment
@@ -161,10 +161,9 @@ def lineage_or_none(run: Run) -> list[Ancestor] | None:
 
 def report_beside(run: Run) -> str | None:
     """The samples' report from the run's folder, where both lie on a disk: for a page that is opened as a file."""
-    samples = parse_path(run.request.samples)
-    if isinstance(samples, ObjectPath) or isinstance(run.folder, ObjectPath):
+    root = run.samples_root
+    if isinstance(root, ObjectPath) or isinstance(run.folder, ObjectPath):
         return None
-    root = samples.parent.parent if samples.name == run.request.snapshot_id else samples
     report = root / "reports" / run.request.snapshot_id / PAGE
     return Path(os.path.relpath(report, run.folder)).as_posix()
 
