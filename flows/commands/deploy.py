@@ -2,9 +2,10 @@
 
     triptych deploy
 
-It makes the pools that are missing, does what `prefect deploy --all` does, and asks nothing. TRIPTYCH_MANIFEST and
-the roots (TRIPTYCH_ROOT, TRIPTYCH_KINEMASK_ROOT, TRIPTYCH_DSR_ROOT) become the deployments' parameters, and
-TRIPTYCH_TIMEZONE the time zone of the nightly run. Run it again after any of them has changed.
+It makes the pools that are missing, does what `prefect deploy --all` does, and asks nothing. TRIPTYCH_MANIFEST,
+TRIPTYCH_INPUTS and the roots (TRIPTYCH_ROOT, TRIPTYCH_KINEMASK_ROOT, TRIPTYCH_DSR_ROOT, TRIPTYCH_MATRIX_SAMPLES_ROOT)
+become the deployments' parameters, and TRIPTYCH_TIMEZONE the time zone of the nightly run. Run it again after any of
+them has changed.
 """
 
 from __future__ import annotations

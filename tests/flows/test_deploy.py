@@ -78,7 +78,9 @@ def test_paths_become_absolute_and_stores_stay(monkeypatch: pytest.MonkeyPatch, 
         "TRIPTYCH_MANIFEST": str(tmp_path / "videos/m.jsonl"),
         "TRIPTYCH_ROOT": "s3://bucket/data",
         "TRIPTYCH_DSR_ROOT": "/dsr",
+        "TRIPTYCH_INPUTS": "",
         "TRIPTYCH_KINEMASK_ROOT": "",
+        "TRIPTYCH_MATRIX_SAMPLES_ROOT": "",
         "TRIPTYCH_TIMEZONE": "UTC",
     }
 
