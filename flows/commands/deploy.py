@@ -3,9 +3,9 @@
     triptych deploy
 
 It makes the pools that are missing, does what `prefect deploy --all` does, and asks nothing. TRIPTYCH_MANIFEST,
-TRIPTYCH_INPUTS and the roots (TRIPTYCH_ROOT, TRIPTYCH_KINEMASK_ROOT, TRIPTYCH_DSR_ROOT, TRIPTYCH_MATRIX_SAMPLES_ROOT)
-become the deployments' parameters, and TRIPTYCH_TIMEZONE the time zone of the nightly run. Run it again after any of
-them has changed.
+TRIPTYCH_INPUTS and the roots (TRIPTYCH_ROOT, TRIPTYCH_KINEMASK_ROOT, TRIPTYCH_DSR_ROOT, and for samples
+TRIPTYCH_MATRIX_SAMPLES_ROOT, TRIPTYCH_KINEMASK_SAMPLES_ROOT, TRIPTYCH_DSR_SAMPLES_ROOT) become the deployments'
+parameters, and TRIPTYCH_TIMEZONE the time zone of the nightly run. Run it again after any of them has changed.
 """
 
 from __future__ import annotations

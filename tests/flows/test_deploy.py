@@ -81,6 +81,8 @@ def test_paths_become_absolute_and_stores_stay(monkeypatch: pytest.MonkeyPatch, 
         "TRIPTYCH_INPUTS": "",
         "TRIPTYCH_KINEMASK_ROOT": "",
         "TRIPTYCH_MATRIX_SAMPLES_ROOT": "",
+        "TRIPTYCH_KINEMASK_SAMPLES_ROOT": "",
+        "TRIPTYCH_DSR_SAMPLES_ROOT": "",
         "TRIPTYCH_TIMEZONE": "UTC",
     }
 

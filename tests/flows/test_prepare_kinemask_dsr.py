@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from flows.prepare_dsr_samples import PrepareDsrSamples, prepare_dsr_samples
 from flows.prepare_kinemask_samples import PrepareKinemaskSamples, prepare_kinemask_samples
@@ -174,3 +177,15 @@ def test_another_flows_snapshot_is_refused(generated: Snapshot, tmp_path: Path) 
     config = PrepareKinemaskSamples(root=tmp_path, snapshot=generated.folder)
     with pytest.raises(SnapshotError, match="was made by curate-dsr; give a snapshot of curate-kinemask"):
         config.require_inputs()
+
+
+@pytest.mark.parametrize("config", [PrepareKinemaskSamples, PrepareDsrSamples])
+def test_its_deployment_is_a_config_of_it(
+    config: type[PrepareKinemaskSamples | PrepareDsrSamples], tmp_path: Path
+) -> None:
+    project = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())
+    flow = config.product.flow.replace("-", "_")
+    (found,) = [one for one in project["deployments"] if one["entrypoint"] == f"flows.{flow}.{flow}"]
+    text = re.sub(r"\{\{ \$\w+ \}\}", str(tmp_path), json.dumps(found["parameters"]["config"]))
+    given = config.model_validate_json(text)
+    assert given.dispatch.routes == {"encode_samples": f"{config.product.flow}-shard/gpu"}
