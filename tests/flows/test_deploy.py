@@ -84,6 +84,9 @@ def test_paths_become_absolute_and_stores_stay(monkeypatch: pytest.MonkeyPatch, 
         "TRIPTYCH_KINEMASK_SAMPLES": "",
         "TRIPTYCH_DSR_SAMPLES": "",
         "TRIPTYCH_RUNS": "",
+        "TRIPTYCH_RUN": "",
+        "TRIPTYCH_GENERATED": "",
+        "TRIPTYCH_GENERATION_INPUTS": "",
         "TRIPTYCH_TIMEZONE": "UTC",
     }
 
@@ -106,7 +109,8 @@ def test_what_is_deployed_is_told() -> None:
     assert lines[nightly + 1].strip() == "next run Monday 01 June 2026, 02:00 Europe/Berlin (cron 0 2 * * *)"
     assert "TRIPTYCH_ROOT=/data" in lines
     assert (
-        "warning: TRIPTYCH_DSR_ROOT is not set; without it these cannot run: curate-dsr/default, curate-dsr/paper"
+        "warning: TRIPTYCH_DSR_ROOT is not set; without it these cannot run: curate-dsr/default, curate-dsr/paper, "
+            "prepare-dsr-samples/default"
         in lines
     )
     assert not any("-shard/" in line for line in lines)
