@@ -1,6 +1,7 @@
 """Snapshots of samples as the prepare flows publish them, with random latents; keyword arguments change rows.
 
 kinemask_samples(tmp_path / "kinemask-samples-1", [("clip-a", "interactions", "train", [3])])
+matrix_samples(tmp_path / "matrix-samples-1", {"clip-a": "train", "clip-b": "test"})
 dsr_samples(tmp_path / "dsr-samples-1", [make_sample(seed=0, dsr_score=0.9), make_sample(seed=1)])
 """
 
@@ -19,14 +20,18 @@ from schemas.scene import SceneSet, Split
 from schemas.storage import AnyPath
 from schemas.training_samples import (
     EncodingRow,
+    RoleRow,
+    SampleMaskRow,
     SampleObjectRow,
     SampleRow,
     SampleSceneRow,
     SampleScoreRow,
     SampleVideoRow,
+    Span,
 )
 from tasks.engine.snapshots import Snapshot
 from tasks.media.encoding import encode_video
+from tasks.media.id_map import encode_png, id_map
 from tests.support.snapshots import write_snapshot
 
 N_FRAMES, HEIGHT, WIDTH = 9, 64, 96  # of kinemask's
@@ -151,5 +156,63 @@ def dsr_samples(
             "samples": (SampleRow, samples),
             "encodings": (EncodingRow, encodings),
             "scores": (SampleScoreRow, [SampleScoreRow(**row.model_dump()) for row in scored]),
+        },
+    )
+
+
+def matrix_masks() -> dict[str, np.ndarray]:
+    """A boy who goes right and a ball that stands, (9, 64, 96) bool each."""
+    boy, ball = np.zeros((2, N_FRAMES, HEIGHT, WIDTH), bool)
+    for frame in range(N_FRAMES):
+        boy[frame, 16:48, 4 * frame : 4 * frame + 32] = True
+    ball[:, 32:64, 64:96] = True
+    return {"id1": boy, "id2": ball}
+
+
+def matrix_samples(
+    folder: AnyPath, splits: dict[str, Split], roles: Sequence[dict[str, Any]] | None = None, **changes: Any
+) -> Snapshot:
+    """The boy kicks the ball in each clip. roles: of every clip instead; changes: of every SampleRow"""
+    roles = roles or [
+        {"role_id": "id1", "kind": "subject", "instance_ids": ["id1"], "words": "A boy", "tokens": [0, 1]},
+        {"role_id": "id2", "kind": "object", "instance_ids": ["id2"], "words": "red ball", "tokens": [4, 5]},
+        {"role_id": "id1-kick-id2", "kind": "verb", "instance_ids": ["id1", "id2"], "words": "kicks", "tokens": [2]},
+    ]
+    masks, latents = matrix_masks(), (4, 8, 12)
+    picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    video, colours = encode_video([picture] * N_FRAMES, 8), encode_png(id_map([mask[0] for mask in masks.values()]))
+    changes = {"prompt": "A boy kicks a red ball."} | changes
+    tracks = [
+        MaskTrack.of(name, [encode_mask(one) for one in mask], height=HEIGHT, width=WIDTH, anchor_frame=0)
+        for name, mask in masks.items()
+    ]
+    encodings = [
+        EncodingRow(
+            clip_id=clip_id,
+            latents=stored("latents", N_FRAMES // 4 + 1, *latents, key=clip_id),
+            text=stored("text", 226, TEXT_DIM, key=clip_id),
+            image_latents=stored("image.latents", 1, *latents, key=clip_id),
+            id_latents=stored("id.latents", 1, *latents, key=clip_id),
+        )
+        for clip_id in splits
+    ]
+    return write_snapshot(
+        folder,
+        "prepare-matrix-samples",
+        {
+            "samples": (SampleRow, [sample_row(i, split=split, **changes) for i, split in splits.items()]),
+            "encodings": (EncodingRow, encodings),
+            "roles": (
+                RoleRow,
+                [RoleRow(clip_id=i, **{"spans": [Span(start=0, end=1)]} | r) for i in splits for r in roles],
+            ),
+            "masks": (
+                SampleMaskRow,
+                [SampleMaskRow(clip_id=i, **track.model_dump()) for i in splits for track in tracks],
+            ),
+            "videos": (
+                SampleVideoRow,
+                [SampleVideoRow(clip_id=i, sha256="ab" * 32, video=video, id_map=colours) for i in splits],
+            ),
         },
     )

@@ -59,6 +59,8 @@ def test_the_authors_code_is_another_experiment() -> None:
         "alignment.loss.dice": 0,
         "alignment.loss.l2": 0,
         "alignment.loss.max_pos_weight": 10,
+        "attention.v2t_blocks": (20, 24),
+        "attention.v2v_blocks": (6, 8),
         "optimisation.n_steps": 55_000,
         "optimisation.learning_rate": 1e-5,
         "optimisation.schedule": "constant",

@@ -19,6 +19,7 @@ from pydantic import Field
 from schemas.config import StageConfig
 from tasks.metrics.attention_alignment import LatentRule
 from tasks.training.optimisation import Optimisation
+from tasks.training.validation import ValidationConfig
 
 Blocks = tuple[Annotated[int, Field(ge=0)], ...]
 
@@ -93,6 +94,18 @@ class AlignmentConfig(StageConfig):
     loss: MaskLossConfig = MaskLossConfig()
 
 
+class AttentionConfig(StageConfig):
+    """Where attention is looked at in validations. The same for all rows of table 2, so that they can be compared."""
+
+    v2t_blocks: Blocks = Field((7, 11), description="Blocks whose grounding is measured (C.1); none: no grounding")
+    v2v_blocks: Blocks = Field((12,), description="Blocks whose propagation is measured (C.1); none: no propagation")
+    timesteps: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = Field(
+        (200, 400, 600, 800),
+        min_length=1,
+        description="Noise that is added to the kept-out clips. Ours: the paper takes all 50 steps of generated videos",
+    )
+
+
 class MatrixTraining(StageConfig):
     """A training of MATRIX on a CogVideoX image-to-video model."""
 
@@ -107,6 +120,11 @@ class MatrixTraining(StageConfig):
     n_frames: int = Field(49, ge=5, description="Frames of a video (C.2): 4k + 1")
     width: int = Field(720, ge=16, multiple_of=16, description="Width in px (C.2)")
     height: int = Field(480, ge=16, multiple_of=16, description="Height in px (C.2)")
+    gradient_checkpointing: bool = Field(
+        True, description="Blocks are run again in the backward pass: less memory, more time, the same gradients"
+    )
+    validation: ValidationConfig = ValidationConfig()
+    attention: AttentionConfig = AttentionConfig()
     seed: int = Field(0, ge=0, description="Of noise, timesteps and new weights")
 
 
@@ -133,6 +151,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "mask_stride_px": 8,
             "loss": {"dice": 0, "l2": 0, "max_pos_weight": 10},
         },
+        "attention": {"v2t_blocks": (20, 24), "v2v_blocks": (6, 8)},
         "optimisation": {"n_steps": 55_000, "batch_size": 1, "learning_rate": 1e-5, "schedule": "constant"},
     },
 }
