@@ -44,6 +44,7 @@ def main(folder: Path, options: list[str]) -> None:
         *("--samples", str(samples), "--runs", str(runs), "--training.model", str(model)),
         *("--training.lora.blocks=[1,2]", "--training.lora.rank=8", "--training.lora.alpha=8"),
         *("--training.alignment.sga-blocks=[1]", "--training.alignment.spa-blocks=[2]"),
+        *("--training.attention.v2t-blocks=[1]", "--training.attention.v2v-blocks=[2]"),
         *("--training.alignment.sga-weight=1", "--training.alignment.spa-weight=1"),
         *(f"--training.{name}={value}" for name, value in SIZE.items()),
         f"--training.optimisation.n-steps={N_STEPS}",

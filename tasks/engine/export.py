@@ -305,7 +305,8 @@ class ExportFolder:
         """The same units, the same bytes."""
         begun = [{"begin": name, "paths": unit.paths} for name, unit in sorted(self._units.items()) if unit.key is None]
         done = [self._done_line(name) for name, unit in sorted(self._units.items()) if unit.key is not None]
-        write_atomic(self._journal, b"".join(_line(line) for line in [{"layout": self._layout}, *begun, *done]))
+        lines: list[dict[str, Any]] = [{"layout": self._layout}, *begun, *done]
+        write_atomic(self._journal, b"".join(map(_line, lines)))
 
     def _done_line(self, name: str) -> dict[str, Any]:
         unit = self._units[name]

@@ -38,4 +38,6 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 def decode_png(data: bytes) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None, "encode_png made it"
+    return picture

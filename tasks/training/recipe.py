@@ -62,7 +62,9 @@ class Randomness(NamedTuple):
 class Trainer(Protocol):
     """One training in one process."""
 
-    phases: Sequence[Phase]
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """In their order, at least one."""
 
     def build(self, device: torch.device) -> torch.nn.Module:
         """Load the base model and add what is trained, drawn from torch's global generator, which the job has seeded.

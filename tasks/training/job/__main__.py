@@ -10,6 +10,7 @@ def main(folder: str) -> int:
     from pathlib import Path
 
     from schemas.outcome import ServiceDown
+    from tasks.engine.snapshots import SnapshotError
     from tasks.training.job.failures import JobError, OtherProcessFailed
     from tasks.training.job.loop import Stopped, train
 
@@ -21,7 +22,7 @@ def main(folder: str) -> int:
         return GO_ON_LATER
     except OtherProcessFailed:
         return 1  # it says why
-    except (JobError, ServiceDown) as error:
+    except (JobError, ServiceDown, SnapshotError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return 1
     return 0

@@ -137,7 +137,10 @@ class _Job:
         import torch
 
         begin_build(self.seed)
-        self.module = self.trainer.build(self.processes.device)
+        try:
+            self.module = self.trainer.build(self.processes.device)
+        except ValueError as error:  # settings that this model cannot have, such as blocks beyond its last
+            raise JobError(f"the model cannot be built as asked: {error}") from error
         self.trained = {name: one for name, one in self.module.named_parameters() if one.requires_grad}
         if wrong := [name for name, one in self.trained.items() if one.dtype != torch.float32]:
             raise JobError(f"trained parameters are kept in float32; {wrong[0]} is {self.trained[wrong[0]].dtype}")

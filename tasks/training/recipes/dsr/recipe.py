@@ -40,8 +40,8 @@ class DsrTrainer:
     def __init__(self, config: DsrTraining, snapshot: Snapshot) -> None:
         """Raises SnapshotError for samples that the config cannot be trained on."""
         self._config, self._snapshot = config, snapshot
-        kind = {"dpo": PairSamples, "sft": BestSamples}[config.loss.objective]
-        self._samples: PairSamples | BestSamples = kind(snapshot, config)
+        kind: type[PairSamples | BestSamples] = PairSamples if config.loss.objective == "dpo" else BestSamples
+        self._samples = kind(snapshot, config)
         self.phases = [Phase(config.loss.objective, config.optimisation)]
 
     def build(self, device: torch.device) -> Any:
