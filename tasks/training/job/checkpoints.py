@@ -21,9 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from schemas.training_run import REQUEST, RunRequest
 from tasks.training.job.failures import JobError
 
@@ -55,23 +52,39 @@ class Checkpoints:
         """Its step; None if there is none."""
         return max(self._steps(), default=None)
 
+    def require_same(self) -> None:
+        """Raises JobError if another run wrote the newest: weights, gigabytes, need not be read for that."""
+        step = self.newest()
+        if step is not None:
+            path = self._path(step) / REQUEST
+            try:
+                written = RunRequest.from_json(path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise _damaged(path, error) from error
+            require_same(self._request, written, path.parent.name)
+
     def load(self) -> Checkpoint | None:
         """The newest. Raises JobError if another run wrote it, or it is damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        self.require_same()
         step = self.newest()
         if step is None:
             return None
         folder = self._path(step)
         try:
-            written = RunRequest.from_json((folder / REQUEST).read_bytes())
             state = json.loads((folder / STATE_FILE).read_bytes())
-            require_same(self._request, written, folder.name)
             weights, optimiser = (load_file(folder / name) for name in (WEIGHTS_FILE, OPTIMISER_FILE))
             return Checkpoint(step, state["seconds"], state["machine"], weights, optimiser)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise JobError(f"{folder} cannot be read: {error}; delete it to begin anew") from error
+            raise _damaged(folder, error) from error
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Raises JobError if it cannot be written, such as on a full disk; the one before stays then."""
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
         self.clean()
         final = self._path(checkpoint.step)
         draft = final.with_name(f".{final.name}")
@@ -106,6 +119,10 @@ class Checkpoints:
     def _steps(self) -> list[int]:
         names = [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
         return [int(found[1]) for name in names if (found := _NAME.fullmatch(name))]
+
+
+def _damaged(path: Path, error: Exception) -> JobError:
+    return JobError(f"{path} cannot be read: {error}; delete the run's checkpoints to begin anew")
 
 
 def require_same(request: RunRequest, other: RunRequest, where: str) -> None:

@@ -17,10 +17,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING, Any
 
 from schemas.storage import parse_path
 from schemas.training_run import CHECKPOINTS, METRICS, REQUEST, WEIGHTS, RunRequest
@@ -36,6 +33,9 @@ from tasks.training.job.stopping import Stopping
 from tasks.training.job.validation import Validations
 from tasks.training.optimisation import Optimisation
 from tasks.training.recipe import Phase, Trainer, code_version, load_recipe
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,9 @@ def train(folder: Path, stopping: Stopping) -> None:
     recipe = load_recipe(request.recipe)
     config: Any = recipe.config.model_validate_json(request.config)
     processes.first(lambda: require_same(request, _this(request, processes.n, recipe.base_model(config)), "this job"))
-    checkpoints = Checkpoints(folder / CHECKPOINTS, request)
-    checkpoint = checkpoints.load()
-    snapshot = _open_samples(request)
-    job = _Job(folder, request, config.seed, recipe.trainer(config, snapshot), processes, checkpoints, stopping)
-    job.run(checkpoint, started_s)
+    Checkpoints(folder / CHECKPOINTS, request).require_same()
+    trainer = recipe.trainer(config, _open_samples(request))
+    _Job(folder, request, config.seed, trainer, processes, stopping, started_s).run()
     processes.end()
 
 
@@ -101,28 +99,30 @@ class _Job:
     seed: int
     trainer: Trainer
     processes: Processes
-    checkpoints: Checkpoints
     stopping: Stopping
+    started_s: float  # of time.monotonic()
 
-    def run(self, checkpoint: Checkpoint | None, started_s: float) -> None:
-        """From a checkpoint, or from the beginning."""
+    def run(self) -> None:
+        """From the newest checkpoint, or from the beginning."""
+        self.checkpoints = Checkpoints(self.folder / CHECKPOINTS, self.request)
         self.metrics = MetricsLog(self.folder / METRICS)
         self.validations = Validations(self.folder)
-        self.step = checkpoint.step if checkpoint else 0
+        self.resumed = self.checkpoints.load()
+        self.step = self.resumed.step if self.resumed else 0
         self.saved_at = self.step
-        self.started_s = started_s - (checkpoint.seconds if checkpoint else 0.0)
+        self.started_s -= self.resumed.seconds if self.resumed else 0.0
         phases = list(self.trainer.phases)
         self.n_steps = sum(phase.optimisation.n_steps for phase in phases)
         if self.step == self.n_steps and (self.folder / WEIGHTS).exists():
             return  # an earlier start had done all
         self.processes.first(self._cut_back)
-        self._build(checkpoint)
+        self._build()
         self.processes.start_trackers(self.request.recipe, self.request.model_dump())
         first = 0
         for index, phase in enumerate(phases):
             last = first + phase.optimisation.n_steps
             if self.step < last or index == len(phases) - 1:
-                self._train_phase(index, phase, first, checkpoint if self.step > first else None)
+                self._train_phase(index, phase, first)
             first = last
         self.processes.first(self._save_weights)
 
@@ -133,14 +133,17 @@ class _Job:
         shutil.rmtree(self.folder / f".{WEIGHTS}", ignore_errors=True)
         shutil.rmtree(self.folder / WEIGHTS, ignore_errors=True)  # of a run whose checkpoint was deleted
 
-    def _build(self, checkpoint: Checkpoint | None) -> None:
+    def _build(self) -> None:
+        import torch
+
         begin_build(self.seed)
         self.module = self.trainer.build(self.processes.device)
         self.trained = {name: one for name, one in self.module.named_parameters() if one.requires_grad}
         if wrong := [name for name, one in self.trained.items() if one.dtype != torch.float32]:
             raise JobError(f"trained parameters are kept in float32; {wrong[0]} is {self.trained[wrong[0]].dtype}")
-        if checkpoint is None:
+        if self.resumed is None:
             return
+        checkpoint = self.resumed
         if self.trained.keys() != checkpoint.weights.keys():
             names = sorted(self.trained.keys() ^ checkpoint.weights.keys())
             raise JobError(f"the checkpoint of step {checkpoint.step} has other parameters: {', '.join(names[:3])}")
@@ -154,12 +157,15 @@ class _Job:
                 self.processes.machine,
             )
 
-    def _train_phase(self, index: int, phase: Phase, first: int, checkpoint: Checkpoint | None) -> None:
-        """first: updates before the phase. checkpoint: of a step within it."""
+    def _train_phase(self, index: int, phase: Phase, first: int) -> None:
+        """first: updates before the phase."""
         optimisation = phase.optimisation
         self.module.train()
         self.trainer.begin_phase(phase, self.module)
-        optimiser = self._new_optimiser(optimisation, checkpoint)
+        optimiser = self._new_optimiser(optimisation)
+        if self.resumed and self.step > first:  # else the checkpoint is of the end of the phase before
+            self._restore(optimiser, self.resumed)
+        self.resumed = None  # gigabytes
         order = SampleOrder(
             self.seed,
             index,
@@ -178,20 +184,23 @@ class _Job:
         finally:
             batches.close()  # type: ignore[attr-defined]
 
-    def _new_optimiser(self, optimisation: Optimisation, checkpoint: Checkpoint | None) -> torch.optim.AdamW:
-        optimiser = torch.optim.AdamW(
+    def _new_optimiser(self, optimisation: Optimisation) -> torch.optim.AdamW:
+        import torch
+
+        return torch.optim.AdamW(
             list(self.trained.values()),
             lr=optimisation.learning_rate,
             betas=optimisation.betas,
             eps=optimisation.eps,
             weight_decay=optimisation.weight_decay,
         )
-        for key, value in checkpoint.optimiser.items() if checkpoint else ():
+
+    def _restore(self, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+        for key, value in checkpoint.optimiser.items():
             name, _, part = key.rpartition(".")
             parameter = self.trained[name]
             # AdamW keeps its count of steps on the CPU
             optimiser.state[parameter][part] = value if part == "step" else value.to(parameter.device)
-        return optimiser
 
     def _n_accumulated(self, optimisation: Optimisation) -> int:
         at_once = self.processes.n * self.request.micro_batch
@@ -213,6 +222,8 @@ class _Job:
         n_accumulated: int,
     ) -> None:
         """One update of the weights. Raises JobError for a loss or a gradient that is not finite."""
+        import torch
+
         began_s = time.monotonic()
         optimisation, device = phase.optimisation, self.processes.device
         mixed = torch.autocast(device.type, torch.bfloat16) if optimisation.precision == "bfloat16" else nullcontext()
@@ -285,19 +296,18 @@ class _Job:
     def _save(self, optimiser: torch.optim.Optimizer) -> None:
         if self.step == self.saved_at:
             return
-        weights = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained.items()}
-        names = {parameter: name for name, parameter in self.trained.items()}
-        state = {
-            f"{names[parameter]}.{part}": value.cpu().contiguous()
-            for parameter, parts in optimiser.state.items()
-            for part, value in parts.items()
-        }
-        seconds = time.monotonic() - self.started_s
-        checkpoint = Checkpoint(self.step, seconds, self.processes.machine, weights, state)
 
         def save() -> None:
-            self.metrics.sync()  # its lines must not be younger than the checkpoint
-            self.checkpoints.save(checkpoint)
+            weights = {name: parameter.detach().cpu().contiguous() for name, parameter in self.trained.items()}
+            names = {parameter: name for name, parameter in self.trained.items()}
+            state = {
+                f"{names[parameter]}.{part}": value.cpu().contiguous()
+                for parameter, parts in optimiser.state.items()
+                for part, value in parts.items()
+            }
+            seconds = time.monotonic() - self.started_s
+            self.metrics.sync()  # a checkpoint without its lines would leave a gap
+            self.checkpoints.save(Checkpoint(self.step, seconds, self.processes.machine, weights, state))
 
         self.processes.first(save)
         self.saved_at = self.step
@@ -307,6 +317,8 @@ class _Job:
             self.validations.add(self.trainer, self.module, self.step)
 
     def _save_weights(self) -> None:
+        from safetensors import SafetensorError
+
         draft, final = self.folder / f".{WEIGHTS}", self.folder / WEIGHTS
         try:
             draft.mkdir()

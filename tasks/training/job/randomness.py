@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 
 import numpy as np
-import torch
 
 from tasks.training.recipe import Randomness
 
@@ -27,6 +26,8 @@ def begin_micro_batch(seed: int, phase: int, step: int, micro_batch: int, rank: 
 
     step: updates before this one, within the phase
     """
+    import torch
+
     globally, on_cpu, in_numpy = _state(seed, _MICRO_BATCH, phase, step, micro_batch, rank)
     _seed_globally(globally)
     return Randomness(torch.Generator().manual_seed(on_cpu), np.random.default_rng(in_numpy))
@@ -42,6 +43,8 @@ def _state(seed: int, *key: int) -> list[int]:
 
 
 def _seed_globally(seed: int) -> None:
+    import torch
+
     torch.manual_seed(seed)  # of every device
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -266,6 +266,19 @@ def test_a_validation_that_was_killed_is_made_again_and_earlier_ones_stay(
     assert made == expected
 
 
+def test_without_its_checkpoint_a_run_begins_anew(done: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(done, run)
+    shutil.rmtree(run / "checkpoints")
+    for path in (run / "metrics.jsonl", run / "weights/toy.safetensors"):
+        path.write_bytes(b'{"step": 1}\n')
+    (run / "validation/step-000005/sum.txt").write_text("of another config")
+    train(run, Stopping())
+    for name in ("weights/toy.safetensors", "validation/step-000005/sum.txt", "validation/index.json"):
+        assert (run / name).read_bytes() == (done / name).read_bytes()
+    assert [line["loss"] for line in lines(run)] == [line["loss"] for line in lines(done)]
+
+
 def test_trained_parameters_are_kept_in_float32(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = ToyTrainer.build
     monkeypatch.setattr(ToyTrainer, "build", lambda self, device: honest(self, device).bfloat16())

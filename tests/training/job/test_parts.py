@@ -138,7 +138,7 @@ def test_a_damaged_checkpoint_is_told_of(checkpoints: Checkpoints, tmp_path: Pat
     checkpoints.save(made(3))
     weights = tmp_path / "run/checkpoints/step-000003/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(JobError, match=r"step-000003 cannot be read.*delete it to begin anew"):
+    with pytest.raises(JobError, match=r"step-000003 cannot be read.*delete the run's checkpoints"):
         checkpoints.load()
 
 

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.toy_recipe import publish_samples, write_request
-
 pytestmark = pytest.mark.models
+
+pytest.importorskip("torch")
+
+from tests.support.toy_recipe import publish_samples, write_request  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 TIME_S = ("seconds", "samples_per_s")
@@ -147,3 +149,26 @@ def test_a_job_that_is_killed_in_every_way_ends_with_the_same_bits(tmp_path: Pat
     ]
     assert without_time[0] == without_time[1]
     assert [line["step"] for line in lines(whole)] == list(range(1, 11))
+
+
+def test_a_signal_while_libraries_are_imported_ends_it_with_75(tmp_path: Path) -> None:
+    publish_samples(tmp_path / "samples")
+    write_request(tmp_path / "run", tmp_path / "samples")
+    command = [sys.executable, "-m", "tasks.training.job", str(tmp_path / "run")]
+    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        while not caught(started.pid) >> (signal.SIGTERM - 1) & 1:
+            time.sleep(0.005)
+        assert "libtorch" not in Path(f"/proc/{started.pid}/maps").read_text()
+        started.send_signal(signal.SIGTERM)
+        said, _ = started.communicate(timeout=60)
+    finally:
+        started.kill()
+    assert (started.returncode, said) == (75, "told to stop: goes on from step 0\n")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def caught(pid: int) -> int:
+    """Signals that a process has handlers for, a bit each."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("SigCgt:")[2].split()[0], 16)
