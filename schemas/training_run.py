@@ -2,10 +2,13 @@
 
 runs/matrix-3f9c2a71b0de/
     request.json              RunRequest, written before the job starts: what the run is
-    metrics.jsonl             a line a step; the truth about progress
+    metrics.jsonl             a line a step; the truth about progress: {"step": 12, "phase": "first", "loss": 0.18,
+                              "learning_rate": 1e-4, "gradient_norm": 0.7, "seconds": 341.2, "samples_per_s": 1.4}
+                              step: over all phases; seconds: at work so far, over all starts; null: no finite value
     checkpoints/step-000250/  the newest; whole or not there
     validation/               videos with fixed seeds at steps, their conditions, and index.json: [Validation]
     weights/                  what was trained, as others load it
+    curves/                   pictures of the metrics
     manifest.json             RunManifest, written last: a folder without one is a run that goes on, or was stopped
     index.html                its page
 """
@@ -92,6 +95,13 @@ class RunFile(Record):
     n_bytes: int = column("Its size", unit="bytes", ge=0)
 
 
+class Ancestor(Record):
+    """A snapshot that a run comes from."""
+
+    snapshot_id: str = column("Derived from its content")
+    flow: str = column("The flow that published it")
+
+
 class RunManifest(Record):
     """A published run."""
 
@@ -99,6 +109,7 @@ class RunManifest(Record):
 
     run_id: str = column("The folder's name")
     request: RunRequest = column("What it was made from")
+    lineage: list[Ancestor] = column("The samples, then the snapshot that they were prepared from", default=[])
     n_steps: int = column("Updates of the weights", ge=1)
     seconds: float = column("Time at work, over all its starts", unit="s", ge=0)
     environment: list[str] = column("Python, platform, device: 'python 3.11.9', 'cpu x 2', 'NVIDIA H200'")

@@ -1,10 +1,13 @@
-"""Ask a dataset: what happened to a clip, what failed and how to rerun it.
+"""Ask a dataset: what happened to a clip, what failed and how to rerun it. Ask training runs where they stand.
 
 triptych ask --root data                   the latest snapshot's yield, and all snapshots
 triptych ask --root data clip clip-81b2    its whole story, stage by stage (or src-..., a video's name,
                                            of a simulated clip interactions/train/0, of a generated
                                            sample PROMPT/SEED, or a prompt's id for all its samples)
 triptych ask --root data failed            what failed, why, and what to do
+triptych ask --runs runs                   all training runs, where they stand, what they ended with
+triptych ask --runs runs run matrix-3f9c   what it was made from, how to go on, its numbers; --verify: is it whole?
+triptych ask --runs runs run A B           what differs between two, and their final numbers
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -23,6 +27,9 @@ from tasks.datasets.registry import dataset_of
 from tasks.datasets.story import one_line
 from tasks.engine.snapshots import Snapshot, SnapshotError, ids_in
 from tasks.pages.usage import usage_of
+from tasks.training.runs.publish import verify
+from tasks.training.runs.reading import Run, RunError
+from tasks.training.runs.story import compare, overview, tell
 
 RERUN = "Run the same command (or the deployment) again: only these rows are redone."
 MEND = "Mend or replace the input, then run again: a changed input is a new one."
@@ -85,27 +92,57 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--root", type=parse_path, default="data", help="the flow's --root (default: data)")
     parser.add_argument("--snapshot", default="latest", help="id of the snapshot to ask (default: the latest)")
+    parser.add_argument("--runs", type=parse_path, help="ask training runs: the folder that holds them")
     either_side = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     either_side.add_argument("--root", type=parse_path)
     either_side.add_argument("--snapshot")
+    either_side.add_argument("--runs", type=parse_path)
     questions = parser.add_subparsers(dest="question")
     clip = questions.add_parser("clip", parents=[either_side], help="the whole story of a clip or source")
     clip.add_argument("name")
     questions.add_parser("failed", parents=[either_side], help="what failed and how to rerun it")
+    run = questions.add_parser("run", parents=[either_side], help="a training run, or two of them side by side")
+    run.add_argument("names", nargs="+", metavar="RUN", help="its name, or the beginning of it")
+    run.add_argument("--verify", action="store_true", help="read every file: is it as it was published?")
     try:
-        answer(parser.parse_args(arguments))
-    except (SchemaError, ServiceDown, SnapshotError) as error:
+        asked = parser.parse_args(arguments)
+        if (asked.runs is not None) != (asked.question in (None, "run")) and (asked.runs or asked.question == "run"):
+            parser.error("--runs RUNS goes with no question or with `run`; `clip` and `failed` are of a --root")
+        answer(asked)
+    except (RunError, SchemaError, ServiceDown, SnapshotError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 
 def answer(asked: argparse.Namespace) -> None:
+    for line in run_lines(asked) if asked.runs is not None else snapshot_lines(asked):
+        print(line)
+
+
+def run_lines(asked: argparse.Namespace) -> Iterator[str]:
+    """Raises RunError, ServiceDown."""
+    names = asked.names if asked.question == "run" else []
+    match [Run.open(asked.runs, name) for name in names]:
+        case []:
+            yield from overview(asked.runs)
+        case [run]:
+            yield from tell(run)
+            if asked.verify:
+                if not isinstance(run.folder, Path):
+                    raise RunError(f"{run.folder} lies in a store; copy it to a disk to verify it")
+                faults = verify(run.folder)
+                yield from (f"  verified   {line}" for line in faults or ["every file is as it was published"])
+        case [one, other]:
+            yield from compare(one, other)
+        case _:
+            raise RunError("two runs are compared at a time")
+
+
+def snapshot_lines(asked: argparse.Namespace) -> Iterator[str]:
     snapshot = Snapshot.open(asked.root, asked.snapshot)
     match asked.question:
         case "clip":
-            lines = stories(snapshot, asked.name)
+            return stories(snapshot, asked.name)
         case "failed":
-            lines = failed(snapshot)
+            return failed(snapshot)
         case _:
-            lines = summary(snapshot)
-    for line in lines:
-        print(line)
+            return summary(snapshot)

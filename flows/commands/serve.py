@@ -1,7 +1,8 @@
-"""Look at snapshots and their reports in a browser: a small web server that reads and never writes.
+"""Look at snapshots, their reports and training runs in a browser: a small web server that reads and never writes.
 
 triptych serve --root data                                   http://127.0.0.1:8600/
 triptych serve --root data --root s3://videos/data           several roots, each a flow's --root
+triptych serve --root data --runs runs                       training runs as well: http://127.0.0.1:8600/runs/
 triptych serve --root data --host 0.0.0.0                    for other machines, too: whoever reaches it can read all
                                                              snapshots and reports of these roots
 
@@ -38,15 +39,21 @@ def main(arguments: list[str] | None = None) -> None:
     except ServiceDown as error:  # an address that holds a key
         sys.exit(f"ServiceDown: {error}")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    roots = [root.absolute() if isinstance(root, Path) else root for root in asked.root or [Path("data")]]
+    runs = absolute(asked.runs or [])
+    roots = absolute(asked.root or ([] if runs else [Path("data")]))
     listener = listen(asked.host, asked.port)
-    print(f"{address_of(listener)} shows {', '.join(map(str, roots))}; Ctrl-C ends it", flush=True)
+    print(f"{address_of(listener)} shows {', '.join(map(str, [*roots, *runs]))}; Ctrl-C ends it", flush=True)
     # Beside the main thread, in which alone uvicorn takes signals for itself and then waits for open connections.
-    serving = threading.Thread(target=make_server(list(dict.fromkeys(roots))).run, args=([listener],), daemon=True)
+    serving = threading.Thread(target=make_server(roots, runs).run, args=([listener],), daemon=True)
     with at_stop(end):
         serving.start()
         serving.join()
     sys.exit("the server has ended")
+
+
+def absolute(paths: Sequence[AnyPath]) -> list[AnyPath]:
+    """Each once."""
+    return list(dict.fromkeys(path.absolute() if isinstance(path, Path) else path for path in paths))
 
 
 def end(stop: signal.Signals) -> NoReturn:
@@ -61,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", type=parse_path, action="append", help="a flow's --root; again for more (default: data)"
     )
+    parser.add_argument("--runs", type=parse_path, action="append", help="a folder of training runs; again for more")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine)")
     parser.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0: any that is free"
@@ -94,10 +102,16 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{name}:{port}/"
 
 
-def make_server(roots: Sequence[AnyPath]) -> uvicorn.Server:
+def make_server(roots: Sequence[AnyPath], runs: Sequence[AnyPath] = ()) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
-            app(roots), lifespan="off", ws="none", http="h11", log_config=None, access_log=False, server_header=False
+            app(roots, runs),
+            lifespan="off",
+            ws="none",
+            http="h11",
+            log_config=None,
+            access_log=False,
+            server_header=False,
         )
     )
 

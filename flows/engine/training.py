@@ -45,8 +45,8 @@ from tasks.training import launch
 from tasks.training.identity import file_digest, library_versions
 from tasks.training.launch import Job, JobStopped, LaunchConfig, RunRefused, at_work_of
 from tasks.training.progress import TrainingProgress
-from tasks.training.publish import publish_run
 from tasks.training.recipe import Phase, code_version, load_recipe
+from tasks.training.runs.publish import publish_run
 
 Variants = Mapping[str, Mapping[str, Any]]
 

@@ -1,10 +1,11 @@
-"""A read-only web server of reports and snapshots: an index, pages, files.
+"""A read-only web server of reports, snapshots and training runs: an index, pages, files.
 
 app([Path("data"), parse_path("s3://videos/data")])      an ASGI application; `triptych serve` runs it
 
     GET /                                   every snapshot, with its tally and links
     GET /reports/matrix11k-3f9c/            its report; /reports/matrix11k-3f9c/clips/clip-81b2.mp4: a film of it
     GET /snapshots/matrix11k-3f9c/          its tables; /snapshots/matrix11k-3f9c/clips/shard-07aa.parquet: a file
+    GET /runs/                              training runs, side by side; /runs/matrix-3f9c/: the page of one
     GET /health                             200 while the server answers
 
 Files are given in parts too (Range: videos seek), and not again to a browser that has them (ETag). It answers only to
@@ -36,7 +37,8 @@ from tasks.engine.snapshots import ID, SnapshotError
 from tasks.pages.address import reports_url
 from tasks.pages.page import SCRIPT, environment
 from tasks.pages.published import find_entry, look_at
-from tasks.pages.stored_files import PLACES, StoredFile, find_file
+from tasks.pages.stored_files import PLACES, RUNS, StoredFile, find_file
+from tasks.training.runs.page import runs_page, shelf_of
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +59,20 @@ N_OPEN = 20  # snapshots of a root that the index shows unfolded
 TEMPLATES = environment()
 
 
-def app(roots: Sequence[AnyPath]) -> ASGIApp:
-    """The application over these roots. TRIPTYCH_REPORTS_URL names it to those who come by another name."""
+def app(roots: Sequence[AnyPath], runs: Sequence[AnyPath] = ()) -> ASGIApp:
+    """The application over these roots and folders of training runs.
+
+    TRIPTYCH_REPORTS_URL names it to those who come by another name.
+    """
 
     # Endpoints that are no coroutines run in threads: a slow disk or store holds up nobody else.
     def index(request: Request) -> Response:
-        return page("index.html.j2", shelves=[look_at(root) for root in roots], n_open=N_OPEN)
+        return page("index.html.j2", shelves=[look_at(root) for root in roots], n_open=N_OPEN, has_runs=bool(runs))
+
+    def all_runs(request: Request) -> Response:
+        if not runs:
+            return absent(request)
+        return html(runs_page([shelf_of(folder) for folder in runs], home="../"))
 
     def health(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -79,12 +89,12 @@ def app(roots: Sequence[AnyPath]) -> ASGIApp:
 
     def file(request: Request) -> Response:
         place, id = request.path_params["place"], request.path_params["id"]
-        found = find_file(roots, place, id, request.path_params.get("name") or "index.html")
+        found = find_file(runs if place == RUNS else roots, place, id, request.path_params.get("name") or "index.html")
         return absent(request) if found is None else send_file(found, request)
 
     def with_slash(request: Request) -> Response:
         place, id = request.path_params["place"], request.path_params["id"]
-        if place not in PLACES or not ID.fullmatch(id):
+        if place not in (*PLACES, RUNS) or not ID.fullmatch(id):
             return absent(request)
         return RedirectResponse(f"{quote(id)}/", 308)  # relative: a proxy may show the server below a path of its own
 
@@ -94,6 +104,8 @@ def app(roots: Sequence[AnyPath]) -> ASGIApp:
             Route("/health", health),
             Route("/favicon.ico", icon),
             Route("/snapshots/{id}/", snapshot),
+            Route(f"/{RUNS}/", all_runs),
+            Route(f"/{RUNS}/index.html", all_runs),  # as the runs' pages call it, which may be opened as files
             Route("/{place}/{id}/", file),
             Route("/{place}/{id}", with_slash),
             Route("/{place}/{id}/{name:path}", file),
@@ -110,12 +122,15 @@ def app(roots: Sequence[AnyPath]) -> ASGIApp:
 
 
 def page(template: str, **values: object) -> Response:
-    html = TEMPLATES.get_template(template).render(**values)
-    return HTMLResponse(html, headers={"cache-control": "no-store"})
+    return html(TEMPLATES.get_template(template).render(**values))
+
+
+def html(text: str) -> Response:
+    return HTMLResponse(text, headers={"cache-control": "no-store"})
 
 
 def absent(request: Request) -> Response:
-    return PlainTextResponse("There is no such snapshot, report or file here. / lists what there is.\n", 404)
+    return PlainTextResponse("There is no such snapshot, report, run or file here. / lists what there is.\n", 404)
 
 
 # --- Files -----------------------------------------------------------------------------------

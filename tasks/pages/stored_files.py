@@ -3,8 +3,8 @@
 file = find_file([Path("data")], "reports", "matrix11k-3f9c", "clips/clip-81b2.mp4")    StoredFile(n_bytes=130211, ...)
 b"".join(file.blocks(0, 1000))                                                          its first thousand bytes
 
-A name comes from anyone. Only files below `snapshots` and `reports` of a root are found: none behind `..`, a hidden
-name or a link that leads outside of the two.
+A name comes from anyone. Only files below `snapshots` and `reports` of a root are found, and of a folder of training
+runs those in its runs: none behind `..`, a hidden name or a link that leads outside of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from schemas.regular_files import NotRegular, open_regular
 from schemas.storage import AnyPath, ObjectPath
 from tasks.engine.snapshots import ID
 
-PLACES = ("snapshots", "reports")
+PLACES = ("snapshots", "reports")  # folders of a flow's root
+RUNS = "runs"  # a place of its own: a folder of training runs holds them itself
 BLOCK_BYTES = 2**20
 STORE_BLOCK_BYTES = 2**23  # one request each
 
@@ -65,18 +66,20 @@ class StoredFile:
 
 
 def find_file(roots: Sequence[AnyPath], place: str, snapshot_id: str, name: str) -> StoredFile | None:
-    """The file of a snapshot or report in the first root that has it; None if none has.
+    """The file of a snapshot, report or run in the first root that has it; None if none has.
 
+    roots: of flows; for the place RUNS, folders of runs
     Disks are asked before stores. Raises OSError, ServiceDown if a root that cannot be read may have it, and no other.
     """
     parts = name.split("/")
-    if place not in PLACES or not ID.fullmatch(snapshot_id) or not all(map(_is_shown, parts)):
+    if place not in (*PLACES, RUNS) or not ID.fullmatch(snapshot_id) or not all(map(_is_shown, parts)):
         return None
-    relative = "/".join([place, snapshot_id, *parts])
+    homes = [""] if place == RUNS else PLACES
+    relative = "/".join([*([] if place == RUNS else [place]), snapshot_id, *parts])
     trouble: OSError | ServiceDown | None = None
     for root in sorted(roots, key=lambda root: isinstance(root, ObjectPath)):
         try:
-            return _open_object(root, relative) if isinstance(root, ObjectPath) else _open_file(root, relative)
+            return _open_object(root, relative) if isinstance(root, ObjectPath) else _open_file(root, relative, homes)
         except _ABSENT:
             continue
         except (OSError, ServiceDown) as error:
@@ -90,15 +93,18 @@ def _is_shown(part: str) -> bool:
     return bool(part) and not part.startswith(".") and part.isprintable()
 
 
-def _open_file(root: Path, relative: str) -> StoredFile:
-    """Raises FileNotFoundError for a file that is not to be shown."""
+def _open_file(root: Path, relative: str, places: Sequence[str]) -> StoredFile:
+    """Raises FileNotFoundError for a file that is not to be shown.
+
+    places: the folders of the root that links may lead to
+    """
     try:
         path = Path(os.path.realpath(root / relative, strict=True))
     except OSError as error:
         if isinstance(error, PermissionError):
             raise
         raise FileNotFoundError(relative) from error  # also a name that is too long, or links in a circle
-    homes = [Path(os.path.realpath(root / place)) for place in PLACES]
+    homes = [Path(os.path.realpath(root / place)) for place in places]
     inside = [path.relative_to(home) for home in homes if path.is_relative_to(home)]
     if not inside or not all(map(_is_shown, inside[0].parts)):
         raise FileNotFoundError(relative)

@@ -113,6 +113,7 @@ class Recipe:
     variants: dict[str, dict[str, Any]]  # named rows of the paper's tables -> values of the config
     trainer: Callable[[Any, Snapshot], Trainer]  # (config, snapshot of samples)
     base_model: Callable[[Any], str]  # (config) -> its identity: folder with digest, or OWNER/NAME@commit
+    loading: str = ""  # Python that loads the weights, for a run's page; {weights} is their folder
 
 
 def load_recipe(name: str) -> Recipe:

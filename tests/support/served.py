@@ -19,9 +19,9 @@ from schemas.storage import AnyPath
 
 
 @contextlib.contextmanager
-def served(roots: Sequence[AnyPath], port: int = 0) -> Iterator[httpx.Client]:
+def served(roots: Sequence[AnyPath], port: int = 0, runs: Sequence[AnyPath] = ()) -> Iterator[httpx.Client]:
     listener = listen("127.0.0.1", port)
-    server = make_server(roots)
+    server = make_server(roots, runs)
     thread = threading.Thread(target=server.run, args=([listener],), name="served")
     thread.start()
     try:

@@ -49,7 +49,7 @@ def count_steps(folder: Path, n_steps: int, batch_size: int) -> None:
             print(f"saved after step {step}", flush=True)
             sys.exit(75)
     (folder / "weights").mkdir(exist_ok=True)
-    (folder / "weights" / "trained.safetensors").write_bytes(b"")
+    (folder / "weights" / "trained.safetensors").write_bytes(bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"{}")
 
 
 def main() -> None:
