@@ -39,12 +39,13 @@ from tasks.engine.snapshots import SnapshotError
 from tasks.engine.work import require_writable
 from tasks.readers.lines import ManifestError
 from tasks.training.launch import GO_ON_LATER, JobFailed, JobStopped, RunRefused
+from tasks.training.runs.reading import RunError
 
 WIDTH = 100
 NOT_LATEST, NO_PAGE = 3, 4  # exit statuses of runs that published a snapshot; all other errors end with 1
 ENDS = (  # the last line tells them
     *(YieldTooLow, ReportFailed, ManifestError, ShardsFailed, LedgerError, SnapshotError),
-    *(RunRefused, JobFailed, JobStopped),
+    *(RunRefused, JobFailed, JobStopped, RunError),
 )
 
 
