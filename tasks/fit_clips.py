@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -298,7 +298,7 @@ def _require_seen(tracks: Sequence[MaskTrack], first_frame: int, config: FitConf
         )
 
 
-def psnr_db(frames: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> float:
+def psnr_db(frames: Iterable[np.ndarray], others: Iterable[np.ndarray]) -> float:
     """Of all frames together; 100 where they are the same. uint8, of one shape"""
     errors = [np.square(a.astype(np.int32) - b).mean() for a, b in zip(frames, others, strict=True)]
     error = float(np.mean(errors))

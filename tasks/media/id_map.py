@@ -37,5 +37,8 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    """(H, W, 3) uint8 RGB. Raises ValueError for what is no picture."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f"{len(data)} bytes that are no picture")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
