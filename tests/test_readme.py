@@ -311,7 +311,7 @@ def test_every_variable_is_read_somewhere(page: Path) -> None:
 
 def test_every_deployment_and_pool_is_there_and_named() -> None:
     text = "".join(TEXTS.values())
-    named = set(re.findall(r"(?:curate|train)-[a-z0-9-]+/\w+", text))
+    named = set(re.findall(r"(?:curate|prepare|train|generate)-[a-z0-9-]+/\w+", text))
     parents = {name for name in DEPLOYMENTS if "-shard/" not in name}
     assert parents <= named <= DEPLOYMENTS
     pools = {deployment["work_pool"]["name"] for deployment in PROJECT["deployments"]}

@@ -37,7 +37,8 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
+    """(H, W, 3) uint8 RGB. Raises ValueError for what is no picture."""
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert picture is not None, "encode_png made it"
+    if picture is None:
+        raise ValueError(f"{len(data)} bytes that are no picture")
     return picture
