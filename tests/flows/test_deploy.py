@@ -106,8 +106,7 @@ def test_what_is_deployed_is_told() -> None:
     assert "TRIPTYCH_ROOT=/data" in lines
     assert (
         "warning: TRIPTYCH_DSR_ROOT is not set; without it these cannot run: curate-dsr/default, curate-dsr/paper, "
-            "prepare-dsr-samples/default"
-        in lines
+        "prepare-dsr-samples/default" in lines
     )
     assert not any("-shard/" in line for line in lines)
 
