@@ -15,7 +15,7 @@ from tasks.training.models.tiny import save_tiny_cogvideox, save_tiny_wan22
 from tasks.training.recipe import Randomness, load_recipe
 from tasks.training.recipes.kinemask.config import KinemaskTraining, variant
 from tasks.training.recipes.kinemask.data import KinemaskSamples
-from tests.support.training_samples import HEIGHT, N_FRAMES, WIDTH, kinemask_samples, object_rows
+from tests.support.recipe_samples import HEIGHT, N_FRAMES, WIDTH, kinemask_samples, object_rows
 
 SCENES: list[Any] = [
     ("clip-a", "interactions", "train", [3]),
