@@ -104,7 +104,7 @@ def trainer_of(folder: Path, snapshot: Snapshot, name: str = "paper", **changes:
     trainer = load_recipe("dsr").trainer(config, snapshot)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = trainer.build(torch.device("cpu"))
+        module = trainer.build(torch.device("cpu:0"))  # as the job names it
     trainer.begin_phase(trainer.phases[0], module)
     return trainer, module
 

@@ -115,7 +115,7 @@ def built(base: Path, snapshot: Snapshot, name: str = "paper", **changes: Any) -
     trainer = load_recipe("kinemask").trainer(config_of(name, model=str(base), **changes), snapshot)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = trainer.build(torch.device("cpu"))
+        module = trainer.build(torch.device("cpu:0"))  # as the job names it
     trainer.begin_phase(trainer.phases[0], module)
     return trainer, module
 
