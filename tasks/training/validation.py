@@ -103,10 +103,11 @@ def empty_text(
     from tasks.training.models.encoder import EncoderConfig, load_encoder
 
     # As many threads as there are: another number would change the last bits of the training.
-    here = TorchConfig(device=str(device), threads=torch.get_num_threads())
+    name = "cpu" if device.type == "cpu" else str(device)  # a job's is cpu:0
+    here = TorchConfig(device=name, threads=torch.get_num_threads())
     encoder = load_encoder(EncoderConfig(family=family, model=model, precision=precision), here)
     embedding = encoder.encode_text("").embedding[None]
-    release_others("encoders", None, device)
+    release_others("encoders", None, torch.device(name))
     return embedding
 
 

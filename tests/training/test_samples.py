@@ -15,8 +15,8 @@ from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.media.video import survey
 from tasks.training.samples import RowsByClip, require_size
 from tasks.training.validation import ValidationConfig, chosen, write_validation
+from tests.support.recipe_samples import object_rows, sample_row
 from tests.support.snapshots import write_snapshot
-from tests.support.training_samples import object_rows, sample_row
 
 IDS = [f"clip-{n}" for n in range(6)]
 SHARDS = {"shard-1": IDS[:4], "shard-2": IDS[4:]}

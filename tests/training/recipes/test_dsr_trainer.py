@@ -16,7 +16,7 @@ from tasks.training.recipe import Randomness, load_recipe
 from tasks.training.recipes.dsr.config import DsrTraining, variant
 from tasks.training.recipes.dsr.data import BestSamples, PairSamples
 from tests.support.dsr_rows import make_prompt, make_sample
-from tests.support.training_samples import dsr_samples
+from tests.support.recipe_samples import dsr_samples
 
 SIZE = {"n_frames": 5, "width": 32, "height": 32}
 SCORES = {"LR_1": [0.9, 0.72, 0.3], "LR_2": [0.8, 0.75], "LR_3": [0.65, 0.2]}
@@ -86,7 +86,7 @@ def test_a_batch_holds_the_latents_of_its_pair(snapshot: Snapshot) -> None:
 
 @pytest.mark.models
 def test_samples_of_another_size_or_dataset_are_refused(snapshot: Snapshot, tmp_path: Path) -> None:
-    from tests.support.training_samples import kinemask_samples
+    from tests.support.recipe_samples import kinemask_samples
 
     with pytest.raises(SnapshotError, match="5 frames of 32x32, the config 81 of 832x480"):
         PairSamples(snapshot, DsrTraining())
@@ -104,7 +104,7 @@ def trainer_of(folder: Path, snapshot: Snapshot, name: str = "paper", **changes:
     trainer = load_recipe("dsr").trainer(config, snapshot)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = trainer.build(torch.device("cpu"))
+        module = trainer.build(torch.device("cpu:0"))  # as the job names it
     trainer.begin_phase(trainer.phases[0], module)
     return trainer, module
 

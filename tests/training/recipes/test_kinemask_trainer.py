@@ -15,7 +15,7 @@ from tasks.training.models.tiny import save_tiny_cogvideox, save_tiny_wan22
 from tasks.training.recipe import Randomness, load_recipe
 from tasks.training.recipes.kinemask.config import KinemaskTraining, variant
 from tasks.training.recipes.kinemask.data import KinemaskSamples
-from tests.support.training_samples import HEIGHT, N_FRAMES, WIDTH, kinemask_samples, object_rows
+from tests.support.recipe_samples import HEIGHT, N_FRAMES, WIDTH, kinemask_samples, object_rows
 
 SCENES: list[Any] = [
     ("clip-a", "interactions", "train", [3]),
@@ -115,7 +115,7 @@ def built(base: Path, snapshot: Snapshot, name: str = "paper", **changes: Any) -
     trainer = load_recipe("kinemask").trainer(config_of(name, model=str(base), **changes), snapshot)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = trainer.build(torch.device("cpu"))
+        module = trainer.build(torch.device("cpu:0"))  # as the job names it
     trainer.begin_phase(trainer.phases[0], module)
     return trainer, module
 

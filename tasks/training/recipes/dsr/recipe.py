@@ -40,9 +40,9 @@ class DsrTrainer:
     def __init__(self, config: DsrTraining, snapshot: Snapshot) -> None:
         """Raises SnapshotError for samples that the config cannot be trained on."""
         self._config, self._snapshot = config, snapshot
-        kind: type[PairSamples | BestSamples] = PairSamples if config.loss.objective == "dpo" else BestSamples
-        self._samples = kind(snapshot, config)
-        self.phases = [Phase(config.loss.objective, config.optimisation)]
+        imitates = config.loss.objective == "sft"
+        self._samples = BestSamples(snapshot, config) if imitates else PairSamples(snapshot, config)
+        self.phases: Sequence[Phase] = [Phase(config.loss.objective, config.optimisation)]
 
     def build(self, device: torch.device) -> Any:
         self._device = device

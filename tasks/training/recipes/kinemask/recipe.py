@@ -46,7 +46,7 @@ class KinemaskTrainer:
         self._config, self._snapshot = config, snapshot
         self._samples = KinemaskSamples(snapshot, config)
         stages: dict[str, list[Stage]] = {"both": ["first", "second"], "first": ["first"], "second": ["second"]}
-        self.phases = [Phase(name, getattr(config, name)) for name in stages[config.stages]]
+        self.phases: Sequence[Phase] = [Phase(name, getattr(config, name)) for name in stages[config.stages]]
         self._stage: Stage = stages[config.stages][0]
 
     def build(self, device: torch.device) -> Any:
