@@ -35,6 +35,7 @@ from tasks.readers.lines import ManifestError
 from tasks.readers.read_generation_inputs import Needs
 
 GENERATORS: dict[str, str] = {
+    "matrix": "tasks.training.recipes.matrix.generate:load",
     "kinemask": "tasks.training.recipes.kinemask.generate:load",
     "dsr": "tasks.training.recipes.dsr.generate:load",
 }

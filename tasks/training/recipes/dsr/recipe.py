@@ -142,6 +142,15 @@ class DsrTrainer:
         return self._config.optimisation.precision
 
 
+LOADING = """
+import torch
+from diffusers import WanPipeline
+
+pipeline = WanPipeline.from_pretrained("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", torch_dtype=torch.bfloat16)
+pipeline.load_lora_weights("{weights}")
+video = pipeline(prompt="a fox is on the left of a stump, then the fox walks to its right").frames[0]
+"""
+
 RECIPE = Recipe(
     name="dsr",
     samples="dsr-samples",
@@ -149,4 +158,5 @@ RECIPE = Recipe(
     variants=VARIANTS,
     trainer=DsrTrainer,
     base_model=lambda config: base_identity(config.model),
+    loading=LOADING,
 )

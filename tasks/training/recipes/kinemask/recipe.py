@@ -189,6 +189,17 @@ def _arrow(thing: SampleObjectRow, width: int) -> PushedObject | None:
     )
 
 
+LOADING = """
+import torch
+
+from tasks.training.models.cogvideox.control import CogVideoXControlNet
+from tasks.training.recipes.kinemask.pipeline import KineMaskPipeline
+
+net = CogVideoXControlNet.from_pretrained("{weights}/control_net", torch_dtype=torch.bfloat16)
+pipeline = KineMaskPipeline.from_pretrained("THUDM/CogVideoX-5b-I2V", control_net=net, torch_dtype=torch.bfloat16)
+video = pipeline(image=picture, masks=velocity_masks, prompt="A blue mug slides to the right.").frames[0]
+"""
+
 RECIPE = Recipe(
     name="kinemask",
     samples="kinemask-samples",
@@ -196,4 +207,5 @@ RECIPE = Recipe(
     variants=VARIANTS,
     trainer=KinemaskTrainer,
     base_model=lambda config: base_identity(config.weights),
+    loading=LOADING,
 )

@@ -193,6 +193,18 @@ def measured_values(attention: Attention, names: Sequence[str]) -> dict[str, flo
     return values
 
 
+LOADING = """
+from pathlib import Path
+
+import torch
+
+from tasks.training.recipes.matrix.pipeline import MatrixPipeline
+
+pipeline = MatrixPipeline.from_pretrained("THUDM/CogVideoX-5b-I2V", torch_dtype=torch.bfloat16)
+pipeline.load_trained(Path("{weights}"))
+video = pipeline(image=picture, id_map=colours, prompt="A boy kicks a red ball.").frames[0]
+"""
+
 RECIPE = Recipe(
     name="matrix",
     samples="matrix-samples",
@@ -200,4 +212,5 @@ RECIPE = Recipe(
     variants=VARIANTS,
     trainer=MatrixTrainer,
     base_model=lambda config: base_identity(config.model),
+    loading=LOADING,
 )
