@@ -45,11 +45,6 @@ class GenerationInput(Subject):
         return self.clip_id
 
     @property
-    def file(self) -> str:
-        """Its video's name in a folder: 'mug_seed00.mp4'."""
-        return f"{self.name}_seed{self.seed:02d}.mp4"
-
-    @property
     def text(self) -> str:
         """What a text-to-video pipeline is given."""
         return self.prompt
@@ -93,6 +88,11 @@ class GeneratedVideoRow(GenerationInput):
     height: int = column("Height", unit="px", ge=1)
     video_sha256: str = column("SHA-256 of the video", unit="hex")
     made_by: list[MadeBy] = column("The run's weights, its base model and the settings")
+
+    @property
+    def file(self) -> str:
+        """Its name in a folder, as SpatialAlign's authors name videos: 'mug_F49_seed00.mp4'."""
+        return f"{self.name}_F{self.n_frames}_seed{self.seed:02d}.mp4"
 
 
 class GeneratedBytesRow(OfClip):

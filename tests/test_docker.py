@@ -577,8 +577,10 @@ def test_reports_are_served_of_the_roots_that_runs_write_and_only_read(monkeypat
     asked = parser().parse_args(reports["command"][2:])
     assert reports["command"][:2] == ["triptych", "serve"]
     assert (asked.host, asked.port) == ("0.0.0.0", DEFAULT_PORT)
-    written = {value for name, value in SERVICES["deploy"]["environment"].items() if name.endswith("ROOT")}
+    deployed = SERVICES["deploy"]["environment"]
+    written = {value for name, value in deployed.items() if name.endswith(("ROOT", "SAMPLES", "GENERATED"))}
     assert {str(root) for root in asked.root} == written
+    assert str(asked.runs) == deployed["TRIPTYCH_RUNS"]
     (data,) = [mount for mount in reports["volumes"] if ":/data" in mount]
     assert data == f"{SERVICES['plan-worker']['volumes'][1]}:ro"
     assert not [name for name in reports["environment"] if name.endswith("API_KEY")]
@@ -611,10 +613,11 @@ def test_every_pool_is_made_and_has_one_service() -> None:
     workers = {pool_of(service["command"]): service for name, service in SERVICES.items() if name.endswith("-worker")}
     assert made.keys() == workers.keys() == POOLS
     assert {name for name, kind in made.items() if kind == ResidentWorker.type} == {"triptych-gpu"}
-    assert workers["triptych-gpu"]["profiles"] == ["gpu"]
     assert workers["triptych-blender"]["profiles"] == ["blender"]
-    (gpu,) = workers["triptych-gpu"]["deploy"]["resources"]["reservations"]["devices"]
-    assert gpu["capabilities"] == ["gpu"]
+    for pool in ("triptych-gpu", "triptych-train"):
+        assert workers[pool]["profiles"] == ["gpu"]
+        (gpu,) = workers[pool]["deploy"]["resources"]["reservations"]["devices"]
+        assert gpu["capabilities"] == ["gpu"]
 
 
 @pytest.mark.parametrize("kind", DOCKERFILES)

@@ -372,8 +372,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_the_readme_leads_to_every_page() -> None:
-    links = {(ROOT / target).resolve() for target in re.findall(r"\]\(([\w/.-]+\.md)\)", TEXTS[README])}
-    assert {page for page in PAGES if page != README} <= links
+    """To the pages of the reference, the others do."""
+
+    def links(page: Path) -> set[Path]:
+        return {(page.parent / target).resolve() for target in re.findall(r"\]\(([\w/.-]+\.md)\)", TEXTS[page])}
+
+    assert {page for page in WRITTEN if page != README} <= links(README)
+    assert {*PAGES} <= {README}.union(*map(links, WRITTEN))
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)

@@ -15,8 +15,8 @@ from pathlib import Path
 from flows.commands import demo
 from flows.registry import load_flow, load_training
 
-# Of the demo's clips: four latents of 8 x 12, 24 tokens a frame.
-SIZE = {"n-frames": "17", "width": "144", "height": "96"}
+# Three latents of 8 x 12: 72 video tokens.
+SIZE = {"n-frames": "9", "width": "96", "height": "64"}
 N_STEPS = 150
 
 
@@ -46,6 +46,7 @@ def main(folder: Path, options: list[str]) -> None:
         *("--training.alignment.sga-blocks=[1]", "--training.alignment.spa-blocks=[2]"),
         *("--training.attention.v2t-blocks=[1]", "--training.attention.v2v-blocks=[2]"),
         *("--training.alignment.sga-weight=1", "--training.alignment.spa-weight=1"),
+        *("--training.alignment.mask-stride-px=4", "--training.alignment.decoder-channels=8"),
         *(f"--training.{name}={value}" for name, value in SIZE.items()),
         f"--training.optimisation.n-steps={N_STEPS}",
         *("--training.optimisation.batch-size=2", "--training.optimisation.learning-rate=0.003"),

@@ -80,7 +80,7 @@ def test_a_dsr_run_makes_the_videos_that_its_inputs_ask_for(dsr_run: Path, tmp_p
     assert str(snapshot.manifest.tally) == "3 inputs = 2 accepted + 0 rejected + 1 failed"
     assert json.loads(snapshot.manifest.configs)["run"]["run_id"].startswith("dsr-")
     lines = [json.loads(line) for line in (tmp_path / "videos.jsonl").read_text().splitlines()]
-    assert [line["video"] for line in lines] == ["videos/fox_seed00.mp4", "videos/fox_seed01.mp4"]
+    assert [line["video"] for line in lines] == ["videos/fox_F5_seed00.mp4", "videos/fox_F5_seed01.mp4"]
     first, second = [(tmp_path / line["video"]).read_bytes() for line in lines]
     assert decode_bytes(first).shape == (N_FRAMES, SIDE, SIDE, 3)
     assert first != second
@@ -89,8 +89,8 @@ def test_a_dsr_run_makes_the_videos_that_its_inputs_ask_for(dsr_run: Path, tmp_p
     less = config(dsr_run, tmp_path).model_copy(update={"seeds": [1]})
     assert [line.to_compute for line in FLOW.look_ahead(less)] == [0]
     generate_videos.fn(less)
-    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["fox_seed01.mp4"]
-    assert (tmp_path / "videos/fox_seed01.mp4").read_bytes() == second
+    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["fox_F5_seed01.mp4"]
+    assert (tmp_path / "videos/fox_F5_seed01.mp4").read_bytes() == second
 
 
 @pytest.mark.models
@@ -165,7 +165,7 @@ def test_arrows_steer_a_kinemask_run_and_a_broken_mask_loses_nothing_else(kinema
     assert str(snapshot.manifest.tally) == "3 inputs = 2 accepted + 0 rejected + 1 failed"
     (broken,) = snapshot.scan("outcomes").filter(pl.col("status") == "failed").collect().to_dicts()
     assert (broken["name"], broken["reason"]) == ("broken", "unusable_input")
-    right, left = [decode_bytes((tmp_path / f"videos/{name}_seed00.mp4").read_bytes()) for name in ("right", "left")]
+    right, left = [decode_bytes((tmp_path / f"videos/{name}_F9_seed00.mp4").read_bytes()) for name in ("right", "left")]
     assert right.shape == (9, 64, 96, 3)
     assert (right != left).any()
 
@@ -219,6 +219,6 @@ def test_the_masks_of_a_picture_steer_a_matrix_run(matrix_run: Path, tmp_path: P
     snapshot = Snapshot(generate_videos.fn(config(matrix_run, tmp_path).model_copy(update={"seeds": [0]})))
     assert str(snapshot.manifest.tally) == "2 inputs = 2 accepted + 0 rejected + 0 failed"
     names = ("left-right", "right-left")
-    one, other = [decode_bytes((tmp_path / f"videos/{name}_seed00.mp4").read_bytes()) for name in names]
+    one, other = [decode_bytes((tmp_path / f"videos/{name}_F9_seed00.mp4").read_bytes()) for name in names]
     assert one.shape == (9, 64, 96, 3)
     assert (one != other).any()  # who is who is told by the order of the masks alone

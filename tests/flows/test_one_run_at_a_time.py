@@ -81,8 +81,9 @@ def test_every_flow_holds_its_root_before_it_does_anything(
     )
     with pytest.raises(Asked) as asked:
         curation.curate.fn(only_what_is_asked_first)
-    assert asked.value.args == (tmp_path, f"curate-{name}", "of-a-test")
-    assert curation.curate.name == f"curate-{name}"
+    flow_name = f"{curation.config.product.verb}-{name}"
+    assert asked.value.args == (tmp_path, flow_name, "of-a-test")
+    assert curation.curate.name == flow_name
 
 
 @pytest.mark.logs_errors

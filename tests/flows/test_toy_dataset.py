@@ -89,7 +89,7 @@ def test_its_commands_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "2 rejected count_letters forbidden_letter" in capsys.readouterr().out
     cli.main(["ask", "--root", str(tmp_path), "clip", "throws"])
     assert "accepted\n  letters    7" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"toy has no other form .* exported: matrix11k, kinemask, dsr$"):
+    with pytest.raises(SystemExit, match=r"toy has no other form .* exported: matrix11k, kinemask, dsr, videos$"):
         cli.main(["export", "--root", str(tmp_path), "--folder", str(tmp_path / "out")])
     cli.main(["curate", "toy", "--help"])
     assert "--words" in capsys.readouterr().out

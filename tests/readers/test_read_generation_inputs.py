@@ -38,7 +38,7 @@ def why(listing: GenerationListing) -> str:
 def test_a_line_is_one_input_for_each_seed(folder: Path) -> None:
     line = {"image": "mug.jpg", "prompt": "It  slides.", "name": "mug", "instances": [{"mask": "mug.png", **ARROW}]}
     listing = read(folder, PUSHED, line, {**line, "name": "again", "seeds": [7]}, seeds=[0, 1])
-    assert [one.file for one in listing.inputs] == ["mug_seed00.mp4", "mug_seed01.mp4", "again_seed07.mp4"]
+    assert [(one.name, one.seed) for one in listing.inputs] == [("mug", 0), ("mug", 1), ("again", 7)]
     first = listing.inputs[0]
     assert (first.prompt, first.instances[0].instance_id, first.instances[0].arrow_px) == (
         "It slides.",

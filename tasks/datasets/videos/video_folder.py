@@ -1,7 +1,7 @@
 """generated videos -> the folder that evaluations read: plain files, and a line of JSON for each.
 
-out/videos/mug_seed00.mp4
-out/videos.jsonl        {"video": "videos/mug_seed00.mp4", "name": "mug", "seed": 0, "prompt": "A blue mug ...",
+out/videos/mug_F49_seed00.mp4
+out/videos.jsonl        {"video": "videos/mug_F49_seed00.mp4", "name": "mug", "seed": 0, "prompt": "A blue mug ...",
                          "clip_id": "clip-81b2...", "sha256": "9f3c..."}
 """
 

@@ -214,7 +214,7 @@ class PipelineEncoder(ABC):
 def original_places(original: str, cleaned: str) -> list[tuple[int, int]]:
     """Where each character of a cleaned text comes from in the original, start, end.
 
-    original_places("a &amp;  b", "a & b") -> [(0, 1), (1, 2), (2, 7), (7, 8), (9, 10)]
+    original_places("a &amp;  b", "a & b") -> [(0, 1), (1, 2), (2, 7), (8, 9), (9, 10)]
     A character that stands for several has them all, and what was dropped behind it, but for white space.
     """
     if original == cleaned:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.training_samples import HEIGHT, N_FRAMES, WIDTH, matrix_masks
+from tests.support.recipe_samples import HEIGHT, N_FRAMES, WIDTH, matrix_masks
 
 pytestmark = pytest.mark.models
 

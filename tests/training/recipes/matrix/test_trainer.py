@@ -14,7 +14,7 @@ from tasks.engine.snapshots import Snapshot, SnapshotError
 from tasks.training.recipe import Randomness, load_recipe
 from tasks.training.recipes.matrix.config import VARIANTS, MatrixTraining, variant
 from tasks.training.recipes.matrix.data import MatrixSamples
-from tests.support.training_samples import HEIGHT, N_FRAMES, WIDTH, matrix_masks, matrix_samples, stored
+from tests.support.recipe_samples import HEIGHT, N_FRAMES, WIDTH, matrix_masks, matrix_samples, stored
 
 pytestmark = pytest.mark.models
 
