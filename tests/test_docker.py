@@ -580,7 +580,7 @@ def test_reports_are_served_of_the_roots_that_runs_write_and_only_read(monkeypat
     deployed = SERVICES["deploy"]["environment"]
     written = {value for name, value in deployed.items() if name.endswith(("ROOT", "SAMPLES", "GENERATED"))}
     assert {str(root) for root in asked.root} == written
-    assert str(asked.runs) == deployed["TRIPTYCH_RUNS"]
+    assert [str(runs) for runs in asked.runs] == [deployed["TRIPTYCH_RUNS"]]
     (data,) = [mount for mount in reports["volumes"] if ":/data" in mount]
     assert data == f"{SERVICES['plan-worker']['volumes'][1]}:ro"
     assert not [name for name in reports["environment"] if name.endswith("API_KEY")]
