@@ -15,9 +15,9 @@ from pathlib import Path
 from flows.commands import demo
 from flows.registry import load_flow, load_training
 
-# Three latents of 8 x 12: 72 video tokens.
-SIZE = {"n-frames": "9", "width": "96", "height": "64"}
-N_STEPS = 150
+# Three latents of 12 x 18: 162 video tokens.
+SIZE = {"n-frames": "9", "width": "144", "height": "96"}
+N_STEPS = 60
 
 
 def main(folder: Path, options: list[str]) -> None:
@@ -50,7 +50,11 @@ def main(folder: Path, options: list[str]) -> None:
         *(f"--training.{name}={value}" for name, value in SIZE.items()),
         f"--training.optimisation.n-steps={N_STEPS}",
         *("--training.optimisation.batch-size=2", "--training.optimisation.learning-rate=0.003"),
-        *("--training.optimisation.precision=float32", "--training.optimisation.checkpoint-every=50"),
+        *(
+            "--training.optimisation.precision=float32",
+            "--training.optimisation.checkpoint-every=20",
+            "--training.optimisation.validate-every=30",
+        ),
         *("--training.validation.n-denoising-steps=10", *options),
     ]
     print(f"triptych train matrix {shlex.join(trained)}", flush=True)

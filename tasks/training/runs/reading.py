@@ -258,10 +258,15 @@ def is_within(folder: str, name: str) -> bool:
 
 
 def measured_by_step(validations: Sequence[Validation]) -> pl.DataFrame:
-    """One row a number: step, sample_id, name, value."""
+    """One row a number that every sample has: step, sample_id, name, value.
+
+    What only some have, such as the AAS of one clip's "red ball", stands beside their videos.
+    """
     rows = [(v.step, v.sample_id, m.name, m.value) for v in validations for m in v.measured]
     schema = {"step": pl.Int64, "sample_id": pl.String, "name": pl.String, "value": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    n_samples = len({validation.sample_id for validation in validations})
+    numbers = pl.DataFrame(rows, schema=schema, orient="row")
+    return numbers.filter(pl.col("sample_id").n_unique().over("name") == n_samples)
 
 
 def seconds_at_work(metrics: pl.DataFrame) -> float | None:

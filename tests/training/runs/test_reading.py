@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from schemas.storage import ObjectPath
-from schemas.training_run import MANIFEST, METRICS, REQUEST
+from schemas.training_run import MANIFEST, METRICS, REQUEST, Measured, Validation
 from tasks.engine.lease import Holder, held
 from tasks.training.runs.publish import publish_run
-from tasks.training.runs.reading import AT_WORK, Run, RunError, final_numbers, is_within, runs_in
+from tasks.training.runs.reading import AT_WORK, Run, RunError, final_numbers, is_within, measured_by_step, runs_in
 from tests.support.s3_server import S3Server, bucket, s3, s3_server  # noqa: F401 - fixtures
 from tests.support.training_runs import CURATED, write_run
 
@@ -124,3 +124,12 @@ def test_a_published_run_that_was_copied_to_a_store_is_read_there(
     (run,) = runs_in(root)
     assert str(run.state()) == "published, step 12 of 12"
     assert len(run.validations()) == 6
+
+
+def test_a_number_of_one_sample_alone_is_no_number_of_the_run() -> None:
+    def shown(sample_id: str, *names: str) -> Validation:
+        measured = [Measured(name=name, value=1.0) for name in names]
+        return Validation(step=1, sample_id=sample_id, prompt="-", video="-", measured=measured)
+
+    rows = measured_by_step([shown("a", "AAS", "AAS: ball"), shown("b", "AAS", "AAS: dog")])
+    assert rows.select("sample_id", "name").rows() == [("a", "AAS"), ("b", "AAS")]

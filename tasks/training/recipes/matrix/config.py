@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from schemas.config import StageConfig
 from tasks.metrics.attention_alignment import LatentRule
@@ -22,6 +22,11 @@ from tasks.training.optimisation import Optimisation
 from tasks.training.validation import ValidationConfig
 
 Blocks = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+def _whole(value: Any) -> Any:
+    """An option's text as the number that a Literal wants."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class LoraConfig(StageConfig):
@@ -77,7 +82,7 @@ class AlignmentConfig(StageConfig):
     over_roles: Literal["sum", "mean"] = Field(
         "sum", description="Losses of a sample's roles are added up (5), or their mean is taken [code]"
     )
-    mask_stride_px: Literal[1, 2, 4, 8, 16] = Field(
+    mask_stride_px: Annotated[Literal[1, 2, 4, 8, 16], BeforeValidator(_whole)] = Field(
         1, description="Masks are compared at every so many pixels: 1 is the video's own resolution (5), 8 in the code"
     )
     query_rule: LatentRule = Field(
