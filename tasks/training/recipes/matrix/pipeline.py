@@ -38,7 +38,7 @@ def _pipeline() -> type[Any]:
         import torch
         from diffusers import CogVideoXImageToVideoPipeline
 
-    class MatrixPipeline(CogVideoXImageToVideoPipeline):  # type: ignore[misc, valid-type]
+    class MatrixPipeline(CogVideoXImageToVideoPipeline):
         """CogVideoX's image-to-video pipeline whose transformer also takes the ID map's latents (MATRIX 5, C.1)."""
 
         _id_map: np.ndarray | None = None

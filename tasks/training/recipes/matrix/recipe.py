@@ -42,7 +42,7 @@ class MatrixTrainer:
         """Raises SnapshotError for samples that the config cannot be trained on."""
         self._config, self._snapshot = config, snapshot
         self._samples = MatrixSamples(snapshot, config)
-        self.phases = [Phase("alignment", config.optimisation)]
+        self.phases: Sequence[Phase] = [Phase("alignment", config.optimisation)]
 
     def build(self, device: torch.device) -> Any:
         """Raises ServiceDown; ValueError for blocks that the model does not have."""
