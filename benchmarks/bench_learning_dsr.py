@@ -13,7 +13,6 @@ were chosen with a seed that is not among the measured ones.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from benchmarks.learning import arguments, interval, kept_in, note, picture, train, verdict
+from benchmarks.learning import arguments, fitted, interval, kept_in, note, picture, train, verdict
 from flows.curate_dsr import CurateDsr, curate_dsr
 from flows.prepare_dsr_samples import PrepareDsrSamples, prepare_dsr_samples
 from schemas.storage import write_atomic
@@ -34,7 +33,7 @@ from tasks.fit_clips import FitConfig
 from tasks.generate_samples import GenerateConfig
 from tasks.ground_instances import GroundConfig
 from tasks.training.flow_matching import shifted_sigmas
-from tasks.training.models.base import base_identity, load_base
+from tasks.training.models.base import base_identity
 from tasks.training.models.encoder import EncoderConfig
 from tasks.training.models.tiny import save_tiny_wan
 from tasks.training.recipe import Recipe
@@ -51,7 +50,7 @@ SIDES = {"with L_ZO": "paper", "L_DPO alone": "dpo_only"}
 SPLITS = ("trained", "kept_out")
 WATCHED = ("margin", "winner_score", "loser_score", "preferred")
 N_FRAMES, FPS, WIDTH, HEIGHT = 13, 8, 96, 64
-N_DRAWS = 8  # noises and levels for each pair, always the same
+N_DRAWS = 4  # noises and levels for each pair, always the same
 FIT_BATCH = 8
 N_MEASURED = 24  # pairs of each split, at most
 NAME = "benchmarks.bench_learning_dsr:RECIPE"
@@ -67,7 +66,7 @@ class Size(NamedTuple):
     n_fit_steps: int
 
 
-FULL, QUICK = Size(12, 3, 6, 150, 25, 4, 400), Size(3, 1, 4, 4, 2, 2, 4)
+FULL, QUICK = Size(12, 3, 6, 150, 50, 4, 400), Size(3, 1, 4, 4, 2, 2, 4)
 
 
 # --- Samples ---------------------------------------------------------------------------------
@@ -99,31 +98,19 @@ def make_samples(folder: Path, base: Path, size: Size) -> Snapshot:
 
 
 def fit_base(base: Path, samples: Snapshot, n_steps: int, folder: Path) -> Path:
-    """A copy of the base model whose transformer has learnt to denoise the training videos."""
+    """The base model, when it has learnt to denoise the training videos."""
     import torch
 
-    if folder.exists():
-        return folder
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    transformer = load_base(str(base), "float32").transformer.requires_grad_(True).train()
     encodings = RowsByClip(samples, EncodingRow)
     rows = [encodings.one(row.clip_id) for row in samples.rows(SampleRow) if row.split == "train"]
     latents, text = (torch.stack([tensor(getattr(row, name)).float() for row in rows]) for name in ("latents", "text"))
-    sigmas, generator = shifted_sigmas(1000, DsrTraining().flow_shift), torch.Generator().manual_seed(0)
-    optimiser = torch.optim.AdamW(transformer.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
-    for _ in range(n_steps):
+    sigmas = shifted_sigmas(1000, DsrTraining().flow_shift)
+
+    def loss_of(transformer: Any, _: Any, generator: torch.Generator) -> torch.Tensor:
         chosen = torch.randint(len(rows), (FIT_BATCH,), generator=generator)
-        loss = imitation_loss(transformer, Samples(latents[chosen], text[chosen]), sigmas, generator)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
-        optimiser.step(), optimiser.zero_grad(), schedule.step()
-    print(f"the reference was fitted for {n_steps} steps: error of the last batch {loss.item():.3f}", flush=True)
-    aside = folder.with_name(f".{folder.name}")
-    shutil.copytree(base, aside, dirs_exist_ok=True)
-    transformer.save_pretrained(aside / "transformer")
-    return aside.rename(folder)
+        return imitation_loss(transformer, Samples(latents[chosen], text[chosen]), sigmas, generator)
+
+    return fitted(base, folder, n_steps, loss_of)
 
 
 # --- The recipe, measured --------------------------------------------------------------------

@@ -125,7 +125,7 @@ RECIPE = Recipe(
 
 
 def config_of(base: Path, side: str, n_steps: int) -> EncodedFrom:
-    size = kinemask.Size(0, 0, n_steps, n_steps)
+    size = kinemask.Size(0, 0, n_steps, n_steps, 0)
     recipe = kinemask.config_of(base, "with masks", 0, size).model_dump(exclude={"masks"})
     recipe["first"]["batch_size"] = BATCH
     return EncodedFrom(**recipe, encoded_by=SIDES[side])
@@ -301,7 +301,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         base = save_tiny_cogvideox(folder / "base")
-        samples = kinemask.make_samples(folder, base, kinemask.Size(n_train, 0, 0, 0))
+        samples = kinemask.make_samples(folder, base, kinemask.Size(n_train, 0, 0, 0, 0))
         epochs = {
             side: time_epochs(folder / f"run-{number}", base, samples, side, n_epochs)
             for number, side in enumerate(SIDES)

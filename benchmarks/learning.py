@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,11 @@ from schemas.training_run import METRICS, REQUEST, RunRequest
 from tasks.engine.snapshots import Snapshot
 from tasks.pages.charts import points_of, svg, tag
 from tasks.training.identity import library_versions
+from tasks.training.models.base import load_base
 from tasks.training.recipe import code_version, load_recipe
+
+if TYPE_CHECKING:
+    import torch
 
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # of the 95 % interval of so many seeds
 NOTES = "notes.jsonl"
@@ -86,6 +91,41 @@ def columns(lines: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
     """
     last = [*{line["step"]: line for line in lines}.values()]
     return {name: np.array([line[name] for line in last], float) for name in (last[0] if last else ())}
+
+
+def fitted(
+    base: Path, folder: Path, n_steps: int, loss_of: Callable[[Any, Any, torch.Generator], torch.Tensor]
+) -> Path:
+    """A copy of a base model whose transformer has learnt something first, all of it; made once.
+
+    loss_of: (transformer, scheduler, generator) -> the loss of a batch that it draws
+    """
+    import torch
+
+    if folder.exists():
+        return folder
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    stock = load_base(str(base), "float32")
+    transformer, generator = stock.transformer.requires_grad_(True).train(), torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(transformer.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
+    losses = []
+    for _ in range(n_steps):
+        loss = loss_of(transformer, stock.scheduler, generator)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        schedule.step()
+        losses.append(loss.item())
+    tenth = max(1, n_steps // 10)
+    first, last = np.mean(losses[:tenth]), np.mean(losses[-tenth:])
+    print(f"the base model was fitted for {n_steps} steps: its error fell from {first:.3g} to {last:.3g}", flush=True)
+    aside = folder.with_name(f".{folder.name}")
+    shutil.copytree(base, aside, dirs_exist_ok=True)
+    transformer.save_pretrained(aside / "transformer")
+    return aside.rename(folder)
 
 
 # --- Over seeds ------------------------------------------------------------------------------
