@@ -65,7 +65,7 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 bench-render: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## Blender's: about ten minutes
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m benchmarks.bench_render
 
-bench-learning: $(MODELS_VENV)/.models  ## what trainings learn and cost, on tiny networks: about an hour
+bench-learning: $(MODELS_VENV)/.models  ## what trainings learn and cost, on tiny networks
 	$(MODELS_VENV)/bin/python -m benchmarks.bench_learning_matrix --svg benchmarks/out/matrix.svg
 	$(MODELS_VENV)/bin/python -m benchmarks.bench_learning_kinemask --svg benchmarks/out/kinemask.svg
 	$(MODELS_VENV)/bin/python -m benchmarks.bench_learning_dsr --svg benchmarks/out/dsr.svg
