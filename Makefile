@@ -12,7 +12,7 @@ DEMO_TRAIN ?= demo-training
 BLENDER_LIBRARIES := libgl1 libice6 libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 libxrender1
 BLENDER_PYTHON := $(abspath $(BLENDER_VENV))/bin/python
 
-.PHONY: demo demo-kinemask demo-dsr demo-train test models test-models blender test-blender test-all check docs bench bench-render clean
+.PHONY: demo demo-kinemask demo-dsr demo-train test models test-models blender test-blender test-all check docs bench bench-render bench-learning clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run  ## draw a small input with known masks, curate it, report it against the truth
@@ -64,6 +64,13 @@ bench: $(VENV)/.dev  ## the ratios of benchmarks/README.md
 
 bench-render: $(VENV)/.dev $(BLENDER_VENV)/.blender  ## Blender's: about ten minutes
 	TRIPTYCH_BLENDER_PYTHON=$(BLENDER_PYTHON) $(BIN)/python -m benchmarks.bench_render
+
+bench-learning: $(MODELS_VENV)/.models  ## what trainings learn and cost, on tiny networks
+	$(MODELS_VENV)/bin/python -m benchmarks.bench_learning_matrix --svg benchmarks/out/matrix.svg
+	$(MODELS_VENV)/bin/python -m benchmarks.bench_learning_kinemask --svg benchmarks/out/kinemask.svg
+	$(MODELS_VENV)/bin/python -m benchmarks.bench_learning_dsr --svg benchmarks/out/dsr.svg
+	$(MODELS_VENV)/bin/python -m benchmarks.bench_training_data
+	$(MODELS_VENV)/bin/python -m benchmarks.bench_alignment
 
 clean:
 	rm -rf $(VENV) $(MODELS_VENV) $(BLENDER_VENV) $(DEMO) $(DEMO_KINEMASK) $(DEMO_DSR) $(DEMO_TRAIN)

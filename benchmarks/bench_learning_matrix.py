@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from benchmarks.learning import interval, picture
 from schemas.mask_track import decode_masks
 from schemas.outcome import RowRejected
 from schemas.storage import write_atomic
@@ -30,7 +31,6 @@ from tasks.datasets.matrix_samples.tables import tokens_in
 from tasks.engine.snapshots import ClipVideo
 from tasks.media.id_map import id_map
 from tasks.media.video import read_video
-from tasks.pages.charts import points_of, svg, tag
 from tasks.place_roles import PlaceConfig, Told, place_roles
 from tasks.training.models.base import load_base
 from tasks.training.models.encoder import EncoderConfig, load_encoder
@@ -47,7 +47,6 @@ N_STEPS, EVERY, BATCH = 60, 15, 4
 N_FRAMES, HEIGHT, WIDTH = 9, 64, 96
 KEPT_OUT = 4  # every fourth scene is never trained on, in no drawing
 DRAWINGS = (0, 1)  # seeds of backdrops and grain
-STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # of the 95 % interval of so many seeds
 
 SIDES: dict[str, dict[str, Any]] = {
     "SGA + SPA": {"sga_blocks": (0, 1), "spa_blocks": (2,), "sga_weight": 1.0, "spa_weight": 1.0},
@@ -177,36 +176,9 @@ def kept_out_aas(model: Any, scheduler: Any, clips: list[Batch]) -> dict[str, fl
     return {part: float(np.nanmean(np.concatenate([aas[part] for aas in measured]))) for part in PARTS}
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """(mean, low, high): Student's 95 % interval of the mean over seeds; of one seed that value three times."""
-    mean = float(values.mean())
-    if len(values) == 1:
-        return mean, mean, mean
-    half = STUDENT_T[len(values)] * float(values.std(ddof=1)) / len(values) ** 0.5
-    return mean, mean - half, mean + half
-
-
 def holds(ratios: np.ndarray, margin: float) -> bool:
     mean, low, _ = interval(ratios)
     return mean >= margin and low > 1
-
-
-def picture(curves: dict[str, np.ndarray], every: int) -> str:
-    """curves: {side: (seeds, parts, points)} -> SVG: a panel a part, a line a seed."""
-    colours, drawn = dict(zip(SIDES, ("#c2410c", "#1d4ed8"), strict=True)), []
-    for place, part in enumerate(PARTS):
-        values = {side: some[:, place] for side, some in curves.items()}
-        top, left = max(float(v.max()) for v in values.values()), 40 + 360 * place
-        drawn.append(tag("text", f"AAS {part} on kept-out clips, up to {top:.3g}", x=left, y=20))
-        for row, (side, lines) in enumerate(values.items()):
-            drawn.append(tag("text", side, x=left, y=36 + 14 * row, fill=colours[side]))
-            for line in lines:
-                x = left + 320 * np.arange(len(line)) / max(1, len(line) - 1)
-                points = points_of(np.column_stack([x, 220 - 150 * line / top]))
-                drawn.append(tag("polyline", points=points, fill="none", stroke=colours[side]))
-        n_steps = every * (next(iter(values.values())).shape[1] - 1)
-        drawn.append(tag("text", f"step 0 to {n_steps}", x=left, y=238))
-    return str(svg(760, 250, "AAS on kept-out clips while training, with and without SGA + SPA", *drawn))
 
 
 def main() -> None:
@@ -242,7 +214,12 @@ def main() -> None:
             f"[{low:.2f}, {high:.2f}], margin {MARGIN[part]}: {verdict}"
         )
     if given.svg:
-        write_atomic(given.svg, picture(curves, every).encode())
+        panels = {
+            f"AAS {part} on kept-out clips": {side: some[:, place] for side, some in curves.items()}
+            for place, part in enumerate(PARTS)
+        }
+        label = "AAS on kept-out clips while training, with and without SGA + SPA"
+        write_atomic(given.svg, picture(panels, n_steps, label).encode())
     print(f"{time.process_time() - start:.0f} s of CPU time")
 
 
