@@ -4,6 +4,7 @@
     noisy = add_noise(latents, noise, sigma)              (1 - sigma) latents + sigma noise
     target = velocity(latents, noise)                     noise - latents
     timestep = 1000 sigma                                 what the network is told
+    loss = flow_matching_loss(predict, latents, sigmas, generator)      all of it, of one batch
 
 A shift above 1 draws more of the high noise levels: sigma = shift u / (1 + (shift - 1) u), u = 1000/1000 .. 1/1000.
 These are the values of diffusers' FlowMatchEulerDiscreteScheduler(shift=...), and of DiffSynth-Studio's
@@ -12,6 +13,7 @@ FlowMatchScheduler(shift=..., sigma_min=0, extra_one_step=True) after set_timest
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,3 +41,26 @@ def add_noise(latents: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -
 def velocity(latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """What the network predicts: d add_noise / d sigma."""
     return noise - latents
+
+
+def flow_matching_loss(
+    predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    latents: torch.Tensor,
+    sigmas: torch.Tensor,
+    generator: torch.Generator,
+    n_given: int = 0,
+) -> torch.Tensor:
+    """mean[(predicted - velocity)^2], a scalar, in float32; every clip has a noise level of its own.
+
+    predict:   (noisy (B, C, T, h, w), sigma (B,)) -> the velocity, of noisy's shape
+    latents:   (B, C, T, h, w)
+    sigmas:    the noise levels to draw from, `shifted_sigmas(1000, shift)`
+    generator: on the CPU, keyed by the step and the rank: it decides levels and noise on any device
+    n_given:   first latent frames that the model is given, so that what it predicts of them counts for nothing
+    """
+    import torch
+
+    levels = sigmas[torch.randint(len(sigmas), (len(latents),), generator=generator)].to(latents.device)
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    predicted = predict(add_noise(latents, noise, levels), levels)
+    return (predicted.float() - velocity(latents, noise).float())[:, :, n_given:].square().mean()

@@ -71,12 +71,8 @@ def controlled(transformer: Any, control_net: Any, control: torch.Tensor, weight
     def compute(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if args:
             raise TypeError("call a controlled transformer with keyword arguments only")
-        n_asked = len(kwargs["hidden_states"])
-        times, beyond = divmod(n_asked, len(control))
-        if beyond or not times:
-            raise ValueError(f"{len(control)} controls for a batch of {n_asked}; give one each, or one a branch")
         asked = {name: kwargs[name] for name in network.arguments if name in kwargs}
-        made = control_net(**asked, control=control.repeat(times, 1, 1, 1, 1))
+        made = control_net(**asked, control=for_each_branch(control, len(kwargs["hidden_states"])))
         residuals[:] = [weight * residual for residual in made]
 
     def add_after(index: int) -> Any:
@@ -97,19 +93,26 @@ def controlled(transformer: Any, control_net: Any, control: torch.Tensor, weight
             hook.remove()
 
 
+def for_each_branch(control: torch.Tensor, n_asked: int) -> torch.Tensor:
+    """(B, ...) -> (n_asked, ...): a control for each branch of guidance. Raises ValueError if they do not fit."""
+    times, beyond = divmod(n_asked, len(control))
+    if beyond or not times:
+        raise ValueError(f"{len(control)} controls for a batch of {n_asked}; give one each, or one a branch")
+    return control.repeat(times, *[1] * (control.ndim - 1))
+
+
 @cache
-def control_net_base() -> type[Any]:
-    """What both ControlNets share: the encoder of the control, and how a new one is made from a transformer."""
-    import_torchvision()  # diffusers imports it if it is installed
-    with MODELS.imports("diffusers"):
-        import torch
-        from diffusers import ConfigMixin, ModelMixin
+def control_encoder() -> type[Any]:
+    """The class of networks that bring a dense control to the latents' frames and size."""
     from torch import nn
 
     class ControlEncoder(nn.Module):
-        """A control video -> features of the latents' frames and size."""
+        """A control video -> features of the latents' frames and size.
 
-        def __init__(self, n_channels: int, control_max: float, downscale: int, n_encoded: int) -> None:
+        control_max: the value that is 1 to the network, which sees none beyond it; None: values as they are
+        """
+
+        def __init__(self, n_channels: int, control_max: float | None, downscale: int, n_encoded: int) -> None:
             super().__init__()
             wide = n_channels * downscale**2
             self.control_max = control_max
@@ -122,10 +125,23 @@ def control_net_base() -> type[Any]:
             if control.shape[1] % FRAMES_PER_LATENT != 1:
                 raise ValueError(f"a control of {control.shape[1]} frames; give 4k + 1, as many as the video has")
             n_clips = len(control)
-            scaled = (control / self.control_max).clamp(-1, 1).to(self.first[0].weight.dtype)
-            coded = self.first(self.unshuffle(scaled.flatten(0, 1)))
+            if self.control_max is not None:
+                control = (control / self.control_max).clamp(-1, 1)
+            coded = self.first(self.unshuffle(control.to(self.first[0].weight.dtype).flatten(0, 1)))
             coded = self.second(halve_time(coded.unflatten(0, (n_clips, -1))).flatten(0, 1))
             return halve_time(coded.unflatten(0, (n_clips, -1)))
+
+    return ControlEncoder
+
+
+@cache
+def control_net_base() -> type[Any]:
+    """What both ControlNets share: their parts, and how a new one is made from a transformer."""
+    import_torchvision()  # diffusers imports it if it is installed
+    with MODELS.imports("diffusers"):
+        import torch
+        from diffusers import ConfigMixin, ModelMixin
+    from torch import nn
 
     class ControlNet(ModelMixin, ConfigMixin):
         """Subclasses take their parts from a stock transformer of as few blocks, and run them.
@@ -142,7 +158,7 @@ def control_net_base() -> type[Any]:
         _supports_gradient_checkpointing = True
 
         def _add_parts(self, width: int, n_channels: int, control_max: float, downscale: int, n_encoded: int) -> None:
-            self.encoder = ControlEncoder(n_channels, control_max, downscale, n_encoded)
+            self.encoder = control_encoder()(n_channels, control_max, downscale, n_encoded)
             self.projections = nn.ModuleList(nn.Linear(width, width) for _ in getattr(self, self.blocks_name))
             for projection in self.projections:
                 nn.init.zeros_(projection.weight)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.training.flow_matching import add_noise, velocity
+from tasks.training.flow_matching import flow_matching_loss
 from tasks.training.models.cogvideox.denoising import denoising_loss
 from tasks.training.recipes.kinemask.model import CogVideoXBatch, WanBatch, predict_flow, predict_v
 
@@ -52,11 +52,8 @@ def wan_loss(
 
     sigmas: the noise levels to draw from, one for every clip: `shifted_sigmas(1000, config.flow_shift)`
     """
-    import torch
 
-    latents = batch.latents
-    levels = sigmas[torch.randint(len(sigmas), (len(latents),), generator=generator)].to(latents.device)
-    noise = torch.randn(latents.shape, generator=generator).to(latents)
-    noisy = add_noise(latents, noise, levels)
-    predicted = predict_flow(transformer, control_net, batch, noisy, levels, weight)
-    return (predicted.float() - velocity(latents, noise).float())[:, :, 1:].square().mean()
+    def predict(noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        return predict_flow(transformer, control_net, batch, noisy, levels, weight)
+
+    return flow_matching_loss(predict, batch.latents, sigmas, generator, n_given=1)
