@@ -13,7 +13,7 @@ from benchmarks import bench_learning_dsr, bench_learning_kinemask, bench_traini
 from tasks.engine.snapshots import Snapshot
 from tasks.training.models.tiny import save_tiny_cogvideox, save_tiny_wan
 from tests.support.dsr_rows import make_prompt, make_sample
-from tests.support.training_samples import HEIGHT, N_FRAMES, WIDTH, dsr_samples, kinemask_samples
+from tests.support.recipe_samples import HEIGHT, N_FRAMES, WIDTH, dsr_samples, kinemask_samples
 
 SCENES: list[Any] = [(f"clip-{name}", "simple_motion", "test" if name == "e" else "train", []) for name in "abcde"]
 SIZE = {"n_frames": N_FRAMES, "width": WIDTH, "height": HEIGHT}
