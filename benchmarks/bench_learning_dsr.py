@@ -32,9 +32,9 @@ from tasks.engine.snapshots import Snapshot
 from tasks.fit_clips import FitConfig
 from tasks.generate_samples import GenerateConfig
 from tasks.ground_instances import GroundConfig
+from tasks.training.encoders import EncoderConfig
 from tasks.training.flow_matching import shifted_sigmas
 from tasks.training.models.base import base_identity
-from tasks.training.models.encoder import EncoderConfig
 from tasks.training.models.tiny import save_tiny_wan
 from tasks.training.recipe import Recipe
 from tasks.training.recipes.dsr.config import VARIANTS, DsrTraining, variant

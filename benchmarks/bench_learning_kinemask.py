@@ -35,9 +35,10 @@ from tasks.engine.snapshots import Snapshot
 from tasks.fit_clips import FitConfig
 from tasks.simulate_scenes import SceneConfig
 from tasks.take_rows import TakeScenesConfig
+from tasks.training.encoders import EncoderConfig
 from tasks.training.models.base import base_identity
 from tasks.training.models.cogvideox.denoising import denoising_loss, rotary_embedding
-from tasks.training.models.encoder import FRAMES_PER_LATENT, EncoderConfig
+from tasks.training.models.pipeline_encoder import FRAMES_PER_LATENT
 from tasks.training.models.tiny import save_tiny_cogvideox
 from tasks.training.recipe import Recipe
 from tasks.training.recipes.kinemask.config import LATENT_PX, VARIANTS, KinemaskTraining, variant

@@ -32,8 +32,9 @@ from tasks.engine.snapshots import ClipVideo
 from tasks.media.id_map import id_map
 from tasks.media.video import read_video
 from tasks.place_roles import PlaceConfig, Told, place_roles
+from tasks.training.encoders import EncoderConfig
 from tasks.training.models.base import load_base
-from tasks.training.models.encoder import EncoderConfig, load_encoder
+from tasks.training.models.encoder import load_encoder
 from tasks.training.models.tiny import save_tiny_cogvideox
 from tasks.training.recipes.matrix.attention_maps import PARTS, measure
 from tasks.training.recipes.matrix.config import AttentionConfig, MatrixTraining

@@ -38,8 +38,9 @@ from tasks.datasets.kinemask.condition_clips import CONSTANT_PROMPT
 from tasks.encode_samples import encode_sample
 from tasks.engine.snapshots import Snapshot
 from tasks.media.video import decode_bytes
+from tasks.training.encoders import EncoderConfig
 from tasks.training.models.base import base_identity
-from tasks.training.models.encoder import EncoderConfig, load_encoder
+from tasks.training.models.encoder import load_encoder
 from tasks.training.models.tiny import save_tiny_cogvideox
 from tasks.training.recipe import Recipe
 from tasks.training.recipes.kinemask.config import VARIANTS, KinemaskTraining, variant

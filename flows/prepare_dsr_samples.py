@@ -30,7 +30,7 @@ from tasks.datasets.dsr_samples.dataset import DSR_SAMPLES
 from tasks.datasets.samples.footage import StoredFootage
 from tasks.engine.dataset import Dataset
 from tasks.engine.shards import Row
-from tasks.training.models.encoder import EncoderConfig
+from tasks.training.encoders import EncoderConfig
 
 
 class PrepareDsrSamples(PreparationConfig):

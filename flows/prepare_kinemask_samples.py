@@ -28,7 +28,7 @@ from tasks.datasets.kinemask_samples.dataset import KINEMASK_SAMPLES
 from tasks.datasets.samples.footage import StoredFootage
 from tasks.engine.dataset import Dataset
 from tasks.engine.shards import Row
-from tasks.training.models.encoder import EncoderConfig
+from tasks.training.encoders import EncoderConfig
 
 # What a sample is made from; who made the clip and its whole scene are no part of it.
 CONTENT = {

@@ -31,7 +31,7 @@ from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row
 from tasks.engine.snapshots import SnapshotError
 from tasks.engine.work import Work
-from tasks.training.models.encoder import EncoderConfig
+from tasks.training.encoders import EncoderConfig
 
 # What a sample is made from; a source's path and remarks are no part of it.
 CONTENT = {

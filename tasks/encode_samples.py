@@ -18,8 +18,8 @@ from schemas.training_samples import SnapshotRow
 from tasks.backends.torch_runtime import TorchConfig
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
-from tasks.training.encoders import Encoder
-from tasks.training.models.encoder import EncoderConfig, load_encoder
+from tasks.training.encoders import Encoder, EncoderConfig
+from tasks.training.models.encoder import load_encoder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from tasks.engine.inputs import Inputs
 from tasks.engine.shards import Row, Shard, load_shard
 from tasks.engine.stage import AnyStage, run_stage
 from tasks.engine.work import Work
-from tasks.training.models.encoder import EncoderConfig
+from tasks.training.encoders import EncoderConfig
 from tasks.training.models.tiny import save_tiny_cogvideox
 
 pytestmark = pytest.mark.models

@@ -9,11 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pydantic import Field
+
+from schemas.config import StageConfig
+from tasks.backends.torch_runtime import Precision
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+
+class EncoderConfig(StageConfig):
+    """Which model's autoencoder and text encoder make a sample's latents and embedding."""
+
+    family: Literal["cogvideox", "wan", "wan22"] = Field(
+        description="cogvideox: CogVideoX 1.0; wan: Wan2.1; wan22: Wan2.2-TI2V-5B, whose latents are 16 times smaller"
+    )
+    model: str = Field(
+        description="A pipeline as save_pretrained writes it: a folder, or OWNER/NAME[@REVISION] of the model hub"
+    )
+    precision: Precision = Field("bfloat16", description="Precision of the text encoder, and of stored embeddings")
+    vae_precision: Precision = Field("float32", description="Precision of the autoencoder, and of stored latents")
+    tiling: bool = Field(
+        False,
+        description="Encode pictures in overlapping tiles, as diffusers does: less memory, more time, other latents",
+    )
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def empty_text(
     """(1, L, D) on the CPU: what guidance leads away from. The text encoder leaves memory again."""
     import torch
 
-    from tasks.training.models.encoder import EncoderConfig, load_encoder
+    from tasks.training.encoders import EncoderConfig
+    from tasks.training.models.encoder import load_encoder
 
     # As many threads as there are: another number would change the last bits of the training.
     name = "cpu" if device.type == "cpu" else str(device)  # a job's is cpu:0

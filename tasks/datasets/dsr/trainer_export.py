@@ -52,7 +52,8 @@ def write_spatialalign(snapshot: Snapshot, folder: Path, options: ExportOptions)
     require_whole(options)
     if options.model is None:
         raise SnapshotError("latents are made by Wan2.1's own encoders: give its folder, --model FOLDER")
-    from tasks.training.models.encoder import EncoderConfig, load_encoder
+    from tasks.training.encoders import EncoderConfig
+    from tasks.training.models.encoder import load_encoder
 
     config = EncoderConfig(family="wan", model=options.model)
     return export_tensors(snapshot, folder, load_encoder(config, TorchConfig(device=options.device)))

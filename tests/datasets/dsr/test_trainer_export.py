@@ -160,7 +160,8 @@ def test_the_command_encodes_with_wans_own_networks(tmp_path: Path) -> None:
     import torch
 
     from tasks.backends.torch_runtime import TorchConfig
-    from tasks.training.models.encoder import EncoderConfig, load_encoder
+    from tasks.training.encoders import EncoderConfig
+    from tasks.training.models.encoder import load_encoder
     from tasks.training.models.tiny import save_tiny_wan
 
     model = save_tiny_wan(tmp_path / "wan")

@@ -14,8 +14,9 @@ import pytest
 
 from schemas.outcome import RowFailed, RowRejected, ServiceDown
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.training.encoders import EncodedText, Encoder, tokens_of
-from tasks.training.models.encoder import EncoderConfig, load_encoder, original_places
+from tasks.training.encoders import EncodedText, Encoder, EncoderConfig, tokens_of
+from tasks.training.models.encoder import load_encoder
+from tasks.training.models.pipeline_encoder import original_places
 from tasks.training.models.tiny import save_tiny_cogvideox, save_tiny_wan, save_tiny_wan22
 from tests.support.hub import fetch, served
 
@@ -242,7 +243,7 @@ def test_naming_the_rows_needs_no_library() -> None:
 import sys
 from tasks import encode_samples
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.training.models.encoder import EncoderConfig
+from tasks.training.encoders import EncoderConfig
 config = EncoderConfig(family="cogvideox", model="THUDM/CogVideoX-5b-I2V")
 made_by = encode_samples.stage(lambda row: row, config, TorchConfig()).made_by
 assert made_by[0].model == "THUDM/CogVideoX-5b-I2V@main", made_by
@@ -319,7 +320,8 @@ def test_memory_that_runs_out_concerns_the_row(folder: Path, monkeypatch: pytest
 
 FETCH = """
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.training.models.encoder import EncoderConfig, load_encoder
+from tasks.training.encoders import EncoderConfig
+from tasks.training.models.encoder import load_encoder
 config = EncoderConfig(family="cogvideox", model="owner/name", precision="float32")
 print(load_encoder(config, TorchConfig(device="cpu")).encode_text("a ball").embedding.sum().item())
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tasks.training.models.encoder import PipelineEncoder
+from tasks.training.models.pipeline_encoder import PipelineEncoder
 
 if TYPE_CHECKING:
     import torch

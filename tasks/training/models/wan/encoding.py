@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasks.backends.torch_runtime import TorchConfig
-from tasks.training.models.encoder import EncoderConfig, PipelineEncoder
+from tasks.training.encoders import EncoderConfig
+from tasks.training.models.pipeline_encoder import PipelineEncoder
 
 if TYPE_CHECKING:
     import torch

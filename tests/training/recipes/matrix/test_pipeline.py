@@ -98,7 +98,8 @@ def test_the_id_map_is_encoded_as_samples_are(base: Path, tmp_path: Path) -> Non
     import torch
 
     from tasks.backends.torch_runtime import TorchConfig
-    from tasks.training.models.encoder import EncoderConfig, load_encoder
+    from tasks.training.encoders import EncoderConfig
+    from tasks.training.models.encoder import load_encoder
 
     encoder = load_encoder(EncoderConfig(family="cogvideox", model=str(base)), TorchConfig(device="cpu"))
     expected = encoder.encode_image(colours())
