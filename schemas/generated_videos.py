@@ -12,6 +12,7 @@ from schemas.provenance import MadeBy
 from schemas.record import Record, StageResult, column, content_hash
 from schemas.tables import Named, OfClip
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"  # part of a file's name
 MAX_INSTANCES = 5  # colours of an ID map (MATRIX 4.1)
 
 
@@ -32,8 +33,7 @@ class GenerationInput(Subject):
     kind: ClassVar[Kind] = "clip"
 
     clip_id: str = column("Derived from all that it is made from")
-    # Part of a file's name.
-    name: str = column("What people call it", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+    name: str = column("What people call it", pattern=NAME)
     prompt: str = column("What happens", min_length=1)
     seed: int = column("Seed of the noise", ge=0)
     image: str | None = column("Path of the first frame's file", default=None)
@@ -62,32 +62,30 @@ class GenerationInput(Subject):
         return [self.name, self.prompt, self.seed, self.image_sha256, given]
 
 
-class GeneratedVideo(StageResult):
+class MadeVideo(Record):
+    """What is known of a video that was made."""
+
+    n_frames: int = column("Frames", ge=1)
+    fps: float = column("Frames a second", unit="frames/s", gt=0)
+    width: int = column("Width", unit="px", ge=1)
+    height: int = column("Height", unit="px", ge=1)
+    video_sha256: str = column("SHA-256 of the video", unit="hex")
+    made_by: list[MadeBy] = column("The run's weights, its base model and the settings")
+
+
+class GeneratedVideo(MadeVideo, StageResult):
     """A video, as a trained model made it."""
 
     schema_version: ClassVar[int] = 1
     stage_name: ClassVar[str] = "generate_videos"
 
     video: bytes = column("H.264 in MP4")
-    video_sha256: str = column("SHA-256 of the video", unit="hex")
-    n_frames: int = column("Frames", ge=1)
-    fps: float = column("Frames a second", unit="frames/s", gt=0)
-    width: int = column("Width", unit="px", ge=1)
-    height: int = column("Height", unit="px", ge=1)
-    made_by: list[MadeBy] = column("The run's weights, its base model and the settings")
 
 
-class GeneratedVideoRow(GenerationInput):
+class GeneratedVideoRow(MadeVideo, GenerationInput):
     """A video that was generated, without its bytes."""
 
     table_name: ClassVar[str | None] = "clips"
-
-    n_frames: int = column("Frames", ge=1)
-    fps: float = column("Frames a second", unit="frames/s", gt=0)
-    width: int = column("Width", unit="px", ge=1)
-    height: int = column("Height", unit="px", ge=1)
-    video_sha256: str = column("SHA-256 of the video", unit="hex")
-    made_by: list[MadeBy] = column("The run's weights, its base model and the settings")
 
     @property
     def file(self) -> str:

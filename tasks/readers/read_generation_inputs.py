@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from pydantic import AliasChoices, field_validator
 
-from schemas.generated_videos import MAX_INSTANCES, GenerationInput, GivenInstance
+from schemas.generated_videos import MAX_INSTANCES, NAME, GenerationInput, GivenInstance
 from schemas.outcome import Outcome, RowFailed, RowRejected
 from schemas.record import Record, column, content_hash
 from schemas.source import id_as_text
@@ -168,7 +168,7 @@ def _name_of(image: str | None, prompt: str) -> str:
 
 
 def _checked(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", name):
+    if not re.fullmatch(NAME, name):
         raise bad_line(f"name: {name!r} would name files; use letters, digits, '-', '_' and '.'")
     return name
 

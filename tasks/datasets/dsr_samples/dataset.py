@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from tasks.datasets.dsr_samples.tables import SHARD_TABLES, row_tables
+from tasks.datasets.samples.dataset import samples_dataset
 from tasks.datasets.samples.report import write_report
-from tasks.datasets.samples.statistics import headline, statistics
-from tasks.datasets.samples.story import STORY
-from tasks.engine.dataset import Dataset
 
-DSR_SAMPLES = Dataset(
-    name="dsr-samples",
-    shard_tables=SHARD_TABLES,
-    main_table="samples",
-    row_tables=row_tables,
-    statistics=statistics,
-    headline=headline,
-    story=STORY,
-    write_report=write_report,
-    split_of=lambda row: row.split,
-    verb="prepare",
+DSR_SAMPLES = samples_dataset(
+    "dsr-samples",
+    SHARD_TABLES,
+    row_tables,
+    write_report,
     about="Generated videos as Wan2.1 is trained on them with SpatialAlign (section 3.3): latents of the video, the\n"
     "prompt's embedding, and all scores.",
     reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on;\n"

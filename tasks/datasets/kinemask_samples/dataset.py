@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from tasks.datasets.kinemask_samples.report import write_report
 from tasks.datasets.kinemask_samples.tables import SHARD_TABLES, row_tables
-from tasks.datasets.samples.statistics import headline, statistics
-from tasks.datasets.samples.story import STORY
-from tasks.engine.dataset import Dataset
+from tasks.datasets.samples.dataset import samples_dataset
 
-KINEMASK_SAMPLES = Dataset(
-    name="kinemask-samples",
-    shard_tables=SHARD_TABLES,
-    main_table="samples",
-    row_tables=row_tables,
-    statistics=statistics,
-    headline=headline,
-    story=STORY,
-    write_report=write_report,
-    split_of=lambda row: row.split,
-    verb="prepare",
+KINEMASK_SAMPLES = samples_dataset(
+    "kinemask-samples",
+    SHARD_TABLES,
+    row_tables,
+    write_report,
     about="Simulated clips as a video model is trained on them with KineMask (sections 3.1 to 3.3): latents of the\n"
     "video and of its first frame, the prompt's embedding, and every object's masks and motion.",
     reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on.\n"

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from tasks.datasets.matrix_samples.report import write_report
 from tasks.datasets.matrix_samples.tables import SHARD_TABLES, row_tables
-from tasks.datasets.samples.statistics import headline, statistics
-from tasks.datasets.samples.story import STORY
-from tasks.engine.dataset import Dataset
+from tasks.datasets.samples.dataset import samples_dataset
 
-MATRIX_SAMPLES = Dataset(
-    name="matrix-samples",
-    shard_tables=SHARD_TABLES,
-    main_table="samples",
-    row_tables=row_tables,
-    statistics=statistics,
-    headline=headline,
-    story=STORY,
-    write_report=write_report,
-    split_of=lambda row: row.split,
-    verb="prepare",
+MATRIX_SAMPLES = samples_dataset(
+    "matrix-samples",
+    SHARD_TABLES,
+    row_tables,
+    write_report,
     about="Clips of matrix11k as CogVideoX is trained on them with MATRIX (sections 4.2 and 5): latents of the video,\n"
     "its first frame and its ID map, the prompt's embedding with the tokens of every subject, verb and object, masks.",
     reading="All tables join on `clip_id`; all but `outcomes` hold samples only. The split `test` is not trained on.\n"

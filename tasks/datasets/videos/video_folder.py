@@ -12,6 +12,7 @@ from pathlib import Path
 
 from schemas.generated_videos import GeneratedBytesRow, GeneratedVideoRow
 from schemas.storage import AnyPath, write_atomic
+from tasks.engine.clip_tables import ClipTables
 from tasks.engine.export import ExportOptions, Layout
 from tasks.engine.snapshots import Snapshot
 
@@ -31,10 +32,10 @@ def write_folder(snapshot: Snapshot, folder: AnyPath, max_rows: int | None = Non
 
     What an earlier listing there names, and this one does not, is removed; from a store nothing is.
     """
-    lines = []
+    lines, tables = [], ClipTables(snapshot)  # a shard's videos lie in one file
     for clip_id in snapshot.accepted_ids()[:max_rows]:
-        (clip,) = snapshot.rows(GeneratedVideoRow, [clip_id])
-        (stored,) = snapshot.rows(GeneratedBytesRow, [clip_id])
+        (clip,) = tables.rows(GeneratedVideoRow, clip_id)
+        (stored,) = tables.rows(GeneratedBytesRow, clip_id)
         video = f"{FOLDER}/{clip.file}"
         write_atomic(folder / video, stored.video)
         told = {

@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
 
 from schemas.storage import AnyPath
 from schemas.training_samples import SampleOutcomeRow, SampleRow, SampleStatistics
 from tasks.engine.snapshots import Snapshot
-from tasks.pages.film import film_of
 from tasks.pages.funnel import ended_groups
 from tasks.pages.page import PageContext, write_page
-from tasks.pages.views import ClipView, make_views
+from tasks.pages.prompted import prompted_views
+from tasks.pages.views import ClipView
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +38,7 @@ class SampleView(ClipView):
 
 def sample_views(snapshot: Snapshot, clip_ids: Sequence[str], folder: AnyPath) -> list[SampleView]:
     """Samples in the given order; writes their films below `folder`."""
-    samples = snapshot.rows_by_clip(SampleRow, clip_ids)
-
-    def view(clip_id: str) -> SampleView:
-        (row,) = samples[clip_id]
-        film, trouble = film_of(snapshot, clip_id, row.n_frames, Fraction(row.fps), _as_it_is, folder)
-        return SampleView(clip_id=clip_id, text=[(row.prompt, None)], fps=row.fps, film=film, trouble=trouble, row=row)
-
-    return make_views(view, clip_ids)
-
-
-def _as_it_is(frame: np.ndarray, index: int) -> np.ndarray:
-    return frame
+    return prompted_views(snapshot, SampleRow, SampleView, clip_ids, folder)
 
 
 def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> AnyPath:
@@ -65,7 +51,7 @@ def write_sample_report(snapshot: Snapshot, folder: AnyPath, context: PageContex
 
     room: the folder of its report.html.j2, which extends samples.html.j2 and is given the views
     """
-    clip_ids = context.choose(snapshot.accepted_ids(), context.most(MAX_SAMPLES))
+    clip_ids = context.choose(snapshot.accepted_ids(), MAX_SAMPLES)
     logger.info("page of %s: %d of %d samples", snapshot.id, len(clip_ids), snapshot.manifest.n_accepted)
     return write_page(
         (room, ROOM),

@@ -8,19 +8,15 @@ write_report(snapshot, folder, PageContext(work)) ->
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
 
 from schemas.generated_videos import GeneratedVideoRow, GenerationOutcomeRow, VideoStatistics
 from schemas.storage import AnyPath
 from tasks.engine.snapshots import Snapshot
-from tasks.pages.film import film_of
 from tasks.pages.funnel import ended_groups
 from tasks.pages.page import PageContext, write_page
-from tasks.pages.views import ClipView, make_views
+from tasks.pages.prompted import prompted_views
+from tasks.pages.views import ClipView
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +27,6 @@ class VideoView(ClipView):
     """A generated video."""
 
     row: GeneratedVideoRow
-
-
-def video_views(snapshot: Snapshot, clip_ids: Sequence[str], folder: AnyPath) -> list[VideoView]:
-    """Videos in the given order; writes their films below `folder`."""
-    rows = snapshot.rows_by_clip(GeneratedVideoRow, clip_ids)
-
-    def view(clip_id: str) -> VideoView:
-        (row,) = rows[clip_id]
-        film, trouble = film_of(snapshot, clip_id, row.n_frames, Fraction(row.fps), _as_it_is, folder)
-        return VideoView(clip_id=clip_id, text=[(row.prompt, None)], fps=row.fps, film=film, trouble=trouble, row=row)
-
-    return make_views(view, clip_ids)
-
-
-def _as_it_is(frame: np.ndarray, index: int) -> np.ndarray:
-    return frame
 
 
 def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> AnyPath:
@@ -60,6 +40,6 @@ def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> A
         context,
         (),
         ended_groups(snapshot, GenerationOutcomeRow, ("name", "seed")),
-        views=video_views(snapshot, clip_ids, folder),
+        views=prompted_views(snapshot, GeneratedVideoRow, VideoView, clip_ids, folder),
         statistics=snapshot.statistics(VideoStatistics),
     )
