@@ -41,7 +41,8 @@ from tasks.engine.stage import Stage
 from tasks.engine.work import Work
 from tasks.media import video
 from tasks.media.encoding import encode_video
-from tasks.media.id_map import decode_png, encode_png, id_map
+from tasks.media.id_map import id_map
+from tasks.media.png import decode_png, encode_png
 
 
 class FitConfig(StageConfig):

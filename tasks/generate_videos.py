@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ from tasks.datasets.kinemask.condition_image import UnusableInput, arrow_velocit
 from tasks.engine.shards import Row
 from tasks.engine.stage import Stage
 from tasks.engine.work import Work
+from tasks.fit_clips import FitConfig, fit_box
 from tasks.media.video import survey
 from tasks.readers.lines import ManifestError
 from tasks.readers.read_generation_inputs import Needs
@@ -114,7 +116,9 @@ def shown(work: Work, given: GenerationInput, size: tuple[int, int] | None) -> S
         if given.image is not None and given.image_sha256 is not None and size is not None:
             picture = read_picture(work.inputs.verified(given.image, given.image_sha256).read_bytes(), given.image)
             height, width = picture.shape[:2]
-            crop = _middle(height, width, *size)
+            wanted = FitConfig(height=size[0], width=size[1], max_enlarge=inf)
+            left, top, right, bottom = fit_box((width, height), wanted)
+            crop = slice(top, bottom), slice(left, right)
             image = cv2.resize(picture[crop], size[::-1], interpolation=cv2.INTER_AREA)
             for one in given.instances:
                 data = work.inputs.verified(one.mask, one.mask_sha256).read_bytes()
@@ -129,14 +133,6 @@ def shown(work: Work, given: GenerationInput, size: tuple[int, int] | None) -> S
     except UnusableInput as error:
         raise RowFailed("unusable_input", str(error), retryable=False) from error
     return Shown(given.prompt, given.seed, image, masks, velocities)
-
-
-def _middle(height: int, width: int, to_height: int, to_width: int) -> tuple[slice, slice]:
-    """The largest part of the shape to_width : to_height in the middle of a picture."""
-    rows = min(height, round(width * to_height / to_width))
-    columns = min(width, round(height * to_width / to_height))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return slice(top, top + rows), slice(left, left + columns)
 
 
 def stage(work: Work, config: GenerateVideosConfig, generator: VideoGenerator) -> Stage[Any, Any, GeneratedVideo]:

@@ -13,7 +13,8 @@ import pytest
 from schemas.mask_track import MaskTrack, encode_mask
 from schemas.outcome import RowRejected
 from tasks.fit_clips import FitConfig, choose_frames, fit_box, fit_clip, nearest
-from tasks.media.id_map import ID_COLOURS, decode_png
+from tasks.media.id_map import ID_COLOURS
+from tasks.media.png import decode_png
 from tasks.media.video import decode_bytes
 
 SQUARES = {"id1": (210, 30, 30), "id2": (30, 60, 220)}

@@ -20,7 +20,6 @@ import logging
 import math
 import sys
 
-import cv2
 import numpy as np
 from pydantic import ValidationError
 
@@ -45,6 +44,7 @@ from tasks.datasets.kinemask.condition_image import (
 )
 from tasks.datasets.kinemask.examples import in_context_examples
 from tasks.engine.snapshots import Snapshot, SnapshotError
+from tasks.media.png import encode_png
 from tasks.media.velocity_masks import V_MAX_MPS, normalised
 
 MAX_MASK_BYTES = 2**31  # 49 frames of 2400 x 1500
@@ -90,7 +90,7 @@ def condition_image(asked: argparse.Namespace) -> None:
         made_by=[made_by],
     )
     write_atomic(asked.out / "velocity_mask.npz", _npz(masks))
-    write_atomic(asked.out / "overview.png", _png(overview(picture, masks, objects, V_MAX_MPS)))
+    write_atomic(asked.out / "overview.png", encode_png(overview(picture, masks, objects, V_MAX_MPS)))
     write_atomic(asked.out / "prompt.txt", f"{prompt}\n".encode())
     write_atomic(asked.out / "conditioning.json", conditioning.model_dump_json(indent=2).encode())
 
@@ -151,10 +151,6 @@ def _npz(masks: np.ndarray) -> bytes:
     sink = io.BytesIO()
     np.savez_compressed(sink, velocity_mps=masks, normalised=normalised(masks))
     return sink.getvalue()
-
-
-def _png(picture: np.ndarray) -> bytes:
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _arrow(text: str) -> tuple[Point, Point]:

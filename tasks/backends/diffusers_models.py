@@ -7,9 +7,10 @@ load_parts(Checkpoint.of("OWNER/NAME"), {...}, parts={"vae"}).vae               
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 INDEX = "model_index.json"
 HUB_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A pipeline, ready on its device."""
+
+    pipeline: Any
+    lock: threading.Lock = field(default_factory=threading.Lock)  # its networks and scheduler keep the state of one row
 
 
 def load_parts(checkpoint: Checkpoint, dtypes: Mapping[str, torch.dtype], parts: Collection[str] | None = None) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 # Of the first, second, ... instance, whatever ids were dropped before.
@@ -27,18 +26,4 @@ def id_map(masks: Sequence[np.ndarray]) -> np.ndarray:
     picture = np.zeros((*masks[0].shape, 3), np.uint8)
     for number in sorted(range(len(masks)), key=lambda n: (-int(masks[n].sum()), n)):
         picture[masks[number]] = ID_COLOURS[number]
-    return picture
-
-
-def encode_png(picture: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 RGB, exactly."""
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return data.tobytes()
-
-
-def decode_png(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. Raises ValueError for what is no picture."""
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if picture is None:
-        raise ValueError(f"{len(data)} bytes that are no picture")
     return picture

@@ -7,19 +7,15 @@ class KinemaskVideos(PipelineVideos):
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from schemas.outcome import RowFailed, ServiceDown
 from schemas.storage import AnyPath
 from schemas.training_run import WEIGHTS, RunManifest
-from tasks.backends.diffusers_videos.pipeline import step_callback
+from tasks.backends.diffusers_models import Loaded
+from tasks.backends.diffusers_videos.pipeline import Measures, as_frames, sampled
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import TorchConfig, device_of, inference, load_once
 from tasks.generate_videos import GenerateVideosConfig, Shown, weights_of
@@ -32,22 +28,13 @@ if TYPE_CHECKING:
 LIBRARIES = ("diffusers", "transformers", "peft")
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A pipeline, ready on its device."""
-
-    pipeline: Any
-    lock: threading.Lock = field(default_factory=threading.Lock)  # its scheduler keeps the state of one video
-
-
 class PipelineVideos(ABC):
     """A `VideoGenerator` by an image-to-video pipeline."""
 
     kind: ClassVar[str]  # the recipe
     concurrency = 1
     needs: Needs
-    size: tuple[int, int]  # (height, width) px
-    n_frames: int
+    trained: Measures  # the run's settings
     fps: int  # the model's own
 
     def __init__(self, run: AnyPath, manifest: RunManifest, config: GenerateVideosConfig, torch: TorchConfig) -> None:
@@ -61,6 +48,11 @@ class PipelineVideos(ABC):
             **MODELS.pinned(*LIBRARIES),
             "settings": config.model_dump_json(exclude={"crf"}),
         }
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) px."""
+        return self.trained.height, self.trained.width
 
     @abstractmethod
     def load(self, device: torch.device) -> Any:
@@ -76,32 +68,5 @@ class PipelineVideos(ABC):
         device = device_of(self._torch)
         loaded = load_once("trained", (*self.identity.items(),), device, lambda: Loaded(self.load(device)))
         with loaded.lock, inference(device, "float32"):  # no autocast: networks are in the precision asked for
-            pixels = self._sample(loaded.pipeline, shown)
-        if not np.isfinite(pixels).all():
-            remedy = "set generate.precision and vae_precision to float32; if they are, the weights are broken"
-            raise RowFailed("not_finite", f"pixels are no numbers: {remedy}", retryable=False)
-        frames = (pixels * 255).round().astype(np.uint8)
-        return encode_video(frames, self._config.fps or self.fps, self._config.crf)
-
-    def _sample(self, pipeline: Any, shown: Shown) -> np.ndarray:
-        """(F, H, W, 3) float in 0..1."""
-        import torch
-
-        height, width = self.size
-        try:
-            made = pipeline(
-                prompt=shown.prompt,
-                negative_prompt=self._config.negative_prompt,
-                num_frames=self.n_frames,
-                height=height,
-                width=width,
-                num_inference_steps=self._config.steps,
-                guidance_scale=self._config.guidance,
-                generator=torch.Generator().manual_seed(shown.seed),
-                output_type="np",
-                **self.arguments(shown),
-                **step_callback(pipeline, self._config.steps),
-            )
-        except ValueError as error:  # inputs differ only in pictures and text, so the settings are wrong
-            raise ServiceDown(f"{type(pipeline).__name__} refuses these settings: {error}") from error
-        return np.asarray(made.frames[0])
+            pixels = sampled(loaded.pipeline, self._config, self.trained, shown, **self.arguments(shown))
+        return encode_video(as_frames(pixels, "generate"), self._config.fps or self.fps, self._config.crf)

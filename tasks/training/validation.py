@@ -9,13 +9,12 @@ shown = write_validation(run, 250, "clip-9f3c", prompt, frames, 8, {"first frame
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -26,6 +25,7 @@ from schemas.tables import OfClip
 from schemas.training_run import VALIDATION, Condition, Measured, Validation
 from tasks.backends.torch_runtime import Precision, TorchConfig, release_others
 from tasks.media.encoding import encode_video
+from tasks.media.png import encode_png
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,19 @@ class ValidationConfig(StageConfig):
         6.0, ge=1, description="Scale of classifier-free guidance; 1: none. diffusers' for CogVideoX"
     )
     seed: int = Field(0, ge=0, description="Of the noise that a video starts from")
+
+
+class Filmed(Protocol):
+    """A recipe's settings, as far as its videos need them."""
+
+    @property
+    def n_frames(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def validation(self) -> ValidationConfig: ...
 
 
 def chosen(rows: Iterable[R], config: ValidationConfig) -> list[R]:
@@ -69,7 +82,7 @@ def write_validation(
 
     def write(stem: str, pixels: np.ndarray) -> str:
         path = folder / f"{stem}.{'png' if pixels.ndim == 3 else 'mp4'}"
-        write_atomic(run / path, _png(pixels) if pixels.ndim == 3 else encode_video(pixels, fps))
+        write_atomic(run / path, encode_png(pixels) if pixels.ndim == 3 else encode_video(pixels, fps))
         return path.as_posix()
 
     return Validation(
@@ -83,6 +96,33 @@ def write_validation(
         ],
         measured=[Measured(name=name, value=value) for name, value in (measured or {}).items()],
     )
+
+
+def film(
+    pipeline: Any, config: Filmed, text: torch.Tensor, empty: Callable[[], torch.Tensor], **given: Any
+) -> np.ndarray:
+    """(F, H, W, 3) uint8: what a pipeline makes of an encoded prompt, with the settings' noise; numbers gone bad are 0.
+
+    text:  (1, L, D), on the device
+    empty: what guidance leads away from, asked for where there is guidance
+    given: the pipeline's other arguments
+    """
+    import torch
+
+    settings = config.validation
+    made = pipeline(
+        num_frames=settings.n_frames or config.n_frames,
+        height=config.height,
+        width=config.width,
+        num_inference_steps=settings.n_denoising_steps,
+        guidance_scale=settings.guidance,
+        prompt_embeds=text,
+        negative_prompt_embeds=empty().to(text) if settings.guidance > 1 else None,
+        generator=torch.Generator().manual_seed(settings.seed),
+        output_type="np",
+        **given,
+    ).frames[0]
+    return (np.nan_to_num(made) * 255).round().astype(np.uint8)
 
 
 @contextmanager
@@ -110,8 +150,3 @@ def empty_text(
     embedding = encoder.encode_text("").embedding[None]
     release_others("encoders", None, torch.device(name))
     return embedding
-
-
-def _png(picture: np.ndarray) -> bytes:
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return data.tobytes()

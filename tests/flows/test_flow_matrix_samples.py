@@ -23,7 +23,8 @@ from schemas.training_samples import (
 )
 from tasks.engine.publish import YieldTooLow
 from tasks.engine.snapshots import Snapshot
-from tasks.media.id_map import ID_COLOURS, decode_png
+from tasks.media.id_map import ID_COLOURS
+from tasks.media.png import decode_png
 from tasks.media.video import decode_bytes
 from tests.support.flow_runs import RGB, SCENES, carry, draw_input, run_here, tiny_config, write_manifest
 

@@ -31,7 +31,8 @@ from schemas.training_samples import (
 )
 from tasks.engine.snapshots import Snapshot
 from tasks.media.encoding import encode_video
-from tasks.media.id_map import encode_png, id_map
+from tasks.media.id_map import id_map
+from tasks.media.png import encode_png
 from tests.support.snapshots import write_snapshot
 
 N_FRAMES, HEIGHT, WIDTH = 9, 64, 96  # of kinemask's

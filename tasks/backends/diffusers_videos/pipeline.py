@@ -7,14 +7,13 @@ the animal and the object in it and find it invalid (SpatialAlign 3.3).
 from __future__ import annotations
 
 import inspect
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from schemas.generation import Generation, VideoFormat
 from schemas.outcome import RowFailed, ServiceDown
+from tasks.backends.diffusers_models import Loaded
 from tasks.backends.diffusers_videos import DiffusersConfig
 from tasks.backends.diffusers_videos.weights import libraries, load_pipeline
 from tasks.backends.extras import MODELS
@@ -35,14 +34,6 @@ class Asked(Protocol):
     def text(self) -> str: ...
     @property
     def seed(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A pipeline, ready on its device."""
-
-    pipeline: Any
-    lock: threading.Lock = field(default_factory=threading.Lock)  # its scheduler keeps the state of one sample
 
 
 class DiffusersVideos:
@@ -82,10 +73,7 @@ class DiffusersVideos:
         # No autocast: it would override the decoder's precision.
         with loaded.lock, inference(device, "float32"):
             pixels = self._sample(loaded.pipeline, sample)
-        if not np.isfinite(pixels).all():
-            remedy = "set diffusers.precision and vae_precision to float32; if they are, the weights are broken"
-            raise RowFailed("not_finite", f"pixels are no numbers: {remedy}", retryable=False)
-        frames = (pixels * 255).round().astype(np.uint8)
+        frames = as_frames(pixels, "diffusers")
         return Generation(encode_video(frames, self._config.fps, self._config.crf))
 
     def _load(self, device: torch.device) -> Loaded:
@@ -93,27 +81,9 @@ class DiffusersVideos:
 
     def _sample(self, pipeline: Any, sample: Asked) -> np.ndarray:
         """(N, H, W, 3) float in 0..1."""
-        import torch
-
         config = self._config
         check_n_frames(config.n_frames, pipeline)
-        try:
-            made = pipeline(
-                prompt=sample.text,
-                negative_prompt=self._diffusers.negative_prompt,
-                num_frames=config.n_frames,
-                height=config.height,
-                width=config.width,
-                num_inference_steps=self._diffusers.steps,
-                guidance_scale=self._diffusers.guidance,
-                # On the CPU: GPU generators give other numbers.
-                generator=torch.Generator("cpu").manual_seed(sample.seed),
-                output_type="np",
-                **step_callback(pipeline, self._diffusers.steps),
-            )
-        except ValueError as error:  # rows differ only in text and seed, so the settings are wrong
-            raise ServiceDown(f"{type(pipeline).__name__} refuses these settings: {error}") from error
-        pixels = np.asarray(made.frames[0])
+        pixels = sampled(pipeline, self._diffusers, config, sample)
         if pixels.shape != (config.n_frames, config.height, config.width, 3):
             n_frames, height, width = pixels.shape[:3]
             raise ServiceDown(
@@ -121,6 +91,66 @@ class DiffusersVideos:
                 f"{config.width}x{config.height}; set generate.n_frames, width and height to what it makes"
             )
         return pixels
+
+
+class Denoising(Protocol):
+    """How a video is denoised."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def guidance(self) -> float: ...
+    @property
+    def negative_prompt(self) -> str: ...
+
+
+class Measures(Protocol):
+    """How large a video is."""
+
+    @property
+    def n_frames(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+def sampled(pipeline: Any, settings: Denoising, measures: Measures, asked: Asked, **given: Any) -> np.ndarray:
+    """(N, H, W, 3) float in 0..1, from the noise of the seed. given: the pipeline's other arguments
+
+    Raises ServiceDown for settings that the pipeline refuses.
+    """
+    import torch
+
+    try:
+        made = pipeline(
+            prompt=asked.text,
+            negative_prompt=settings.negative_prompt,
+            num_frames=measures.n_frames,
+            height=measures.height,
+            width=measures.width,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            # On the CPU: GPU generators give other numbers.
+            generator=torch.Generator("cpu").manual_seed(asked.seed),
+            output_type="np",
+            **given,
+            **step_callback(pipeline, settings.steps),
+        )
+    except ValueError as error:  # rows differ only in what they ask for, so the settings are wrong
+        raise ServiceDown(f"{type(pipeline).__name__} refuses these settings: {error}") from error
+    return np.asarray(made.frames[0])
+
+
+def as_frames(pixels: np.ndarray, section: str) -> np.ndarray:
+    """(N, H, W, 3) in 0..1 -> uint8. section: of the config, whose precision is to blame for what is no number
+
+    Raises RowFailed("not_finite").
+    """
+    if not np.isfinite(pixels).all():
+        remedy = f"set {section}.precision and vae_precision to float32; if they are, the weights are broken"
+        raise RowFailed("not_finite", f"pixels are no numbers: {remedy}", retryable=False)
+    return (pixels * 255).round().astype(np.uint8)
 
 
 def step_callback(pipeline: Any, n_steps: int) -> dict[str, Any]:

@@ -11,17 +11,15 @@ sentencepiece.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from schemas.outcome import RowFailed, RowRejected
-from tasks.backends.diffusers_models import load_parts, pipeline_folder, quiet_diffusers
+from tasks.backends.diffusers_models import Loaded, load_parts, pipeline_folder, quiet_diffusers
 from tasks.backends.extras import MODELS
 from tasks.backends.torch_runtime import (
     Checkpoint,
@@ -40,14 +38,6 @@ if TYPE_CHECKING:
 FRAMES_PER_LATENT = 4  # in all families; the first frame has a latent of its own
 LIBRARIES = ("diffusers", "ftfy", "transformers")
 OUT_OF_MEMORY = "Take smaller or shorter samples, or set encoder.tiling."
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A pipeline without its denoiser, on its device."""
-
-    pipeline: Any
-    lock: threading.Lock = field(default_factory=threading.Lock)  # Wan's autoencoder keeps the last frames in itself
 
 
 class PipelineEncoder(ABC):

@@ -19,14 +19,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from schemas.kinemask import KinemaskStatistics, SceneOutcomeRow
 from schemas.storage import AnyPath, write_atomic
 from tasks.datasets.kinemask.report.charts import rose, speed_chart, speed_columns, typical_colours
 from tasks.datasets.kinemask.report.top_view import ARROW_S, top_view
 from tasks.datasets.kinemask.view import scene_views
 from tasks.engine.snapshots import Snapshot
+from tasks.media.png import encode_png
 from tasks.media.velocity_masks import V_MAX_MPS, velocity_legend
 from tasks.pages.funnel import ended_groups
 from tasks.pages.page import PageContext, write_page
@@ -70,8 +69,7 @@ def write_report(snapshot: Snapshot, folder: AnyPath, context: PageContext) -> A
 
 def write_colours(path: AnyPath) -> None:
     """The colours of velocity masks for motion on the floor, as a PNG: exactly what the films show."""
-    _, data = cv2.imencode(".png", cv2.cvtColor(velocity_legend(COLOURS_PX), cv2.COLOR_RGB2BGR))
-    write_atomic(path, data.tobytes())
+    write_atomic(path, encode_png(velocity_legend(COLOURS_PX)))
 
 
 # --- Which clips -----------------------------------------------------------------------------

@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from schemas.training_run import Validation
 from schemas.training_samples import EncodingRow, SampleRow, SampleScoreRow
 from tasks.backends.torch_runtime import Precision
@@ -28,7 +26,7 @@ from tasks.training.recipes.dsr.data import BestSamples, PairSamples
 from tasks.training.recipes.dsr.loss import Pairs, Samples, imitation_loss, pair_loss
 from tasks.training.recipes.dsr.model import add_lora, save_lora
 from tasks.training.samples import RowsByClip, tensor
-from tasks.training.validation import chosen, empty_text, kept_random, write_validation
+from tasks.training.validation import chosen, empty_text, film, kept_random, write_validation
 
 if TYPE_CHECKING:
     import torch
@@ -93,22 +91,10 @@ class DsrTrainer:
     def _video(self, pipeline: Any, row: SampleRow, folder: Path, step: int) -> Validation:
         import torch
 
-        config, settings = self._config, self._config.validation
         precision = self._precision
         text = tensor(self._encodings.one(row.clip_id).text)[None].to(self._device, getattr(torch, precision))
         with torch.autocast(self._device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            made = pipeline(
-                num_frames=settings.n_frames or config.n_frames,
-                height=config.height,
-                width=config.width,
-                num_inference_steps=settings.n_denoising_steps,
-                guidance_scale=settings.guidance,
-                prompt_embeds=text,
-                negative_prompt_embeds=self._empty_text.to(text) if settings.guidance > 1 else None,
-                generator=torch.Generator().manual_seed(settings.seed),
-                output_type="np",
-            ).frames[0]
-        frames = (np.nan_to_num(made) * 255).round().astype(np.uint8)
+            frames = film(pipeline, self._config, text, lambda: self._empty_text)
         return write_validation(
             folder, step, row.clip_id, row.prompt, frames, Fraction(row.fps).limit_denominator(1001), {}
         )

@@ -34,13 +34,9 @@ class KinemaskVideos(PipelineVideos):
 
     def __init__(self, run: AnyPath, manifest: RunManifest, config: GenerateVideosConfig, torch: TorchConfig) -> None:
         super().__init__(run, manifest, config, torch)
-        trained = self._trained = KinemaskTraining.model_validate_json(manifest.request.config)
-        self.size, self.n_frames, self.fps = (
-            (trained.height, trained.width),
-            trained.n_frames,
-            OWN_FPS[trained.backbone],
-        )
-        self.needs = Needs(True, True, CONSTANT_PROMPT if trained.prompt == "constant" else None)
+        self.trained: KinemaskTraining = KinemaskTraining.model_validate_json(manifest.request.config)
+        self.fps = OWN_FPS[self.trained.backbone]
+        self.needs = Needs(True, True, CONSTANT_PROMPT if self.trained.prompt == "constant" else None)
 
     def load(self, device: torch.device) -> Any:
         import torch
@@ -49,12 +45,12 @@ class KinemaskVideos(PipelineVideos):
         from tasks.training.models.wan.control import WanControlNet
         from tasks.training.recipes.kinemask import pipeline
 
-        base = load_base(self._trained.weights, self._config.precision, None, self._config.vae_precision)
-        network: Any = {"cogvideox": CogVideoXControlNet, "wan": WanControlNet}[self._trained.backbone]
+        base = load_base(self.trained.weights, self._config.precision, None, self._config.vae_precision)
+        network: Any = {"cogvideox": CogVideoXControlNet, "wan": WanControlNet}[self.trained.backbone]
         folder = self.weights / CONTROL_NET
         with loading(Checkpoint.of(str(folder))):
             net = network.from_pretrained(folder, torch_dtype=getattr(torch, self._config.precision))
-        kind = {"cogvideox": pipeline.KineMaskPipeline, "wan": pipeline.KineMaskWanPipeline}[self._trained.backbone]
+        kind = {"cogvideox": pipeline.KineMaskPipeline, "wan": pipeline.KineMaskWanPipeline}[self.trained.backbone]
         made = kind(**base.components, **_flags(base), control_net=net)
         made.set_progress_bar_config(disable=True)
         return made.to(device)
@@ -68,7 +64,7 @@ class KinemaskVideos(PipelineVideos):
             np.stack([shown.masks[name] for name in pushed]), [shown.velocities[name] for name in pushed], 1
         )
         image = torch.from_numpy(shown.image).movedim(-1, 0).float()[None] / 255
-        return {"image": image, "masks": masks, "control_weight": self._trained.control.weight}
+        return {"image": image, "masks": masks, "control_weight": self.trained.control.weight}
 
 
 def _flags(pipeline: Any) -> dict[str, Any]:

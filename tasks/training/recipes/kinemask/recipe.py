@@ -29,7 +29,7 @@ from tasks.training.recipes.kinemask.config import VARIANTS, KinemaskTraining
 from tasks.training.recipes.kinemask.data import KinemaskSamples, Stage
 from tasks.training.recipes.kinemask.loss import cogvideox_loss, wan_loss
 from tasks.training.recipes.kinemask.model import CogVideoXBatch, WanBatch, freeze, new_control_net
-from tasks.training.validation import chosen, empty_text, kept_random, write_validation
+from tasks.training.validation import chosen, empty_text, film, kept_random, write_validation
 
 if TYPE_CHECKING:
     import torch
@@ -108,21 +108,15 @@ class KinemaskTrainer:
         precision = self._precision
         text = self._test.text(row.clip_id)[None].to(self._device, getattr(torch, precision))
         with torch.autocast(self._device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            made = pipeline(
+            frames = film(
+                pipeline,
+                config,
+                text,
+                lambda: self._empty_text,
                 image=torch.from_numpy(picture).movedim(-1, 0).float()[None] / 255,
                 masks=masks,
-                num_frames=n_frames,
-                height=config.height,
-                width=config.width,
-                num_inference_steps=settings.n_denoising_steps,
-                guidance_scale=settings.guidance,
                 control_weight=config.control.weight,
-                prompt_embeds=text,
-                negative_prompt_embeds=self._empty_text.to(text) if settings.guidance > 1 else None,
-                generator=torch.Generator().manual_seed(settings.seed),
-                output_type="np",
-            ).frames[0]
-        frames = (np.nan_to_num(made) * 255).round().astype(np.uint8)
+            )
         conditions = {"first frame": picture, "velocity mask": self._steered(row, picture, masks)}
         if self._stage == "first":
             conditions["velocity masks"] = velocity_picture(masks, config.control.v_max_mps)

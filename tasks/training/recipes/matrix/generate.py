@@ -30,13 +30,12 @@ class MatrixVideos(PipelineVideos):
 
     def __init__(self, run: AnyPath, manifest: RunManifest, config: GenerateVideosConfig, torch: TorchConfig) -> None:
         super().__init__(run, manifest, config, torch)
-        trained = self._trained = MatrixTraining.model_validate_json(manifest.request.config)
-        self.size, self.n_frames = (trained.height, trained.width), trained.n_frames
+        self.trained: MatrixTraining = MatrixTraining.model_validate_json(manifest.request.config)
 
     def load(self, device: torch.device) -> Any:
         from tasks.training.recipes.matrix import pipeline
 
-        base = load_base(self._trained.model, self._config.precision, None, self._config.vae_precision)
+        base = load_base(self.trained.model, self._config.precision, None, self._config.vae_precision)
         made = pipeline.MatrixPipeline(**base.components)
         made.load_trained(self.weights)
         made.set_progress_bar_config(disable=True)

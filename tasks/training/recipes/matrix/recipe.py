@@ -18,7 +18,7 @@ import numpy as np
 from schemas.training_run import Validation
 from tasks.backends.torch_runtime import Precision
 from tasks.engine.snapshots import ClipVideo, Snapshot
-from tasks.media.id_map import decode_png
+from tasks.media.png import decode_png
 from tasks.media.video import read_video
 from tasks.training.models.base import base_identity, load_base
 from tasks.training.recipe import Loss, Phase, Randomness, Recipe
@@ -27,7 +27,7 @@ from tasks.training.recipes.matrix.config import VARIANTS, MatrixTraining
 from tasks.training.recipes.matrix.data import MatrixSamples
 from tasks.training.recipes.matrix.loss import Batch, training_loss
 from tasks.training.recipes.matrix.model import new_model, save_trained
-from tasks.training.validation import chosen, empty_text, kept_random, write_validation
+from tasks.training.validation import chosen, empty_text, film, kept_random, write_validation
 
 if TYPE_CHECKING:
     import torch
@@ -141,25 +141,12 @@ class MatrixTrainer:
 
         from tasks.training.recipes.matrix import pipeline
 
-        config, settings = self._config, self._config.validation
         parts = {"tokenizer": None, "text_encoder": None}  # the samples' prompts are encoded
         parts |= {"vae": self._parts.vae, "scheduler": self._parts.scheduler, "transformer": transformer}
         made = pipeline.MatrixPipeline(**parts)
         made.set_progress_bar_config(disable=True)
-        film = made(
-            image=torch.from_numpy(picture).movedim(-1, 0).float()[None] / 255,
-            id_map=colours,
-            num_frames=settings.n_frames or config.n_frames,
-            height=config.height,
-            width=config.width,
-            num_inference_steps=settings.n_denoising_steps,
-            guidance_scale=settings.guidance,
-            prompt_embeds=batch.text,
-            negative_prompt_embeds=self._empty_text.to(batch.text) if settings.guidance > 1 else None,
-            generator=torch.Generator().manual_seed(settings.seed),
-            output_type="np",
-        ).frames[0]
-        return (np.nan_to_num(film) * 255).round().astype(np.uint8)
+        image = torch.from_numpy(picture).movedim(-1, 0).float()[None] / 255
+        return film(made, self._config, batch.text, lambda: self._empty_text, image=image, id_map=colours)
 
     @cached_property
     def _test(self) -> MatrixSamples:

@@ -245,7 +245,8 @@ def test_validation_shows_videos_conditions_and_attention(
 ) -> None:
     import torch
 
-    from tasks.media.id_map import decode_png, id_map
+    from tasks.media.id_map import id_map
+    from tasks.media.png import decode_png
     from tasks.media.video import survey
 
     trainer, module = built(config_of(base, precision=precision), snapshot)
